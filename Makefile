@@ -1,0 +1,66 @@
+# `make run` and `make test` do everything on a fresh machine with Python (3.11 or newer) and make.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+LOCK := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+        --strip-extras --allow-unsafe --no-annotate --no-header --build-deps-for editable --build-deps-for wheel
+
+.PHONY: run install dev test check fix proto lock bench prove soak clean
+
+run: install  ## serve the bundled models on this machine
+	$(BIN)/router serve
+
+install: .venv/installed
+
+dev: .venv/dev
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.lock pyproject.toml | .venv/bin/python
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/dev: requirements-dev.lock .venv/installed
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	touch $@
+
+# A client of other people's making, in an environment of its own: it wants another protobuf than we do.
+.venv-triton/installed: tests/tritonclient.lock
+	$(PYTHON) -m venv .venv-triton
+	.venv-triton/bin/python -m pip --disable-pip-version-check -q install --require-hashes -r $<
+	touch $@
+
+test: dev .venv-triton/installed  ## everything that needs no clock: minutes
+	$(BIN)/pytest
+
+check: dev  ## only verifies
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python proto/generate.py --check
+
+fix: dev  ## mends what can be mended by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+proto: dev
+	$(BIN)/python proto/generate.py
+
+lock: dev  ## new pins
+	$(LOCK) -o requirements.lock pyproject.toml
+	$(LOCK) -c requirements.lock --extra dev --extra train -o requirements-dev.lock pyproject.toml
+	echo 'tritonclient[grpc]' | $(LOCK:--build-deps-for%=) -o tests/tritonclient.lock -
+
+bench: dev  ## throughput against the hand-written baseline, in ratios
+	$(BIN)/python -m loadtest.bench
+
+prove: dev  ## CPU per request below capacity, and one model's effect on another's tail
+	$(BIN)/python -m loadtest.bench --cpu --beside
+
+soak: dev  ## ten minutes of load: memory must not grow
+	$(BIN)/python -m loadtest.soak
+
+clean:
+	rm -rf .venv .venv-triton .router

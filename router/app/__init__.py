@@ -1,0 +1,1 @@
+"""Composition: each process on one page."""

@@ -1,0 +1,258 @@
+"""The controller process: decides what serves, and answers what concerns all workers. It never touches a request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Final
+
+import psutil
+import structlog
+import uvloop
+
+from router import __version__
+from router.app.banner import Loading, banner
+from router.app.board import CONTROLLER, Board, Phase, Slot, worker_slot
+from router.app.child import EX_CONFIG, adopt, link_path
+from router.app.logs import configure
+from router.config import ServerSettings
+from router.control.inspection import Inspector
+from router.control.lifecycle import Lifecycle
+from router.control.store import Store
+from router.edge.admin import Admin, serve_admin
+from router.edge.http import ServerFacts, application, http_server
+from router.edge.link import LinkServer, WorkerHandle
+from router.edge.repository_service import RepositoryService
+from router.edge.tables import from_text, to_text
+from router.edge.telemetry import Total
+from router.errors import RouterError, SettingsError
+from router.pb.admin_pb2 import Process, Status
+from router.pb.link_pb2 import Telemetry
+
+log = structlog.get_logger()
+
+BEAT_S: Final = 0.1
+TELEMETRY_TIMEOUT_S: Final = 1.0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Control until told to stop."""
+    (path,) = sys.argv[1:] if arguments is None else arguments
+    options = json.loads(Path(path).read_text(encoding="utf-8"))
+    board, slot = adopt(Path(options["state"]), CONTROLLER)
+    settings = ServerSettings.model_validate(options)
+    configure(settings.log_format, process="controller")
+    code = 0
+    try:
+        uvloop.run(Controller(settings, board, slot).run())
+    except SettingsError as error:
+        print(f"Error: {error}", file=sys.stderr)  # noqa: T201  # to the person who started the server
+        code = EX_CONFIG
+    except Exception:  # the last one to see it
+        log.exception("the controller failed")
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # a trial that goes on must not keep the process
+
+
+class Controller:
+    """The parts of the controller, put together."""
+
+    def __init__(self, settings: ServerSettings, board: Board, slot: Slot) -> None:
+        self._settings = settings
+        self._board = board
+        self._slot = slot
+        self._workers: dict[int, WorkerHandle] = {}
+        self._total = Total()
+        self._loading = Loading()
+        explicit = settings.model_control == "explicit"
+        self._lifecycle = Lifecycle(
+            settings.models,
+            Store(settings.state / "table.json", to_text, from_text),
+            board,
+            Inspector(settings.state),
+            self,
+            explicit,
+            settings.load_models,
+            self._loading,
+        )
+        self._repository = RepositoryService(self._lifecycle, self._figures, explicit)
+        self._stop = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failed: list[BaseException] = []
+
+    async def run(self) -> None:
+        """Start everything, then wait for the signal to stop."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._look_again)
+        self._keep(self._beat())
+        admin = await serve_admin(self._settings.admin, Admin(self._lifecycle, self._status))
+        http = http_server(application(self._figures, self._facts, self._ready), self._settings.http)
+        serving = self._keep(http.serve())
+        link = LinkServer(self)
+        await link.start(link_path(self._settings.state))
+        await self._until_stopped(self._lifecycle.start())
+        if not self._stop.is_set():
+            self._slot.phase = Phase.SERVING
+            self._keep(self._announce())
+        await self._stop.wait()
+        self._slot.phase = Phase.DRAINING
+        http.should_exit = True
+        await asyncio.gather(serving, admin.stop(0.5), link.stop(), return_exceptions=True)
+        if self._failed:
+            raise RuntimeError("a task of the controller failed") from self._failed[0]
+
+    async def _until_stopped(self, work: Coroutine[None, None, None]) -> None:
+        """Until the work is done or a signal says stop, whichever is first. Raises what the work raises."""
+        working = asyncio.ensure_future(work)
+        stopping = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if working.done():
+            await working
+        else:
+            working.cancel()
+
+    async def _beat(self) -> None:
+        while True:
+            self._slot.beat()
+            await asyncio.sleep(BEAT_S)
+
+    def _look_again(self) -> None:
+        async def look() -> None:
+            try:
+                await self._lifecycle.refresh()
+                log.info("the repository was looked at again", generation=self._lifecycle.table.generation)
+            except RouterError as error:
+                log.error("the repository was looked at again", reason=str(error))
+
+        self._keep(look())
+
+    async def _announce(self) -> None:
+        """Tell the person at the terminal what serves, once all workers do."""
+        first = self._board.slot(CONTROLLER).restarts == 0
+        while len(self.serving()) < self._settings.workers:
+            await asyncio.sleep(0.02)
+        if first:
+            banner(self._settings, self._lifecycle.table)
+
+    def _keep(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed.append(error)
+            self._stop.set()  # leave; the supervisor starts us afresh
+
+    # ---- all worker processes ----
+
+    def serving(self) -> list[int]:
+        """The indices of the workers whose port is open."""
+        return [i for i in range(self._settings.workers) if self._board.slot(worker_slot(i)).serves]
+
+    def fence(self, index: int) -> None:
+        """End a worker whose port is open; the supervisor starts another."""
+        slot = self._board.slot(worker_slot(index))
+        if slot.serves and slot.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(slot.pid, signal.SIGKILL)
+
+    # ---- what workers bring ----
+
+    async def joined(self, worker: WorkerHandle) -> None:
+        """Bring a new worker up to date."""
+        before = self._workers.get(worker.index)
+        if before is not None:  # it has joined anew, and the end of its first connection is not seen yet
+            before.gone()
+            self.left(before)
+        await self._lifecycle.join(worker)
+        self._workers[worker.index] = worker
+
+    def left(self, worker: WorkerHandle) -> None:
+        """A worker is gone; what it had done still counts."""
+        self._lifecycle.leave(worker)
+        self._total.bury(worker.incarnation)
+        if self._workers.get(worker.index) is worker:
+            del self._workers[worker.index]
+
+    def reported(self, worker: WorkerHandle, telemetry: Telemetry) -> None:
+        """A worker has sent its figures."""
+        self._total.put(worker.incarnation, telemetry)
+
+    async def forwarded(self, method: str, message: bytes) -> bytes:
+        """Answer a client's request. Raises a RouterError."""
+        return await self._repository.answer(method, message)
+
+    # ---- what people ask ----
+
+    async def _figures(self) -> Telemetry:
+        """The sum over all workers, asked now; a worker that does not answer counts with what it said last."""
+        await asyncio.gather(
+            *(worker.telemetry(TELEMETRY_TIMEOUT_S) for worker in self._workers.values()), return_exceptions=True
+        )
+        return self._total.all()
+
+    def _ready(self) -> bool:
+        return bool(self.serving())
+
+    def _facts(self) -> ServerFacts:
+        slots = {f"worker-{i}": self._board.slot(worker_slot(i)) for i in range(self._settings.workers)}
+        slots["controller"] = self._slot
+        return ServerFacts(
+            self._board.generation,
+            {name: slot.serves for name, slot in slots.items()},
+            {name: slot.restarts for name, slot in slots.items()},
+        )
+
+    def _status(self) -> Status:
+        settings = self._settings
+        status = Status(
+            version=__version__,
+            generation=self._board.generation,
+            uptime_seconds=_uptime(self._board.supervisor),
+            transport=settings.transport,
+            model_control=settings.model_control,
+            addresses={"grpc": settings.grpc, "http": settings.http, "admin": settings.admin},
+            models_dir=str(settings.models),
+            ready=self._ready(),
+        )
+        processes = [("supervisor", self._board.supervisor, "serving", 0)]
+        slots = [("controller", self._slot)]
+        slots += [(f"worker-{i}", self._board.slot(worker_slot(i))) for i in range(settings.workers)]
+        processes += [(name, slot.pid, slot.phase.name.lower(), slot.restarts) for name, slot in slots]
+        for name, pid, state, restarts in processes:
+            status.processes.append(
+                Process(name=name, pid=pid, state=state if pid else "gone", restarts=restarts, resident_bytes=_rss(pid))
+            )
+        return status
+
+
+def _uptime(pid: int) -> float:
+    try:
+        return max(0.0, time.time() - psutil.Process(pid).create_time())
+    except psutil.Error:
+        return 0.0
+
+
+def _rss(pid: int) -> int:
+    try:
+        return int(psutil.Process(pid).memory_info().rss) if pid else 0
+    except psutil.Error:
+        return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,412 @@
+"""The trial process: `python -m router.app.inspect`. One JSON line in for each version, one JSON line out.
+
+It loads a version the way a worker would, runs it once, and looks whether rows of different callers may share a run.
+If a version takes this process with it, or never lets it go, that is the finding; router/control/inspection.py, the
+parent, draws it. The parent's lines come on stdin, answers go to what was stdout; whatever else writes to stdout
+(native libraries do) is turned to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import math
+import os
+import re
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime as ort
+
+from router.control import artefact, rows, trial_rows
+from router.control.inspection import OWNER, REPLY, SHOWN, Finding, Reply
+from router.core.tensor import ANY, BYTES, DTYPES, Signature, TensorSpec
+from router.errors import ModelBroken, ModelFailed
+
+RUN_LIMIT_S: Final = 2.0
+"""A version whose single run takes longer is not run again and again to look at its rows."""
+TRIALS_LIMIT_S: Final = 20.0
+"""All trial runs of one version together."""
+FREE_SIZES: Final = (4, 1, 32, 224)
+"""What free dimensions other than the batch are set to, tried in this order."""
+ELEMENTS_LIMIT: Final = 4 << 20
+"""No made-up input is larger."""
+
+_PR_SET_PDEATHSIG: Final = 1
+_BFLOAT16: Final = 16
+"""TensorProto.DataType.BFLOAT16"""
+
+_DATATYPES: Final = {
+    "bool": "BOOL",
+    "uint8": "UINT8",
+    "uint16": "UINT16",
+    "uint32": "UINT32",
+    "uint64": "UINT64",
+    "int8": "INT8",
+    "int16": "INT16",
+    "int32": "INT32",
+    "int64": "INT64",
+    "float16": "FP16",
+    "bfloat16": "BF16",
+    "float": "FP32",
+    "double": "FP64",
+    "string": BYTES,
+}
+"""The runtime's `tensor(...)` types in the protocol's words."""
+
+_ELEMENTS: Final = {
+    1: "float", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
+    10: "float16", 11: "double", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16",
+    17: "float8e4m3fn", 18: "float8e4m3fnuz", 19: "float8e5m2", 20: "float8e5m2fnuz", 21: "uint4", 22: "int4",
+    23: "float4e2m1", 24: "float8e8m0", 25: "uint2", 26: "int2",
+}  # fmt: skip
+"""TensorProto.DataType in the runtime's words."""
+
+
+def inspect(request: dict[str, Any], say: Callable[[Finding | None], None]) -> Finding:
+    """What one version takes and gives, or why it cannot be served. Raises nothing over a broken version.
+
+    `say` is told what stands even if this process does not survive the next step, None if nothing does.
+    """
+    directory = Path(request["directory"])
+    try:
+        model = artefact.read_model(directory / request["filename"])
+        files = (request["filename"], *artefact.external_files(model, directory))
+        sizes = [artefact.readable_file(directory, name).st_size for name in files]
+    except ModelBroken as error:  # links and missing files are mended without a new digest: not to be remembered
+        return Finding(ok=False, reason=str(error))
+    except (OSError, ValueError) as error:
+        return Finding(ok=False, reason=f"cannot be read: {_plain(str(error), directory)}")
+    try:
+        _check_types(model)
+        session = _load(directory / request["filename"])
+        signature, unranked = _signature(session, model)
+    except ModelBroken as error:
+        return Finding(ok=False, reason=str(error), lasting=True)
+    except MemoryError:
+        return Finding(ok=False, reason="there is not enough memory to load it")
+    except Exception as error:  # noqa: BLE001 - the runtime has no base class for its errors; each becomes a reason
+        reason = explain(error, directory)
+        return Finding(ok=False, reason=reason, lasting="memory" not in reason.lower() and "alloc" not in reason)
+    trial = Trial(session, signature)
+    note = trial.first()
+    if unranked:
+        if not trial.outputs:
+            reason = f"output `{artefact.shown(unranked[0])}` does not say how many dimensions it has, and {note}"
+            return Finding(ok=False, reason=reason)
+        signature = _with_ranks(signature, unranked, trial.outputs)
+    found = Finding(ok=True, signature=signature, file_bytes=sum(sizes), files=files, note=note)
+    say(found)  # a graph that is too much for the proof may still be served
+    joined = _joined(request, model, signature)
+    if joined == SHOWN:
+        say(None)  # one that fells the process with more rows may not
+        joined = _agreed(trial, signature)
+    return replace(found, joined=joined, lasting=not trial.slow)
+
+
+class Trial:
+    """Runs with made-up input, each ended when it takes too long."""
+
+    def __init__(self, session: ort.InferenceSession, signature: Signature) -> None:
+        self._session = session
+        self._signature = signature
+        self._names = [spec.name for spec in signature.outputs]
+        self._spent_s = 0.0
+        self.slow = ""
+        """Why there will be no more runs; empty as long as there may be."""
+        self.outputs: list[np.ndarray] = []
+        """Of the first run that succeeded."""
+
+    def first(self) -> str:
+        """One run, of batch 1. Returns why it failed, or nothing."""
+        why = ""
+        for size in FREE_SIZES:
+            feeds = made_up(self._signature, size)
+            if feeds is None:
+                why = why or "its inputs are too large to be made up"
+                continue
+            try:
+                self.outputs = self.run(feeds)
+            except ModelFailed as error:
+                why = why or str(error)
+                if self.slow:
+                    return self.slow
+            else:
+                return self.slow
+        return f"a trial run with made-up input failed: {why}"
+
+    def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """All outputs in the model's order. Raises ModelFailed, at once when the time for trials is used up."""
+        if self.slow:
+            raise ModelFailed(self.slow)
+        options = ort.RunOptions()
+        options.log_severity_level = 4
+
+        def end() -> None:
+            options.terminate = True
+
+        timer = threading.Timer(RUN_LIMIT_S, end)
+        timer.daemon = True
+        started = time.monotonic()
+        timer.start()
+        try:
+            outputs = self._outputs(feeds, options)
+        except Exception as error:
+            raise ModelFailed(_plain(str(error), None)) from error
+        finally:
+            timer.cancel()
+            took = time.monotonic() - started
+            self._spent_s += took
+            if took > RUN_LIMIT_S:
+                self.slow = f"a single run takes more than {RUN_LIMIT_S:g} s"
+            elif self._spent_s > TRIALS_LIMIT_S:
+                self.slow = f"the trial runs take more than {TRIALS_LIMIT_S:g} s"
+        return outputs
+
+    def _outputs(self, feeds: dict[str, np.ndarray], options: ort.RunOptions) -> list[np.ndarray]:
+        if not any(spec.datatype == "BF16" for spec in (*self._signature.inputs, *self._signature.outputs)):
+            plain: list[np.ndarray] = self._session.run(self._names, feeds, options)
+            return plain
+        values = {}  # the runtime's plain interface does not know numpy's BF16
+        for name, array in feeds.items():
+            if array.dtype == DTYPES["BF16"]:
+                bits = np.ascontiguousarray(array).view(np.uint16)
+                values[name] = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, _BFLOAT16)
+            else:
+                values[name] = ort.OrtValue.ortvalue_from_numpy(array)
+        made = self._session.run_with_ort_values(self._names, values, options)
+        return [_bfloats(value) if value.data_type() == "tensor(bfloat16)" else value.numpy() for value in made]
+
+
+def _bfloats(value: ort.OrtValue) -> np.ndarray:
+    shape = tuple(value.shape())
+    size_bytes = 2 * math.prod(shape)
+    raw = ctypes.string_at(value.data_ptr(), size_bytes) if size_bytes else b""
+    return np.frombuffer(raw, DTYPES["BF16"]).reshape(shape)
+
+
+def made_up(signature: Signature, free: int) -> dict[str, np.ndarray] | None:
+    """Input that fits: batch 1, other free sizes `free`; whole numbers 1, others around 0. None if too large."""
+    random = np.random.default_rng(0)
+    feeds: dict[str, np.ndarray] = {}
+    for spec in signature.inputs:
+        if spec.optional:
+            continue
+        shape = [free if size == ANY else size for size in spec.shape]
+        if spec.shape and spec.shape[0] == ANY:
+            shape[0] = 1
+        if np.prod([float(size) for size in shape]) > ELEMENTS_LIMIT:
+            return None
+        if spec.datatype == BYTES:
+            feeds[spec.name] = np.full(shape, "1", dtype=object)
+        elif spec.datatype.startswith(("FP", "BF")):
+            feeds[spec.name] = random.standard_normal(shape).astype(DTYPES[spec.datatype])
+        else:
+            feeds[spec.name] = np.ones(shape, dtype=DTYPES[spec.datatype])
+    return feeds
+
+
+def explain(error: Exception, directory: Path) -> str:
+    """The runtime's error on loading, for a person: what is wrong, without paths and the places in its source."""
+    if isinstance(error, UnicodeDecodeError):
+        return "a name in the model is not UTF-8 text"
+    text = _plain(str(error), directory)
+    if found := re.search(r"Error No Op registered for (\S+) with domain_version of (\d+)", text):
+        return f"unknown operator `{found[1]}` (opset {found[2]})"
+    if found := re.search(r"([\w.-]*):(\S+?)\(-?\d+\) is not a registered function/op", text):
+        domain = f" of domain `{found[1]}`" if found[1] else ""
+        return f"unknown operator `{found[2]}`{domain}; operators from custom libraries are not loaded"
+    if found := re.search(r"Opset (\d+) is under development.*?for domain (\S+) is till opset (\d+)", text, re.DOTALL):
+        return f"opset {found[1]} of {found[2]} is not supported; this runtime knows opsets up to {found[3]}"
+    if found := re.search(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", text):
+        return (
+            f"IR version {found[1]} of the ONNX format is not supported; this runtime knows versions up to {found[2]}"
+        )
+    if found := re.search(
+        r"Could not find an implementation for ([^(\s]+)\((\d+)\)(?: node with name '([^']*)')?", text
+    ):
+        where = f" (node `{found[3]}`)" if found[3] else ""
+        return f"operator `{found[1]}`, version {found[2]}, has no implementation for these types on the CPU{where}"
+    if "Protobuf parsing failed" in text:
+        return "the file is not an ONNX model, or it was cut short"
+    return f"the runtime cannot load it: {text}"
+
+
+def _plain(text: str, directory: Path | None) -> str:
+    """One line without the runtime's code, its places in the source, and paths of this machine."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    text = re.sub(r"Load model from .*? failed:", "", text)
+    text = _without_source(text)
+    places = [str(directory), os.path.realpath(directory)] if directory else []
+    for place in sorted({*places, os.getcwd(), sys.prefix, os.path.dirname(np.__file__)}, key=len, reverse=True):
+        if len(place) > 1:
+            text = text.replace(place + "/", "").replace(place, "")
+    return artefact.shown(" ".join(text.split()), 400)
+
+
+def _without_source(text: str) -> str:
+    """Takes out `/place/in/source.cc:123 signature(of, the(function))` wherever it stands."""
+    while found := re.search(r"/\S+\.(?:cc|h|cpp):\d+ ", text):
+        depth, end = 0, found.end()
+        for end in range(found.end(), len(text)):
+            depth += {"(": 1, ")": -1}.get(text[end], 0)
+            if depth == 0 and text[end] == ")":
+                break
+        else:
+            end = found.end() - 1  # no signature follows
+        text = text[: found.start()] + text[end + 1 :].lstrip()
+    return text
+
+
+def _check_types(model: Any) -> None:
+    """Whether the protocol can carry what goes in and out. Raises ModelBroken that names the tensor."""
+    defaults = {tensor.name for tensor in model.graph.initializer}
+    for side, infos in (("input", model.graph.input), ("output", model.graph.output)):
+        for info in infos:
+            if side == "input" and info.name in defaults:
+                continue  # it need not be given: left out of the signature if the protocol cannot carry it
+            kind = info.type.WhichOneof("value")
+            if kind is None:
+                continue  # not declared: the runtime finds out
+            if kind != "tensor_type":
+                _refuse(side, info.name, kind.removesuffix("_type").replace("_", " "))
+            number = info.type.tensor_type.elem_type
+            if number and (element := _ELEMENTS.get(number, f"number {number}")) not in _DATATYPES:
+                _refuse(side, info.name, element)
+
+
+def _refuse(side: str, name: str, what: str) -> None:
+    raise ModelBroken(f"{side} `{artefact.shown(name)}` is of type {what}, which the protocol cannot carry")
+
+
+def _load(path: Path) -> ort.InferenceSession:
+    """From the path: a load from bytes would hold the interpreter."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _signature(session: ort.InferenceSession, model: Any) -> tuple[Signature, list[str]]:
+    """What the session says, and the names of the outputs whose number of dimensions nobody says."""
+    silent = {
+        info.name for info in (*model.graph.input, *model.graph.output) if not info.type.tensor_type.HasField("shape")
+    }
+    inputs = [_spec("input", node) for node in session.get_inputs()]
+    for spec in inputs:
+        if spec.name in silent and not spec.shape:
+            raise ModelBroken(f"input `{artefact.shown(spec.name)}` does not say how many dimensions it has")
+    for node in session.get_overridable_initializers():
+        with contextlib.suppress(ModelBroken):
+            inputs.append(_spec("input", node, optional=True))
+    outputs = [_spec("output", node) for node in session.get_outputs()]
+    unranked = [spec.name for spec in outputs if spec.name in silent and not spec.shape]
+    return Signature(tuple(inputs), tuple(outputs)), unranked
+
+
+def _spec(side: str, node: Any, *, optional: bool = False) -> TensorSpec:
+    found = re.fullmatch(r"tensor\((\w+)\)", node.type)
+    if found is None or found[1] not in _DATATYPES:
+        _refuse(side, node.name, node.type)
+    assert found is not None
+    sizes = [size if isinstance(size, int) and size >= 0 else ANY for size in node.shape]
+    symbols = [size if isinstance(size, str) and size else None for size in node.shape]
+    return TensorSpec(node.name, _DATATYPES[found[1]], tuple(sizes), tuple(symbols), optional)
+
+
+def _with_ranks(signature: Signature, unranked: list[str], outputs: list[np.ndarray]) -> Signature:
+    """Outputs of an unknown number of dimensions get that of the trial run, each of any size."""
+    specs = []
+    for spec, output in zip(signature.outputs, outputs, strict=True):
+        rank = np.ndim(output)
+        free = TensorSpec(spec.name, spec.datatype, (ANY,) * rank, (None,) * rank)
+        specs.append(free if spec.name in unranked else spec)
+    return Signature(signature.inputs, tuple(specs))
+
+
+def _joined(request: dict[str, Any], model: Any, signature: Signature) -> str:
+    """SHOWN by the graph, OWNER, or the reason why rows of different callers do not share a run."""
+    if request["never_joined"]:
+        return str(request["never_joined"])
+    if request["rows_independent"] is False:
+        return "the owner says that rows are not independent"
+    if all(spec.optional for spec in signature.inputs):
+        return "it has no input that must be given"
+    for side, specs in (("input", signature.inputs), ("output", signature.outputs)):
+        for spec in specs:
+            if not spec.optional and spec.shape[:1] != (ANY,):
+                return f"the first dimension of {side} `{artefact.shown(spec.name)}` is not free"
+    if request["rows_independent"]:
+        return OWNER
+    try:
+        why: str = rows.independent(model)
+    except Exception as error:  # noqa: BLE001 - a fault in the proof costs the joining of rows, not the model
+        why = f"it could not be shown that rows are independent: {_plain(str(error), None)}"
+    return why or SHOWN
+
+
+def _agreed(trial: Trial, signature: Signature) -> str:
+    """SHOWN if runs with several rows say what the graph says, otherwise the reason why not."""
+    if not trial.outputs:
+        return trial.slow or "the trial run with made-up input failed, so nothing could be compared"
+    try:
+        why: str = "" if trial.slow else trial_rows.agree(trial.run, signature)
+    except Exception as error:  # noqa: BLE001 - as above
+        why = f"the trial runs could not be compared: {_plain(str(error), None)}"
+    return trial.slow or why or SHOWN
+
+
+def _listen(requests: SimpleQueue[bytes], handle: int) -> None:
+    """Reads requests on a thread of its own, so that the parent's end is noticed in the middle of a run."""
+    with open(handle, "rb") as stream:
+        for line in stream:
+            requests.put(line)
+    os._exit(0)
+
+
+def main() -> None:
+    """Answers until stdin ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.nice(10)  # serving comes first
+    with contextlib.suppress(OSError):  # and if memory ends, this process goes first
+        Path("/proc/self/oom_score_adj").write_text("800", encoding="ascii")
+    incoming, answers = os.dup(0), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    requests: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_listen, args=(requests, incoming), name="requests", daemon=True).start()
+
+    def answer(reply: Reply) -> None:
+        answers.write(REPLY.dump_json(reply) + b"\n")
+        answers.flush()
+
+    answer(Reply())  # listening
+    while True:
+        request = json.loads(requests.get())
+        try:
+            finding = inspect(request, lambda so_far: answer(Reply(so_far=so_far)))
+        except Exception as error:  # noqa: BLE001 - every question gets an answer
+            reason = f"cannot be inspected: {_plain(f'{type(error).__name__}: {error}', Path(request['directory']))}"
+            finding = Finding(ok=False, reason=reason)
+        answer(Reply(final=finding))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""`router models` and `router status`: what a running server serves, and how it is."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+from google.protobuf import json_format
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from router.config import ServerSettings
+from router.core.table import Route, VersionState
+from router.edge.admin_client import AdminClient
+from router.edge.tables import routes_from_messages
+from router.errors import RouterError
+from router.pb.admin_pb2 import Status
+
+ADMIN = str(ServerSettings.model_fields["admin"].default)
+
+admin_option = click.option(
+    "--admin", "target", default=ADMIN, show_default=True, metavar="HOST:PORT", help="The server's admin port."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
+
+
+def console() -> Console:
+    """Standard output; wide where it is no terminal, so that nothing is cut off."""
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)
+
+
+def routes_table(routes: list[Route], title: str) -> Table:
+    """Models and versions as a table."""
+    shown = Table(title=title, title_justify="left")
+    for heading in ("model", "version", "state", "inputs", "outputs", "batches"):
+        shown.add_column(heading)
+    for route in routes:
+        for number, version in route.versions.items():
+            signature = version.signature
+            if version.state is VersionState.READY:
+                state = "[green]champion[/]" if number == route.champion else "ready"
+                joins = f"up to {version.batching.max_size} rows" if version.batching.max_size > 1 else "no"
+            else:
+                state = f"[red]{version.state.value.lower()}[/]"
+                joins = ""
+            shown.add_row(
+                escape(route.model),
+                number,
+                state,
+                ", ".join(_tensor(s.name, s.datatype, s.shape) for s in signature.inputs) or escape(version.reason),
+                ", ".join(_tensor(s.name, s.datatype, s.shape) for s in signature.outputs),
+                joins,
+            )
+    return shown
+
+
+def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> str:
+    return escape(f"{name} {datatype}[{','.join('?' if size < 0 else str(size) for size in shape)}]")
+
+
+@click.command()
+@click.argument("name", default="")
+@admin_option
+@json_option
+def models(name: str, target: str, as_json: bool) -> None:
+    """Show the models that a server knows, their versions and what they take and give."""
+    try:
+        with AdminClient(target) as client:
+            answer = client.models(name)
+    except RouterError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json_format.MessageToJson(answer, preserving_proto_field_name=True))
+        return
+    console().print(routes_table(routes_from_messages(answer.routes), f"generation {answer.generation}"))
+    for route in routes_from_messages(answer.routes):
+        for version in route.versions.values():
+            if name and version.state is VersionState.READY and version.batching.max_size == 1:
+                console().print(f"version {version.number}: rows are not joined: {escape(version.batching.decided_by)}")
+
+
+@click.command()
+@admin_option
+@json_option
+def status(target: str, as_json: bool) -> None:
+    """Show how a server is: its processes, ports and the generation that serves."""
+    try:
+        with AdminClient(target) as client:
+            answer = client.status()
+    except RouterError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        shown = json_format.MessageToDict(
+            answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+        click.echo(json.dumps(shown, indent=2))
+    else:
+        _print_status(answer)
+    if not answer.ready:
+        raise SystemExit(1)
+
+
+def _print_status(answer: Status) -> None:
+    out = console()
+    ready = "[green]ready[/]" if answer.ready else "[red]not ready[/]"
+    out.print(
+        f"router {answer.version}: {ready}, generation {answer.generation}, transport {answer.transport},"
+        f" up {answer.uptime_seconds:.0f} s",
+        highlight=False,
+    )
+    table = Table()
+    table.add_column("process")
+    table.add_column("pid", justify="right")
+    table.add_column("state")
+    table.add_column("memory", justify="right")
+    table.add_column("restarts", justify="right")
+    for process in answer.processes:
+        colour = {"serving": "green", "gone": "red"}.get(process.state, "yellow")
+        table.add_row(
+            process.name,
+            str(process.pid),
+            f"[{colour}]{process.state}[/]",
+            f"{process.resident_bytes / 1e6:.0f} MB",
+            str(process.restarts),
+        )
+    out.print(table)
+    out.print("  ".join(f"{name} {address}" for name, address in sorted(answer.addresses.items())), highlight=False)

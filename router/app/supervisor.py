@@ -1,0 +1,554 @@
+"""The supervisor: what `router serve` becomes. `python -m router.app.supervisor OPTIONS.json`.
+
+It owns the state directory and the ports, starts the controller and the workers, watches their beats, restarts
+what dies, kills what stands still, and takes everything down in order. It answers no request, imports nothing but
+the standard library and the board, and has one thread: the kernel ties the life of a child to the thread that
+started it. OPTIONS.json holds validated `ServerSettings`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from router import __version__
+from router.app.board import CONTROLLER, Board, Slot, worker_slot
+from router.app.child import EX_CONFIG
+
+TICK_S = 0.1
+STILL_S = 1.0
+"""A child that has beaten and then does not for this long is killed."""
+SILENT_S = 60.0
+"""So is one that has not beaten at all for this long."""
+LONGEST_STEP_S = 0.15
+"""What one look of the supervisor may add to those times: when it was itself stopped, nobody is to blame."""
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.25, 10.0
+HEALTHY_S = 30.0
+"""A child that has beaten for this long is forgiven its earlier deaths."""
+LEAVE_S = 2.0
+"""What a child may need to leave, beyond the time for calls in flight."""
+PORT_PATIENCE_S = 5.0
+"""How long the workers of a server that was killed may take to give up its ports."""
+
+
+class Refused(Exception):
+    """The server cannot start; one line for a person, with the mend."""
+
+
+# ---------------------------------------------------------------------------------------------- pure decisions
+
+
+class Watch:
+    """When one child is to be killed, and how long after its death it is started again. Time comes in, in seconds."""
+
+    __slots__ = ("_beats", "_delay", "_looked", "_still", "_well_since")
+
+    def __init__(self) -> None:
+        self._delay = 0.0
+        self.started(0.0)
+
+    def started(self, now: float) -> None:
+        """A new process stands in for the child."""
+        self._looked = now
+        self._beats = 0
+        self._still = 0.0
+        self._well_since: float | None = None
+
+    def look(self, now: float, beats: int) -> str | None:
+        """Why the child must be killed; None while it is well. `beats` is what its slot shows."""
+        self._still += min(now - self._looked, LONGEST_STEP_S)
+        self._looked = now
+        if beats != self._beats:
+            self._beats = beats
+            self._still = 0.0
+            if self._well_since is None:
+                self._well_since = now
+            elif now - self._well_since >= HEALTHY_S:
+                self._delay = 0.0
+        if self._well_since is None:
+            return f"showed no sign of life for {self._still:.0f} s" if self._still >= SILENT_S else None
+        return f"stood still for {self._still:.1f} s" if self._still >= STILL_S else None
+
+    def died(self) -> float:
+        """Seconds until the child is to be started again: 0, then from FIRST_DELAY_S doubling to LONGEST_DELAY_S."""
+        delay = self._delay
+        self._delay = min(max(FIRST_DELAY_S, 2 * delay), LONGEST_DELAY_S)
+        return delay
+
+
+# ------------------------------------------------------------------------------------------------------- ports
+
+_Target = tuple[socket.AddressFamily, tuple[Any, ...]]
+
+
+def _targets(flag: str, address: str) -> list[_Target]:
+    host, _, port = address.rpartition(":")
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a host name"
+        raise Refused(f"host {host} cannot be resolved ({reason}); choose another with --{flag} HOST:PORT") from error
+    return list(dict.fromkeys((family, target) for family, _, _, _, target in found))
+
+
+def _overlap(ours: list[_Target], theirs: list[_Target]) -> bool:
+    for _, one in ours:
+        for _, other in theirs:
+            hosts = [ip_address(target[0].partition("%")[0]) for target in (one, other)]
+            if one[1] == other[1] != 0 and (hosts[0] == hosts[1] or any(host.is_unspecified for host in hosts)):
+                return True
+    return False
+
+
+def _bound(family: socket.AddressFamily, target: tuple[Any, ...], *options: int) -> socket.socket:
+    held = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        for option in options:
+            held.setsockopt(socket.SOL_SOCKET, option, 1)
+        if family == socket.AF_INET6:
+            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # as gRPC binds [::]
+        held.bind(target)
+    except BaseException:
+        held.close()
+        raise
+    return held
+
+
+def _reserved(family: socket.AddressFamily, target: tuple[Any, ...], *, shared: bool) -> socket.socket:
+    """A socket that keeps the port and never listens, so that no connection ever comes to it."""
+    if shared:
+        # Without SO_REUSEADDR the probe of another server sees it even before our workers listen. Connections that
+        # linger from a program that did not share its port forbid that.
+        with contextlib.suppress(OSError):
+            return _bound(family, target, socket.SO_REUSEPORT)
+    return _bound(family, target, socket.SO_REUSEPORT, socket.SO_REUSEADDR)
+
+
+def _reserve(targets: list[_Target], *, shared: bool) -> tuple[int, list[socket.socket]]:
+    """The port, and a socket on each address of the host that this machine has. Raises OSError."""
+    held: list[socket.socket] = []
+    port, missing = targets[0][1][1], None
+    try:
+        for family, target in targets:
+            try:
+                # SO_REUSEPORT would let us onto a port that another server of ours has: ask without it first.
+                with _bound(family, (target[0], port, *target[2:]), socket.SO_REUSEADDR) as probe:
+                    port = probe.getsockname()[1]
+                held.append(_reserved(family, (target[0], port, *target[2:]), shared=shared))
+            except OSError as error:
+                if error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+                    raise
+                missing = error  # `localhost` has an IPv6 address where the machine has no IPv6
+        if not held and missing is not None:
+            raise missing
+    except BaseException:
+        for reserved in held:
+            reserved.close()
+        raise
+    return port, held
+
+
+def claim_ports(addresses: Mapping[str, str], patience_s: float = 0.0) -> tuple[dict[str, str], list[socket.socket]]:
+    """The addresses with their real port numbers, and sockets that keep them, for as long as they stay open.
+
+    `addresses` maps a flag (grpc, http, admin) to HOST:PORT; port 0 asks for a free one. Children bind beside the
+    sockets: with SO_REUSEPORT on the `grpc` address, with it or with SO_REUSEADDR on the others. A taken port is
+    asked for again for `patience_s`. Raises Refused.
+    """
+    wanted = {flag: _targets(flag, address) for flag, address in addresses.items()}
+    for one, other in combinations(wanted, 2):
+        if _overlap(wanted[one], wanted[other]):
+            both = f"--{one} {addresses[one]} and --{other} {addresses[other]}"
+            raise Refused(f"{both} are the same address; give each a port of its own")
+    given, held = {}, list[socket.socket]()
+    until = time.monotonic() + patience_s
+    try:
+        # Those that want a free port last: it must not be one that another asks for by number.
+        for flag, targets in sorted(wanted.items(), key=lambda item: item[1][0][1][1] == 0):
+            host, _, port = addresses[flag].rpartition(":")
+            number, sockets = _reserve_or_refuse(flag, host, int(port), targets, until)
+            held += sockets
+            given[flag] = f"{host}:{number}"
+    except BaseException:
+        for reserved in held:
+            reserved.close()
+        raise
+    return {flag: given[flag] for flag in addresses}, held
+
+
+def _reserve_or_refuse(
+    flag: str, host: str, port: int, targets: list[_Target], until: float
+) -> tuple[int, list[socket.socket]]:
+    choose = f"choose another with --{flag} HOST:PORT"
+    tries = 20 if port == 0 else 1  # a free port of one address may be taken on the host's next
+    while True:
+        tries -= 1
+        try:
+            return _reserve(targets, shared=flag == "grpc")
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                if tries > 0:
+                    continue
+                if time.monotonic() < until:
+                    time.sleep(TICK_S)
+                    continue
+                raise Refused(f"port {port} on {host} is taken by another program; stop it or {choose}") from error
+            if error.errno in {errno.EACCES, errno.EPERM}:
+                raise Refused(f"port {port} on {host} is not allowed to this user; {choose}") from error
+            if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+                raise Refused(f"{host} is not an address of this machine; {choose}") from error
+            raise Refused(f"port {port} on {host} cannot be bound ({error.strerror}); {choose}") from error
+
+
+# --------------------------------------------------------------------------------------------- state directory
+
+
+@contextlib.contextmanager
+def owned(state: Path) -> Iterator[None]:
+    """The state directory is ours alone; made where there is none. Raises Refused."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        line = f"state directory {state} cannot be used ({error.strerror}); choose another with --state DIR"
+        raise Refused(line) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(lock, 32).decode("ascii", "replace").strip() or "unknown"
+            line = f"state directory {state} belongs to a running server (pid {holder}); stop it or choose another"
+            raise Refused(f"{line} with --state DIR") from error
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(lock)  # the file stays: whoever removes a lock lets two in
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    fresh.chmod(0o600)
+    fresh.replace(path)
+
+
+# --------------------------------------------------------------------------------------------------------- log
+
+
+class Log:
+    """One line per event on stderr: for people, or JSON."""
+
+    def __init__(self, log_format: str) -> None:
+        self._json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+
+    def line(self, level: str, event: str, **facts: object) -> None:
+        """Write one line. A reader of stderr that has gone is no reason to stop serving."""
+        now = time.time()
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
+        if self._json:
+            text = json.dumps({"timestamp": stamp, "level": level, "event": event, "process": "supervisor", **facts})
+        else:
+            text = f"{stamp} [{level:<7}] supervisor: {event}"
+        with contextlib.suppress(OSError):
+            os.write(2, f"{text}\n".encode())  # one write: lines of several processes do not mix
+
+
+# -------------------------------------------------------------------------------------------------- supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """One process of the server. `index` is a worker's number, None for the controller."""
+
+    name: str
+    slot: int
+    index: int | None
+
+
+def roster(workers: int) -> list[Child]:
+    """The controller and the workers."""
+    return [
+        Child("controller", CONTROLLER, None),
+        *(Child(f"worker-{index}", worker_slot(index), index) for index in range(workers)),
+    ]
+
+
+def commands_for(options: Path) -> Callable[[Child], list[str]]:
+    """The command line of each child."""
+    python = [sys.executable, *(["-P"] if sys.flags.safe_path else []), "-m"]
+
+    def command(child: Child) -> list[str]:
+        if child.index is None:
+            return [*python, "router.app.controller", str(options)]
+        return [*python, "router.app.worker", str(options), "--index", str(child.index)]
+
+    return command
+
+
+class _Ward:
+    """A child, the process that stands in for it now, and what we know of it."""
+
+    __slots__ = ("child", "due", "killed", "process", "restarts", "seen_serving", "slot", "watch")
+
+    def __init__(self, child: Child, slot: Slot) -> None:
+        self.child = child
+        self.slot = slot
+        self.watch = Watch()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.due = 0.0  # monotonic seconds of the next start, while there is no process
+        self.restarts = 0
+        self.killed = False  # this process has been killed and is not yet reaped
+        self.seen_serving = False
+
+
+def _how(returncode: int) -> str:
+    if returncode >= 0:
+        return f"ended with exit code {returncode}"
+    try:
+        return f"was ended by {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"was ended by signal {-returncode}"
+
+
+class Supervisor:
+    """The children of one server, from the first start to the last exit."""
+
+    def __init__(
+        self, wards: list[_Ward], command: Callable[[Child], list[str]], drain_s: float, log: Log, signals: _Signals
+    ) -> None:
+        self._wards = wards
+        self._command = command
+        self._drain_s = drain_s
+        self._log = log
+        self._signals = signals
+        self._up = False  # every child has served: from now on nothing but a signal stops the server
+        self._draining = False
+
+    def run(self) -> int:
+        """Start, watch, restart, until a signal or a child that cannot work ends it. Returns the exit code."""
+        began = time.monotonic()
+        try:
+            while True:
+                now = time.monotonic()
+                self._start_due(now)
+                self._signals.wait(TICK_S)
+                now = time.monotonic()
+                if (code := self._reap(now)) is not None:
+                    return code
+                for number in self._signals.take():
+                    if number == signal.SIGHUP:
+                        self._send(self._wards[0], signal.SIGHUP)
+                    else:
+                        return self._drain(signal.Signals(number).name, 0)
+                self._look(now)
+                if not self._up and all(ward.seen_serving for ward in self._wards):
+                    self._up = True
+                    self._log.line("info", f"ready after {now - began:.1f} s")
+        finally:
+            self._kill(self._wards)
+
+    def _start_due(self, now: float) -> None:
+        for ward in self._wards:
+            if ward.process is None and ward.due <= now:
+                ward.watch.started(now)
+                try:
+                    # Blocked in the child until it is ready for them (child.adopt); pending for us meanwhile.
+                    early = {signal.SIGINT, signal.SIGHUP}
+                    signal.pthread_sigmask(signal.SIG_BLOCK, early)
+                    try:
+                        ward.process = subprocess.Popen(self._command(ward.child), stdin=subprocess.DEVNULL)
+                    finally:
+                        signal.pthread_sigmask(signal.SIG_UNBLOCK, early)
+                except OSError as error:
+                    self._bury(ward, now, f"cannot be started ({error.strerror})", pid=0)
+                else:
+                    ward.slot.occupy(ward.process.pid, ward.restarts)
+
+    def _reap(self, now: float) -> int | None:
+        """Take note of the dead. Returns an exit code when one of them ends the server."""
+        for ward in self._wards:
+            if ward.process is None or (returncode := ward.process.poll()) is None:
+                continue
+            pid, ward.process, ward.killed = ward.process.pid, None, False
+            ward.slot.vacate()
+            if self._draining:
+                if returncode not in {0, EX_CONFIG, -signal.SIGTERM, -signal.SIGKILL}:
+                    self._log.line("warning", f"{ward.child.name} (pid {pid}) {_how(returncode)} while it drained")
+            elif returncode == EX_CONFIG and not self._up:
+                return self._drain(f"{ward.child.name} cannot work with this configuration", 1)
+            else:
+                self._bury(ward, now, _how(returncode), pid)
+        _reap_strangers({ward.process.pid for ward in self._wards if ward.process})
+        return None
+
+    def _bury(self, ward: _Ward, now: float, how: str, pid: int) -> None:
+        delay = ward.watch.died()
+        ward.due = now + delay
+        ward.restarts += 1
+        self._log.line(
+            "error",
+            f"{ward.child.name} (pid {pid}) {how}; restart {f'in {delay:g} s' if delay else 'now'}",
+            child=ward.child.name,
+            pid=pid,
+            how=how,
+            restart_in_s=delay,
+        )
+
+    def _look(self, now: float) -> None:
+        for ward in self._wards:
+            if ward.process is None or ward.killed:
+                continue
+            if ward.slot.serves:
+                ward.seen_serving = True
+            if (why := ward.watch.look(now, ward.slot.beats)) is not None:
+                pid = ward.process.pid
+                self._log.line("error", f"{ward.child.name} (pid {pid}) {why}: killed", child=ward.child.name, pid=pid)
+                ward.process.kill()
+                ward.killed = True
+
+    def _drain(self, why: str, code: int) -> int:
+        """Workers first, while the controller still hears them; then the controller."""
+        self._draining = True
+        self._log.line("info", f"stopping: {why}; calls in flight have up to {self._drain_s:g} s")
+        controller, workers = self._wards[:1], self._wards[1:]
+        for wards, patience in ((workers, self._drain_s + LEAVE_S), (controller, LEAVE_S)):
+            for ward in wards:
+                self._send(ward, signal.SIGTERM)
+            if (second := self._await(wards, patience)) is not None:
+                self._log.line("warning", f"stopping at once: a second {signal.Signals(second).name}")
+                self._kill(self._wards)
+                return 128 + second
+            for ward in wards:
+                if ward.process is not None:
+                    self._log.line("warning", f"{ward.child.name} did not leave within {patience:g} s: killed")
+            self._kill(wards)
+        self._log.line("info", "stopped")
+        return code
+
+    def _await(self, wards: Iterable[_Ward], patience: float) -> int | None:
+        """Until they have left or time is over. Returns the number of a second signal to stop."""
+        until = time.monotonic() + patience
+        while any(ward.process for ward in wards) and (now := time.monotonic()) < until:
+            self._signals.wait(min(TICK_S, until - now))
+            self._reap(now)
+            for number in self._signals.take():
+                if number != signal.SIGHUP:
+                    return number
+        return None
+
+    def _kill(self, wards: Iterable[_Ward]) -> None:
+        for ward in wards:
+            self._send(ward, signal.SIGKILL)
+        for ward in wards:
+            if ward.process is not None:
+                # One that hangs in the kernel leaves when the kernel lets it: it cannot come back to our ports.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    ward.process.wait(LEAVE_S)
+
+    @staticmethod
+    def _send(ward: _Ward, number: signal.Signals) -> None:
+        if ward.process is not None:
+            ward.process.send_signal(number)  # asks first whether it still lives
+
+
+def _reap_strangers(ours: set[int]) -> None:
+    """As process 1 of a container we inherit orphans; whoever became us by exec may have left us children."""
+    with contextlib.suppress(ChildProcessError):
+        while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if found.si_pid in ours:
+                return  # Popen takes it at the next look
+            os.waitpid(found.si_pid, 0)
+
+
+class _Signals:
+    """The signals that came, and a sleep that any of them ends."""
+
+    def __init__(self) -> None:
+        self._came: deque[int] = deque()
+        self._ear, self._mouth = socket.socketpair()
+        self._ear.setblocking(False)
+        self._mouth.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._ear, selectors.EVENT_READ)
+
+    def listen(self) -> None:
+        """From now on signals are kept instead of ending the process."""
+        signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda number, _: self._came.append(number))
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # only to end the sleep
+        # A parent may have started us with them blocked.
+        numbers = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, until a signal at most."""
+        if self._selector.select(seconds):
+            with contextlib.suppress(BlockingIOError):
+                self._ear.recv(4096)
+
+    def take(self) -> list[int]:
+        """The numbers of the signals that came since, SIGCHLD left out."""
+        return [self._came.popleft() for _ in range(len(self._came))]
+
+
+def serve(options: Mapping[str, Any], commands: Callable[[Path], Callable[[Child], list[str]]]) -> int:
+    """The whole life of a server. Returns the exit code. Raises Refused before anything has been touched."""
+    signals = _Signals()
+    signals.listen()
+    state = Path(options["state"])
+    with owned(state), contextlib.ExitStack() as at_exit:
+        note = state / "server.json"
+        # A note that nobody removed: that server was killed, and its workers may still be leaving.
+        patience = PORT_PATIENCE_S if note.exists() else 0.0
+        addresses, held = claim_ports({flag: options[flag] for flag in ("grpc", "http", "admin")}, patience)
+        for reserved in held:
+            at_exit.callback(reserved.close)
+        children = roster(options["workers"])
+        board = Board.create(state / "board", len(children))
+        at_exit.callback(board.close)
+        _write(state / "options.json", {**options, **addresses})
+        at_exit.callback(note.unlink, missing_ok=True)
+        _write(note, {"pid": os.getpid(), **addresses, "started": time.time(), "version": __version__})
+        log = Log(options["log_format"])
+        log.line("info", f"router {__version__}, {options['workers']} workers, " + _at(addresses), **addresses)
+        wards = [_Ward(child, board.slot(child.slot)) for child in children]
+        drain_s = options["drain_delay_s"] + options["grace_s"]
+        return Supervisor(wards, commands(state / "options.json"), drain_s, log, signals).run()
+
+
+def _at(addresses: Mapping[str, str]) -> str:
+    return ", ".join(f"{flag} {address}" for flag, address in addresses.items())
+
+
+def main(arguments: list[str], commands: Callable[[Path], Callable[[Child], list[str]]] = commands_for) -> int:
+    """`python -m router.app.supervisor OPTIONS.json`."""
+    if len(arguments) != 1:
+        print("Error: start the server with `router serve`", file=sys.stderr)  # noqa: T201 - the answer to a command
+        return 2
+    try:
+        return serve(json.loads(Path(arguments[0]).read_text(encoding="utf-8")), commands)
+    except Refused as refused:
+        print(f"Error: {refused}", file=sys.stderr)  # noqa: T201 - the answer to a command
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

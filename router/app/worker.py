@@ -1,0 +1,289 @@
+"""A worker process: answers requests and nothing else.
+
+Threads: the loop thread (this process's main thread) polls the core's queue and runs short runs; executor threads
+run the long ones; the timer thread watches deadlines and beats; the link thread talks to the controller and loads
+sessions; the stop thread waits for SIGTERM; a small pool does what must keep nobody waiting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, NoReturn
+
+import psutil
+import structlog
+
+from router.app.board import Board, Phase, Slot, worker_slot
+from router.app.child import EX_CONFIG, adopt, link_path
+from router.app.logs import configure
+from router.config import ServerSettings
+from router.control import artefact
+from router.control.lifecycle import Refusal
+from router.core.table import Version, VersionState, VersionTable
+from router.edge.aio_transport import AioTransport
+from router.edge.core_transport import CoreTransport
+from router.edge.health import Health
+from router.edge.inference import SERVICE, Inference, reply_encoder
+from router.edge.link import LinkClient
+from router.edge.reflection import Reflection
+from router.edge.telemetry import merged, past, telemetry
+from router.edge.transport import Credentials, Limits, Methods, Transport
+from router.errors import ModelBroken, NotFound, RouterError, SettingsError
+from router.pb.link_pb2 import Joined, Telemetry
+from router.serving.lanes import Executor, Lane
+from router.serving.router import Router, ServingTable
+from router.serving.session import Session, give_back_memory, synthetic
+from router.serving.timers import Timers
+
+log = structlog.get_logger()
+
+BEAT_S: Final = 0.1
+SWITCH_INTERVAL_S: Final = 0.0005
+"""How long a thread may keep the interpreter while another wants it: executor threads must not make the loop wait."""
+COLLECT_S: Final = 10.0
+TELEMETRY_S: Final = 1.0
+LINGER_S: Final = 1.0
+"""How long a table is kept that does not serve any more: the loop thread may have read the word just before."""
+HANGING_S: Final = 1.5
+"""What a drain may take beyond its grace."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until told to stop."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("options", type=Path)
+    parser.add_argument("--index", type=int, required=True)
+    chosen = parser.parse_args(arguments)
+    options = json.loads(chosen.options.read_text(encoding="utf-8"))
+    board, slot = adopt(Path(options["state"]), worker_slot(chosen.index))
+    settings = ServerSettings.model_validate(options)
+    configure(settings.log_format, process=f"worker-{chosen.index}")
+    try:
+        Worker(settings, chosen.index, board, slot).run()
+    except SettingsError as error:
+        print(f"Error: {error}", file=sys.stderr)  # noqa: T201  # to the person who started the server
+        _leave(EX_CONFIG)
+    _leave(0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: a run that hangs must not keep the process."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+class Worker:
+    """The parts of a worker, put together."""
+
+    def __init__(self, settings: ServerSettings, index: int, board: Board, slot: Slot) -> None:
+        self._settings = settings
+        self._slot = slot
+        self._may_bind: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._phase_lock = threading.Lock()
+        self._stopping = False
+        self.timers = Timers()
+        self.executor = Executor(slots=max(1, len(os.sched_getaffinity(0)) // settings.workers))
+        self.router = Router(board.words)
+        self._lanes: dict[tuple[object, ...], Lane] = {}
+        self._tables: dict[int, ServingTable] = {}
+        self._tables_lock = threading.Lock()
+        self._figures_lock = threading.Lock()
+        self._retiring: set[Lane] = set()
+        self._past = Telemetry()
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="aside")
+        joined = Joined(worker=index, pid=os.getpid(), incarnation=uuid.uuid4().hex)
+        self._link = LinkClient(link_path(settings.state), joined, self, self.timers)
+        self._health = Health(self._serves, self._pool)
+        self._inference = Inference(self.router, self._link.forward, lambda: not self._stopping)
+        methods = Methods(
+            self._inference.unary() | self._health.unary(),
+            self._inference.stream() | self._health.stream() | Reflection(self._pool).stream(),
+        )
+        limits = Limits(message_bytes=settings.max_message_mib << 20, spin_seconds=settings.spin_us / 1e6)
+        kind = CoreTransport if settings.transport == "core" else AioTransport
+        self._collected = time.monotonic()
+        self._transport: Transport = kind(methods, self._work, limits)
+
+    def run(self) -> None:
+        """Join the controller, open the port when everything is prepared, serve until the drain is over.
+
+        Raises SettingsError when the port cannot be opened.
+        """
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        # A pipe tells a thread of SIGTERM: a handler would run in the middle of whatever the loop thread holds. It is
+        # written at once while this thread waits in C, and by the handler where uvloop has taken the wake-up over.
+        told, telling = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(telling, False)
+        signal.set_wakeup_fd(telling, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, lambda *_: _tell(telling))
+        threading.Thread(target=self._await_stop, args=(told,), name="stop", daemon=True).start()
+        self.timers.start()
+        self.timers.every(BEAT_S, self._slot.beat)
+        self._link.start()
+        if not self._may_bind.get():
+            return
+        self._transport.bind(self._settings.grpc, _credentials(self._settings))
+        self._settle()
+        with self._phase_lock:
+            if self._stopping:
+                return
+            self._slot.phase = Phase.SERVING
+        self.timers.every(TELEMETRY_S, self._link.send_telemetry)
+        self._transport.run()
+
+    def _await_stop(self, told: int) -> None:
+        while signal.SIGTERM not in os.read(told, 64):
+            pass
+        self.stop()
+        # The transport's own patience is shorter. What then still hangs must not make the server look stuck.
+        time.sleep(self._settings.drain_delay_s + self._settings.grace_s + HANGING_S)
+        _leave(0)
+
+    def stop(self) -> None:
+        """Say NOT_SERVING, give balancers time to look away, then drain."""
+        with self._phase_lock:
+            self._stopping = True
+            self._slot.phase = Phase.DRAINING
+        self._may_bind.put(False)
+        self._health.changed()
+        time.sleep(self._settings.drain_delay_s)
+        self._health.end()
+        self._inference.end()
+        self._transport.drain(self._settings.grace_s)
+
+    def _work(self) -> bool:
+        more = self.router.work()
+        if not more:
+            now = time.monotonic()
+            if now - self._collected > COLLECT_S:
+                self._collected = now
+                gc.collect()
+        return more
+
+    def _settle(self) -> None:
+        """What is loaded now stays: keep the collector away from it, and let it run only when nobody waits."""
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    def _serves(self, name: str) -> bool | None:
+        if name in {"", SERVICE}:
+            return not self._stopping
+        try:
+            self.router.table.lane(name, "")
+        except NotFound:
+            return None
+        except RouterError:
+            return False
+        return not self._stopping
+
+    # ---- what the controller asks, on the link's thread ----
+
+    def prepare(self, table: VersionTable) -> list[Refusal]:
+        """Load what is missing and run it once; what could not be loaded."""
+        refusals = []
+        lanes: dict[tuple[str, str], Lane] = {}
+        with self._tables_lock:
+            for route in table.routes.values():
+                for version in route.versions.values():
+                    if version.state is not VersionState.READY:
+                        continue
+                    try:
+                        lanes[version.model, version.number] = self._lane(version)
+                    except ModelBroken as error:
+                        refusals.append(Refusal(version.model, version.number, str(error)))
+                    except Exception:  # a fault of ours costs this version, not the worker
+                        log.exception("a version could not be loaded", model=version.model, version=version.number)
+                        refusals.append(Refusal(version.model, version.number, "a worker failed to load it"))
+            if not refusals:
+                prepared = self._tables[table.generation] = ServingTable(table, lanes, reply_encoder)
+                self.router.install(prepared)
+        return refusals
+
+    def _lane(self, version: Version) -> Lane:
+        key = (version.model, version.number, version.digest, version.batching, version.intra_op_threads)
+        lane = self._lanes.get(key)
+        if lane is None:
+            began = time.monotonic_ns()
+            session = Session(version)
+            if artefact.digest(Path(version.path).parent) != version.digest:
+                raise ModelBroken("its files are not those that were tried: they have changed since")
+            lane = Lane(version, session, self.executor, self.timers)
+            lane.prove(lambda rows: synthetic(version.signature.inputs, rows))
+            lane.stats.load_ns = time.monotonic_ns() - began
+            with self._figures_lock:
+                self._lanes = {**self._lanes, key: lane}
+        return lane
+
+    def retire(self, before: int) -> None:
+        """Let go of older tables, and of the sessions that no table needs any more. Returns at once."""
+        self._health.changed()
+        threading.Thread(target=self._retire, args=(before,), name="retire", daemon=True).start()
+
+    def _retire(self, before: int) -> None:
+        time.sleep(LINGER_S)
+        with self._tables_lock:
+            self.router.forget(before)
+            self._tables = {number: table for number, table in self._tables.items() if number >= before}
+            needed = {lane for table in self._tables.values() for lane in table.lanes.values()}
+            with self._figures_lock:
+                kept = {key: lane for key, lane in self._lanes.items() if lane in needed}
+                gone = set(self._lanes.values()) - needed
+                self._lanes = kept
+                self._retiring |= gone
+        if not gone:
+            return
+        while any(lane.pending for lane in gone):  # their last calls are being answered
+            time.sleep(0.05)
+        with self._figures_lock:
+            self._retiring -= gone
+            self._past = merged((self._past, past(telemetry(gone))))
+        gone.clear()
+        give_back_memory()
+
+    def bind(self) -> None:
+        """Open the port."""
+        self._may_bind.put(True)
+
+    def telemetry(self) -> Telemetry:
+        """The figures since this worker started, of what has been retired too."""
+        with self._figures_lock:
+            figures = merged((telemetry([*self._lanes.values(), *self._retiring]), self._past))
+        figures.resident_bytes = psutil.Process().memory_info().rss
+        return figures
+
+
+def _tell(pipe: int) -> None:
+    with contextlib.suppress(BlockingIOError):
+        os.write(pipe, bytes([signal.SIGTERM]))
+
+
+def _credentials(settings: ServerSettings) -> Credentials | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    try:
+        return Credentials(
+            settings.tls_key.read_bytes(),
+            settings.tls_cert.read_bytes(),
+            settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None,
+        )
+    except OSError as error:
+        raise SettingsError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+if __name__ == "__main__":
+    main()

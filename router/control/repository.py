@@ -1,0 +1,351 @@
+"""The model repository on disk: which models and versions there are, what is asked of them, and the route they make.
+
+    <root>/<model>/<positive integer>/model.onnx
+    <root>/<model>/model.toml      the owner's settings, optional
+    <root>/<model>/config.pbtxt    the same for repositories made for Triton, optional
+
+Each setting of model.toml goes before that of config.pbtxt, which goes before the default.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from google.protobuf import text_format
+from pydantic import ValidationError
+
+from router.config import ModelSettings, explain, model_settings
+from router.control.artefact import shown
+from router.control.inspection import Request, Result
+from router.core.table import Batching, Route, Version, VersionState
+from router.core.tensor import ANY, BYTES, Signature, TensorSpec
+from router.errors import ModelBroken, SettingsError
+from router.pb.model_config_pb2 import DataType, ModelConfig, ModelInput, ModelOutput
+
+MODEL_FILE: Final = "model.onnx"
+TOML: Final = "model.toml"
+PBTXT: Final = "config.pbtxt"
+SETTINGS_LIMIT_BYTES: Final = 1 << 20
+
+_NUMBER: Final = re.compile(r"[1-9][0-9]*")
+_NOT_MODELS: Final = frozenset({"lost+found"})
+_PLATFORMS: Final = frozenset({"", "onnxruntime_onnx", "onnxruntime"})
+_BACKENDS: Final = frozenset({"", "onnxruntime"})
+_BATCH_LIMIT: Final = 4096
+_WAIT_LIMIT_US: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What config.pbtxt says of one tensor. Any of `shapes` will do; `datatype` is empty where it says nothing."""
+
+    name: str
+    datatype: str
+    shapes: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundVersion:
+    """A version's directory. `reason` says why it is not to be loaded; empty: it is to be tried."""
+
+    number: str
+    directory: Path
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A model's directory. `reason` is set if nothing in it can be served; `versions` are sorted, oldest first."""
+
+    name: str
+    reason: str = ""
+    versions: Mapping[str, FoundVersion] = field(default_factory=dict)
+    settings: ModelSettings = field(default_factory=ModelSettings)
+    """model.toml over config.pbtxt over the defaults."""
+    filename: str = MODEL_FILE
+    never_joined: str = ""
+    """Why rows of different callers are not joined, if the owner says so."""
+    inputs: tuple[Declared, ...] = ()
+    outputs: tuple[Declared, ...] = ()
+    declared: str = ""
+    """The text of config.pbtxt."""
+
+    def requests(self) -> tuple[Request, ...]:
+        """What the inspector has to try, newest version first."""
+        batch = self.settings.batch
+        return tuple(
+            Request(
+                self.name,
+                version.number,
+                version.directory,
+                self.filename,
+                Batching(batch.max_size, batch.max_wait_us),
+                batch.rows_independent,
+                self.never_joined,
+            )
+            for version in reversed(list(self.versions.values()))
+            if not version.reason
+        )
+
+
+def scan(root: Path) -> Mapping[str, FoundModel]:
+    """All models below `root` by name. What is wrong with one of them becomes its reason.
+
+    Raises SettingsError only if the repository itself cannot be read.
+    """
+    try:
+        names = sorted(os.listdir(root))
+    except OSError as error:
+        raise SettingsError(f"the model repository cannot be read: {error.strerror}") from error
+    place, home = Path(os.path.abspath(root)), os.path.realpath(root)
+    found: dict[str, FoundModel] = {}
+    for entry in names:
+        if entry.startswith(".") or entry in _NOT_MODELS:
+            continue
+        try:
+            name = _model_name(entry)
+            model = _model(place / entry, name, home)
+        except ModelBroken as error:
+            name = shown(entry, 255)
+            model = FoundModel(name, str(error))
+        except OSError as error:
+            model = FoundModel(name, f"its directory cannot be read: {error.strerror}")
+        if model is not None and (name not in found or found[name].reason):
+            found[name] = model
+    return found
+
+
+def route(found: FoundModel, results: Mapping[str, Result]) -> Route:
+    """The route of a model, from what the trials of its versions (by number) showed.
+
+    Every version is there: READY, or UNAVAILABLE with a reason. The newest one that is ready is the champion. A model
+    without any version has one of the empty number, which carries the reason.
+    """
+    versions: dict[str, Version] = {}
+    for number, version in found.versions.items():
+        path = str(version.directory / found.filename)
+        result = results.get(number)
+        if version.reason or result is None:
+            reason = version.reason or "it has not been tried yet"
+            versions[number] = Version(
+                found.name, number, "", path, VersionState.UNAVAILABLE, reason, declared=found.declared
+            )
+            continue
+        reason = "" if result.ok else result.reason
+        if not reason:
+            reason = contradiction(found, result.signature)
+        versions[number] = Version(
+            found.name,
+            number,
+            result.digest,
+            path,
+            VersionState.UNAVAILABLE if reason else VersionState.READY,
+            reason,
+            result.signature,
+            result.batching,
+            found.settings.sessions.intra_op_threads,
+            result.file_bytes,
+            found.declared,
+        )
+    if not versions:
+        versions[""] = Version(found.name, "", "", "", VersionState.UNAVAILABLE, found.reason, declared=found.declared)
+    ready = [number for number, version in versions.items() if version.state is VersionState.READY]
+    return Route(found.name, max(ready, key=int, default=None), versions)
+
+
+def contradiction(found: FoundModel, signature: Signature) -> str:
+    """Where config.pbtxt says something else than the model; empty where it does not."""
+    sides: tuple[tuple[str, Sequence[Declared], Sequence[TensorSpec]], ...] = (
+        ("input", found.inputs, signature.inputs),
+        ("output", found.outputs, signature.outputs),
+    )
+    for side, declared, real in sides:
+        by_name = {spec.name: spec for spec in real}
+        for tensor in declared:
+            what = f"{side} `{shown(tensor.name)}`"
+            spec = by_name.get(tensor.name)
+            if spec is None:
+                has = ", ".join(f"`{shown(name)}`" for name in list(by_name)[:8]) or "none"
+                return f"{PBTXT} declares {what}, which the model does not have; it has {has}"
+            if tensor.datatype not in {"", spec.datatype}:
+                return f"{PBTXT} declares {what} as {tensor.datatype}; the model says {spec.datatype}"
+            if not any(_fits(shape, spec.shape) for shape in tensor.shapes):
+                return f"{PBTXT} declares {what} as {list(tensor.shapes[0])}; the model says {list(spec.shape)}"
+    return ""
+
+
+def _fits(declared: tuple[int, ...], real: tuple[int, ...]) -> bool:
+    return len(declared) == len(real) and all(a == b or ANY in {a, b} for a, b in zip(declared, real, strict=True))
+
+
+def _model_name(entry: str) -> str:
+    """A directory's name as a model's name. Raises ModelBroken."""
+    if any(unicodedata.category(c) in {"Cc", "Zl", "Zp"} for c in entry):
+        raise ModelBroken("its name holds control characters")
+    if any(unicodedata.category(c) == "Cs" for c in entry):
+        raise ModelBroken("its name is not UTF-8")
+    return entry
+
+
+def _model(directory: Path, name: str, home: str) -> FoundModel | None:
+    """One model's directory; None for what is no model. Raises OSError and ModelBroken if it cannot be looked at."""
+    if not directory.is_dir():
+        return None
+    if not _within(directory, home):
+        raise ModelBroken("its directory is a symbolic link that leaves the model repository")
+    entries = os.listdir(directory)
+    numbers = sorted((entry for entry in entries if _NUMBER.fullmatch(entry) and (directory / entry).is_dir()), key=int)
+    if not numbers and not {TOML, PBTXT} & set(entries):
+        return None
+    text = ""
+    try:
+        _settings_text(directory / TOML)
+        toml = model_settings(directory / TOML)
+        text = _settings_text(directory / PBTXT)
+        config = _config(text, name) if PBTXT in entries else None
+        settings = _settled(toml, config)
+        chosen, rule = _choice(toml, config, numbers)
+        inputs, outputs = _tensors(config)
+    except (ModelBroken, SettingsError) as error:
+        broken = {number: FoundVersion(number, directory / number, str(error)) for number in numbers}
+        return FoundModel(name, str(error), broken, declared=text)
+    versions = {}
+    for number in sorted({*numbers, *chosen}, key=int):
+        reason = ""
+        if number not in chosen:
+            reason = f"not loaded: {rule}"
+        elif number not in numbers:
+            reason = f"there is no such directory, and {rule}"
+        elif not _within(directory / number, home):
+            reason = "its directory is a symbolic link that leaves the model repository"
+        versions[number] = FoundVersion(number, directory / number, reason)
+    return FoundModel(
+        name,
+        "" if versions else "it has no version; expected a directory named 1, 2, …",
+        versions,
+        settings,
+        (config.default_model_filename if config else "") or MODEL_FILE,
+        _never_joined(toml, config, settings),
+        inputs,
+        outputs,
+        text,
+    )
+
+
+def _within(path: Path, home: str) -> bool:
+    return os.path.commonpath((home, os.path.realpath(path))) == home
+
+
+def _settings_text(path: Path) -> str:
+    """A settings file's text; empty where there is none. Raises ModelBroken for what is no such file."""
+    if not os.path.lexists(path):
+        return ""
+    try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):  # a pipe would never end
+            raise ModelBroken(f"{path.name} is not a regular file")
+        if about.st_size > SETTINGS_LIMIT_BYTES:
+            raise ModelBroken(f"{path.name} has {about.st_size} bytes; at most {SETTINGS_LIMIT_BYTES} are read")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ModelBroken(f"{path.name} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ModelBroken(f"{path.name} cannot be read: it is not UTF-8 text") from error
+
+
+def _config(text: str, name: str) -> ModelConfig:
+    """config.pbtxt, if it asks for nothing that this server does not do. Raises ModelBroken."""
+    config = ModelConfig()
+    try:
+        text_format.Parse(text, config)
+    except (text_format.ParseError, ValueError, RecursionError) as error:
+        what = shown(re.sub(r'"(?:\w+\.)*(\w+)"', r"`\1`", str(error)), 200)
+        raise ModelBroken(f"{PBTXT} cannot be understood: {what}") from error
+    if config.name not in {"", name}:
+        raise ModelBroken(f"{PBTXT} names the model `{shown(config.name)}`, its directory `{shown(name)}`")
+    for key, value, known in (("platform", config.platform, _PLATFORMS), ("backend", config.backend, _BACKENDS)):
+        if value not in known:
+            raise ModelBroken(f"{PBTXT}: {key} `{shown(value)}` is not served here; ONNX models are")
+    scheduling = config.WhichOneof("scheduling_choice")
+    if scheduling not in {None, "dynamic_batching"}:
+        raise ModelBroken(f"{PBTXT}: {scheduling} is not offered")
+    file = config.default_model_filename
+    if file in {".", ".."} or "/" in file or "\0" in file:
+        raise ModelBroken(f"{PBTXT}: default_model_filename `{shown(file)}` is not the name of a file")
+    if config.max_batch_size < 0:
+        raise ModelBroken(f"{PBTXT}: max_batch_size is {config.max_batch_size}; expected 0 or more")
+    return config
+
+
+def _settled(toml: ModelSettings, config: ModelConfig | None) -> ModelSettings:
+    """The settings of model.toml over those of config.pbtxt. Raises SettingsError."""
+    said = toml.model_dump(exclude_unset=True)
+    batch: dict[str, object] = {}
+    if config is not None:
+        if config.max_batch_size > 0:
+            batch = {"max_size": min(config.max_batch_size, _BATCH_LIMIT), "rows_independent": True}
+        wait_us = config.dynamic_batching.max_queue_delay_microseconds
+        if wait_us:
+            batch["max_wait_us"] = min(wait_us, _WAIT_LIMIT_US)
+    try:
+        return ModelSettings.model_validate({**said, "batch": {**batch, **said.get("batch", {})}})
+    except ValidationError as error:
+        raise SettingsError(explain(error, PBTXT)) from error
+
+
+def _never_joined(toml: ModelSettings, config: ModelConfig | None, settings: ModelSettings) -> str:
+    """Why rows are never joined, if the owner says so by a size."""
+    if settings.batch.max_size == 1:
+        where = TOML if "max_size" in toml.batch.model_fields_set else PBTXT
+        return f"the owner says that at most 1 row goes into a run ({where})"
+    silent = not {"max_size", "rows_independent"} & toml.batch.model_fields_set
+    if config is not None and config.max_batch_size == 0 and silent:
+        return f"{PBTXT} says max_batch_size 0"
+    return ""
+
+
+def _choice(toml: ModelSettings, config: ModelConfig | None, numbers: Sequence[str]) -> tuple[set[str], str]:
+    """The numbers that are to be loaded, and the rule by which, as the owner wrote it. Raises ModelBroken."""
+    policy = config.version_policy if config is not None else None
+    kind = policy.WhichOneof("policy_choice") if policy is not None else None
+    if "versions" in toml.model_fields_set or policy is None or kind is None:
+        if toml.versions == "latest":
+            return set(numbers[-1:]), "versions = latest"
+        if toml.versions == "all":
+            return set(numbers), "versions = all"
+        return {str(number) for number in toml.versions}, f"versions = {list(toml.versions)}"
+    if kind == "all":
+        return set(numbers), "version_policy = all"
+    if kind == "latest":
+        count = max(1, policy.latest.num_versions)
+        return set(numbers[-count:]), f"version_policy = latest {count}"
+    listed = list(policy.specific.versions)
+    if any(number < 1 for number in listed):
+        raise ModelBroken(f"{PBTXT}: version_policy names version {min(listed)}; versions are 1 or more")
+    return {str(number) for number in listed}, f"version_policy = specific {listed}"
+
+
+def _tensors(config: ModelConfig | None) -> tuple[tuple[Declared, ...], tuple[Declared, ...]]:
+    """The inputs and outputs that config.pbtxt declares. With a batch size, the batch dimension is left out there."""
+    if config is None:
+        return (), ()
+    batch = (ANY,) if config.max_batch_size > 0 else ()
+    return (
+        tuple(_declared(tensor, batch) for tensor in config.input),
+        tuple(_declared(tensor, batch) for tensor in config.output),
+    )
+
+
+def _declared(tensor: ModelInput | ModelOutput, batch: tuple[int, ...]) -> Declared:
+    datatype = DataType.Name(tensor.data_type).removeprefix("TYPE_") if tensor.data_type else ""
+    shapes = [batch + tuple(tensor.dims)]
+    if tensor.HasField("reshape"):
+        shapes.append(batch + tuple(tensor.reshape.shape))
+    return Declared(tensor.name, BYTES if datatype == "STRING" else datatype, tuple(shapes))

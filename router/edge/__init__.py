@@ -1,0 +1,1 @@
+"""Translation: the only place that knows gRPC and HTTP."""

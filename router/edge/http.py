@@ -1,0 +1,173 @@
+"""HTTP on its own port: metrics for Prometheus, and the two questions of an orchestrator."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from router.core.latency import upper_bound_seconds
+from router.pb.link_pb2 import Telemetry
+
+_LABELS = ["model", "version"]
+
+
+class ServerFacts:
+    """What is known of the server beside its models. `workers` maps a worker's name to whether it serves."""
+
+    def __init__(self, generation: int, workers: dict[str, bool], restarts: dict[str, int]) -> None:
+        self.generation = generation
+        self.workers = workers
+        self.restarts = restarts
+
+
+class _Figures(Collector):
+    """One scrape: the figures of all workers as metric families."""
+
+    def __init__(self, figures: Telemetry, facts: ServerFacts) -> None:
+        self._figures = figures
+        self._facts = facts
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing ahead of time."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """The project's own names, then those that Triton's dashboards know."""
+        yield from self._server()
+        yield from self._own()
+        yield from self._known()
+
+    def _server(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "router_generation", "Number of the table of routes that serves now", self._facts.generation
+        )
+        up = GaugeMetricFamily("router_process_serving", "1 while the process serves", labels=["process"])
+        restarts = CounterMetricFamily("router_process_restarts", "How often it was started again", labels=["process"])
+        for name, serves in self._facts.workers.items():
+            up.add_metric([name], float(serves))
+            restarts.add_metric([name], self._facts.restarts.get(name, 0))
+        yield up
+        yield restarts
+        yield GaugeMetricFamily(
+            "router_workers_resident_bytes", "Memory of all workers", float(self._figures.resident_bytes)
+        )
+
+    def _own(self) -> Iterator[Metric]:
+        times = HistogramMetricFamily(
+            "router_request_seconds", "Time from receipt to answer of successful requests", labels=_LABELS
+        )
+        pending = GaugeMetricFamily("router_pending_requests", "Requests that wait or run", labels=_LABELS)
+        inline = GaugeMetricFamily(
+            "router_lane_inline", "1 while runs are short enough for the loop thread", labels=_LABELS
+        )
+        for gauge in self._figures.gauges:
+            key = [gauge.model, gauge.version]
+            total = 0
+            buckets = []
+            for index, count in enumerate(gauge.request_buckets):
+                total += count
+                last = index == len(gauge.request_buckets) - 1
+                buckets.append(("+Inf" if last else repr(upper_bound_seconds(index)), float(total)))
+            times.add_metric(key, buckets, gauge.request_ns / 1e9)
+            pending.add_metric(key, gauge.pending)
+            inline.add_metric(key, float(gauge.lane == "inline"))
+        yield from (times, pending, inline)
+
+    def _known(self) -> Iterator[Metric]:
+        def counter(name: str, text: str, labels: list[str] = _LABELS) -> CounterMetricFamily:
+            # These names end without `_total` where dashboards know them so.
+            family = CounterMetricFamily(name, text, labels=labels)
+            family.type = "unknown"
+            return family
+
+        success = counter("nv_inference_request_success", "Successful requests")
+        failure = counter("nv_inference_request_failure", "Failed requests by reason", [*_LABELS, "reason"])
+        rows = counter("nv_inference_count", "Rows inferred")
+        runs = counter("nv_inference_exec_count", "Runs of the model, each of one or more requests")
+        pending = GaugeMetricFamily("nv_inference_pending_request_count", "Requests that wait or run", labels=_LABELS)
+        load = GaugeMetricFamily("nv_model_load_duration_secs", "Seconds that the load took", labels=_LABELS)
+        durations = {
+            field: counter(f"nv_inference_{name}_duration_us", f"Microseconds: {text}")
+            for field, name, text in (
+                ("success", "request", "from receipt to answer"),
+                ("queue", "queue", "waiting"),
+                ("compute_input", "compute_input", "making inputs"),
+                ("compute_infer", "compute_infer", "in the model"),
+                ("compute_output", "compute_output", "making replies"),
+            )
+        }
+        for each in self._figures.models:
+            key = [each.name, each.version]
+            stats = each.inference_stats
+            _plain(success, key, stats.success.count)
+            _plain(rows, key, each.inference_count)
+            _plain(runs, key, each.execution_count)
+            for field, family in durations.items():
+                _plain(family, key, getattr(stats, field).ns // 1000)
+        for gauge in self._figures.gauges:
+            key = [gauge.model, gauge.version]
+            for reason, count in gauge.failures.items():
+                _plain(failure, [*key, reason], count)
+            pending.add_metric(key, gauge.pending)
+            load.add_metric(key, gauge.load_ns / 1e9)
+        yield from (success, failure, rows, runs, pending, *durations.values(), load)
+
+
+def _plain(family: CounterMetricFamily, labels: list[str], value: float) -> None:
+    """Add a sample under the family's bare name."""
+    family.add_sample(family.name, dict(zip(family._labelnames, labels, strict=True)), value)  # noqa: SLF001
+
+
+Figures = Callable[[], Awaitable[Telemetry]]
+
+
+def application(figures: Figures, facts: Callable[[], ServerFacts], ready: Callable[[], bool]) -> Starlette:
+    """The ASGI application."""
+
+    async def metrics(request: Request) -> Response:
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Figures(await figures(), facts()))
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), media_type=content_type)
+
+    async def healthz(request: Request) -> Response:  # noqa: ARG001
+        return PlainTextResponse("alive\n")
+
+    async def readyz(request: Request) -> Response:  # noqa: ARG001
+        if ready():
+            return PlainTextResponse("ready\n")
+        return PlainTextResponse("not ready: no worker serves\n", status_code=503)
+
+    return Starlette(routes=[Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)])
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The controller has its own handlers."""
+        yield
+
+
+def http_server(app: Starlette, address: str) -> uvicorn.Server:
+    """A server for the application; `await server.serve()` runs it, `server.should_exit` ends it."""
+    host, _, port = address.rpartition(":")
+    config = uvicorn.Config(
+        app,
+        host=host.strip("[]"),
+        port=int(port),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+    )
+    return _Server(config)

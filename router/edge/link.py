@@ -1,0 +1,411 @@
+"""The link between the controller and its workers: messages on a Unix socket, each after its length.
+
+`LinkClient` is the worker's end (threads of its own), `LinkServer` the controller's (on its event loop). When the
+controller is gone the worker serves on and keeps knocking. It is not gRPC: a client channel of grpcio beside the
+server in one process adds pollers to the gRPC core, which costs every caller's request some 70 µs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import queue
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import structlog
+from google.protobuf.message import DecodeError
+
+from router.control.lifecycle import Refusal
+from router.core.table import VersionTable
+from router.edge.tables import from_message, to_message
+from router.errors import Cancelled, InternalError, NotReady, RouterError, Status, TooLate
+from router.pb import link_pb2 as pb
+from router.serving.timers import Timers
+
+log = structlog.get_logger()
+
+FORWARD_TIMEOUT_S: Final = 300.0
+"""A load may take long; whoever asked has a deadline of its own."""
+PREPARE_TIMEOUT_S: Final = 600.0
+_KNOCK_S: Final = 0.2
+_LENGTH: Final = struct.Struct(">I")
+
+
+class WorkerEnd(Protocol):
+    """What a worker does when the controller asks. Called on the link's thread."""
+
+    def prepare(self, table: VersionTable) -> Sequence[Refusal]:
+        """Load what is missing; what could not be loaded."""
+
+    def retire(self, before: int) -> None:
+        """Let go of older tables."""
+
+    def bind(self) -> None:
+        """Open the port."""
+
+    def telemetry(self) -> pb.Telemetry:
+        """The figures since this worker started."""
+
+
+class RemoteError(RouterError):
+    """An error that the controller raised, with its status."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        super().__init__(message)
+        self.status = status  # type: ignore[misc]  # the class names it for all other errors
+
+
+Answered = Callable[[bytes | RouterError], None]
+"""Takes the controller's answer, on a thread of the link."""
+
+
+class LinkClient:
+    """The worker's end. `start` begins to knock; `forward` asks the controller something for a client."""
+
+    def __init__(self, path: Path, joined: pb.Joined, end: WorkerEnd, timers: Timers) -> None:
+        self._path = path
+        self._joined = pb.FromWorker(joined=joined)
+        self._end = end
+        self._timers = timers
+        self._stopped = threading.Event()
+        self._socket: socket.socket | None = None
+        self._outgoing: queue.SimpleQueue[pb.FromWorker | None] = queue.SimpleQueue()
+        self._ids = itertools.count(1)
+        self._asked: dict[int, tuple[str, Answered]] = {}
+        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+
+    def start(self) -> None:
+        """Join the controller, now and whenever it comes back."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Knock no more."""
+        self._stopped.set()
+        self._hang_up()
+
+    def send_telemetry(self) -> None:
+        """Send the figures unasked."""
+        self._outgoing.put(pb.FromWorker(telemetry=self._end.telemetry()))
+
+    def forward(self, method: str, message: bytes, deadline: float | None, answered: Answered) -> Callable[[], object]:
+        """Ask the controller a method of the protocol, until `deadline` (monotonic seconds). No thread waits for it.
+
+        Gives what takes the question back.
+        """
+        latest = time.monotonic() + FORWARD_TIMEOUT_S
+        until = latest if deadline is None else min(deadline, latest)
+        if until <= time.monotonic():
+            answered(_too_late(method))
+            return lambda: None
+        question = next(self._ids)
+        self._asked[question] = (method, answered)
+        if self._socket is None:
+            self._settle(question, _not_there(method))
+            return lambda: None
+        self._outgoing.put(pb.FromWorker(question=pb.Question(id=question, method=method, message=message)))
+        self._timers.at(until, lambda: self._give_up(question, _too_late(method)))
+        return lambda: self._give_up(question, Cancelled("the caller went away"))
+
+    def _give_up(self, question: int, why: RouterError) -> None:
+        if self._settle(question, why):
+            self._outgoing.put(pb.FromWorker(take_back=pb.TakeBack(id=question)))
+
+    def _settle(self, question: int, answer: bytes | RouterError) -> bool:
+        """Answer whoever asked, once."""
+        asked = self._asked.pop(question, None)
+        if asked is None:
+            return False
+        asked[1](answer)
+        return True
+
+    def _hang_up(self) -> None:
+        connection = self._socket
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                    connection.connect(str(self._path))
+                    self._attached(connection)
+            except OSError as error:
+                log.debug("no link to the controller", reason=error.strerror)
+            except Exception:  # a fault of ours must not be the end of the link: join anew
+                log.exception("the link failed")
+            self._stopped.wait(_KNOCK_S)
+
+    def _attached(self, connection: socket.socket) -> None:
+        """Speak over one connection until it ends."""
+        outgoing: queue.SimpleQueue[pb.FromWorker | None] = queue.SimpleQueue()
+        outgoing.put(self._joined)
+        # A thread of its own: a controller that stands still must not hold up whoever has something to say.
+        writing = threading.Thread(target=_write_all, args=(connection, outgoing), name="link-out", daemon=True)
+        writing.start()
+        self._outgoing, self._socket = outgoing, connection
+        try:
+            with connection.makefile("rb") as incoming:
+                while not self._stopped.is_set():
+                    length = incoming.read(_LENGTH.size)
+                    if len(length) < _LENGTH.size:
+                        return
+                    self._handle(pb.ToWorker.FromString(incoming.read(*_LENGTH.unpack(length))))
+        finally:
+            self._hang_up()
+            self._socket = None
+            outgoing.put(None)
+            writing.join()
+            for question, (method, _) in list(self._asked.items()):
+                self._settle(question, _not_there(method))
+
+    def _handle(self, message: pb.ToWorker) -> None:
+        kind = message.WhichOneof("kind")
+        if kind == "prepare":
+            table = from_message(message.prepare.table)
+            refusals = [
+                pb.Refusal(model=each.model, version=each.version, reason=each.reason)
+                for each in self._end.prepare(table)
+            ]
+            self._outgoing.put(pb.FromWorker(prepared=pb.Prepared(generation=table.generation, refusals=refusals)))
+        elif kind == "retire":
+            self._end.retire(message.retire.before_generation)
+        elif kind == "bind":
+            self._end.bind()
+        elif kind == "ask_telemetry":
+            telemetry = self._end.telemetry()
+            telemetry.question = message.ask_telemetry.question
+            self._outgoing.put(pb.FromWorker(telemetry=telemetry))
+        elif kind == "answer":
+            answer = message.answer
+            error = RemoteError(Status(answer.code), answer.detail) if answer.code else None
+            self._settle(answer.id, error or answer.message)
+
+
+def _too_late(method: str) -> TooLate:
+    return TooLate(f"the deadline passed before the controller had answered {method}")
+
+
+def _not_there(method: str) -> NotReady:
+    return NotReady(f"{method} needs the controller, which is not there just now: try again")
+
+
+def _write_all(connection: socket.socket, outgoing: queue.SimpleQueue[pb.FromWorker | None]) -> None:
+    """Write what is queued until None comes or the connection ends."""
+    while (message := outgoing.get()) is not None:
+        encoded = message.SerializeToString()
+        try:
+            connection.sendall(_LENGTH.pack(len(encoded)) + encoded)
+        except OSError:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)  # whoever reads learns it
+            return
+
+
+class WorkerHandle:
+    """A worker that has joined, as the controller sees it. Methods raise ConnectionError once it is gone."""
+
+    def __init__(self, joined: pb.Joined) -> None:
+        self.index = joined.worker
+        self.pid = joined.pid
+        self.incarnation = joined.incarnation
+        self.outgoing: asyncio.Queue[pb.ToWorker | None] = asyncio.Queue()
+        self._prepared: dict[int, asyncio.Future[Sequence[Refusal]]] = {}
+        self._answers: dict[int, asyncio.Future[pb.Telemetry]] = {}
+        self._questions = itertools.count(1)
+        self._gone = False
+
+    def _send(self, message: pb.ToWorker) -> None:
+        if self._gone:
+            raise ConnectionError(f"worker {self.index} is gone")
+        self.outgoing.put_nowait(message)
+
+    async def prepare(self, table: VersionTable) -> Sequence[Refusal]:
+        """Have the worker load what is missing; what it could not load."""
+        self._send(pb.ToWorker(prepare=pb.Prepare(table=to_message(table))))
+        waiting: asyncio.Future[Sequence[Refusal]] = asyncio.get_running_loop().create_future()
+        self._prepared[table.generation] = waiting
+        try:
+            return await asyncio.wait_for(waiting, PREPARE_TIMEOUT_S)
+        except TimeoutError as error:
+            raise ConnectionError(f"worker {self.index} did not prepare in time") from error
+        finally:
+            self._prepared.pop(table.generation, None)
+
+    async def retire(self, before: int) -> None:
+        """Older tables are not needed any more."""
+        self._send(pb.ToWorker(retire=pb.Retire(before_generation=before)))
+
+    async def bind(self) -> None:
+        """Have the worker open its port."""
+        self._send(pb.ToWorker(bind=pb.Bind()))
+
+    async def telemetry(self, seconds: float) -> pb.Telemetry:
+        """The worker's figures now. Raises TimeoutError after so many seconds."""
+        question = next(self._questions)
+        self._send(pb.ToWorker(ask_telemetry=pb.AskTelemetry(question=question)))
+        waiting: asyncio.Future[pb.Telemetry] = asyncio.get_running_loop().create_future()
+        self._answers[question] = waiting
+        try:
+            return await asyncio.wait_for(waiting, seconds)
+        finally:
+            self._answers.pop(question, None)
+
+    def received(self, message: pb.FromWorker) -> None:
+        """Take in an answer."""
+        kind = message.WhichOneof("kind")
+        if kind == "prepared":
+            waiting = self._prepared.get(message.prepared.generation)
+            if waiting is not None and not waiting.done():
+                waiting.set_result([Refusal(r.model, r.version, r.reason) for r in message.prepared.refusals])
+        elif kind == "telemetry":
+            asked = self._answers.get(message.telemetry.question)
+            if asked is not None and not asked.done():
+                asked.set_result(message.telemetry)
+
+    def gone(self) -> None:
+        """The connection has ended, or is ended by this: whoever waits learns it."""
+        if self._gone:
+            return
+        self._gone = True
+        everybody: list[asyncio.Future[Any]] = [*self._prepared.values(), *self._answers.values()]
+        for waiting in everybody:
+            if not waiting.done():
+                waiting.set_exception(ConnectionError(f"worker {self.index} is gone"))
+        self.outgoing.put_nowait(None)
+
+
+class ControllerEnd(Protocol):
+    """What the controller does with its workers."""
+
+    async def joined(self, worker: WorkerHandle) -> None:
+        """Bring a new worker up to date."""
+
+    def left(self, worker: WorkerHandle) -> None:
+        """A worker is gone."""
+
+    def reported(self, worker: WorkerHandle, telemetry: pb.Telemetry) -> None:
+        """A worker has sent its figures."""
+
+    async def forwarded(self, method: str, message: bytes) -> bytes:
+        """Answer a client's request. Raises a RouterError."""
+
+
+class LinkServer:
+    """The controller's end."""
+
+    def __init__(self, end: ControllerEnd) -> None:
+        self._end = end
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._workers: set[WorkerHandle] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, path: Path) -> None:
+        """Open the socket; one that a dead controller left behind makes room."""
+        path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._attach, path)
+
+    async def stop(self) -> None:
+        """Close the socket and all connections."""
+        if self._server is not None:
+            self._server.close()
+        for worker in list(self._workers):
+            worker.gone()
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=1.0)
+
+    async def _attach(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One worker, from joining to leaving."""
+        first = await _read(reader)
+        if first is None or not first.HasField("joined"):
+            writer.close()
+            return
+        worker = WorkerHandle(first.joined)
+        self._workers.add(worker)
+        reading = self._keep(self._read_all(worker, reader))
+        self._keep(self._join(worker))  # ends by itself when the worker is gone
+        try:
+            while (message := await worker.outgoing.get()) is not None:
+                encoded = message.SerializeToString()
+                writer.write(_LENGTH.pack(len(encoded)) + encoded)
+                await writer.drain()
+        except ConnectionError:
+            log.debug("a worker hung up", worker=worker.index)
+        finally:
+            worker.gone()
+            reading.cancel()
+            writer.close()
+            self._workers.discard(worker)
+            self._end.left(worker)
+
+    async def _read_all(self, worker: WorkerHandle, reader: asyncio.StreamReader) -> None:
+        questions: dict[int, asyncio.Task[None]] = {}
+        try:
+            while (message := await _read(reader)) is not None:
+                kind = message.WhichOneof("kind")
+                if kind == "question":
+                    question = message.question
+                    asked = questions[question.id] = self._keep(self._answer(worker, question))
+                    asked.add_done_callback(lambda _, number=question.id: questions.pop(number, None))  # type: ignore[misc]
+                elif kind == "take_back":
+                    if message.take_back.id in questions:
+                        questions[message.take_back.id].cancel()
+                else:
+                    if kind == "telemetry":
+                        self._end.reported(worker, message.telemetry)
+                    worker.received(message)
+        except Exception:  # a fault of ours: the worker joins anew
+            log.exception("a worker's message could not be taken in", worker=worker.index)
+        finally:
+            for asked in list(questions.values()):
+                asked.cancel()
+            worker.gone()
+
+    async def _answer(self, worker: WorkerHandle, question: pb.Question) -> None:
+        """A client's request that a worker has passed on."""
+        answer = pb.Answer(id=question.id)
+        try:
+            answer.message = await self._end.forwarded(question.method, question.message)
+        except RouterError as error:
+            answer.code, answer.detail = int(error.status), str(error)
+        except Exception:  # a fault of ours: the log has it all
+            log.exception("a forwarded request failed", method=question.method)
+            fault = InternalError()
+            answer.code, answer.detail = int(fault.status), str(fault)
+        worker.outgoing.put_nowait(pb.ToWorker(answer=answer))
+
+    async def _join(self, worker: WorkerHandle) -> None:
+        try:
+            await self._end.joined(worker)
+        except ConnectionError:
+            log.info("a worker left while it was joining", worker=worker.index)
+        except RouterError as error:
+            log.error("a worker cannot join", worker=worker.index, reason=str(error))
+            worker.gone()
+        except Exception:  # a fault of ours: the worker knocks again
+            log.exception("a worker cannot join", worker=worker.index)
+            worker.gone()
+
+    def _keep(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _read(reader: asyncio.StreamReader) -> pb.FromWorker | None:
+    """The next message; None when there is none, or nothing that a worker would send."""
+    try:
+        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+        return pb.FromWorker.FromString(await reader.readexactly(length))
+    except (asyncio.IncompleteReadError, ConnectionError, DecodeError):
+        return None

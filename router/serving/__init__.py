@@ -1,0 +1,1 @@
+"""The hot path of a worker, one noun a file."""

@@ -1,0 +1,167 @@
+"""What the router makes of a header, once: which lane runs it, how elements become arrays, how outputs go out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from router.core.request import Checked, Elements, Parameters
+from router.core.tensor import BYTES, DTYPES, TensorSpec, decode_bytes, encode_bytes
+from router.errors import InvalidRequest, ModelFailed
+from router.serving.call import Call
+
+if TYPE_CHECKING:
+    from router.serving.lanes import Lane
+
+Array = np.ndarray[Any, Any]
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class Encoder(Protocol):
+    """Makes replies; the edge gives it."""
+
+    def replies(self, id_fields: Sequence[bytes], shapes: Shapes, elements: Sequence[Sequence[Any]]) -> list[bytes]:
+        """One reply for each id; `elements` holds for each output the elements for each id."""
+
+
+EncoderFactory = Callable[[str, str, Parameters, Sequence[TensorSpec]], Encoder]
+
+
+class _Input:
+    """How one input's elements become an array."""
+
+    __slots__ = ("count", "datatype", "dtype", "name", "nbytes", "position", "shape", "tail")
+
+    def __init__(self, name: str, datatype: str, position: int, shape: tuple[int, ...], nbytes: int) -> None:
+        self.name = name
+        self.datatype = datatype
+        self.dtype = DTYPES[datatype]
+        self.position = position
+        self.shape = shape
+        self.tail = shape[1:]
+        self.nbytes = nbytes
+        self.count = math.prod(shape)
+
+    def wrong_size(self, given: int) -> InvalidRequest:
+        return InvalidRequest(
+            f"input '{self.name}' has {given} raw bytes, {self.datatype} of shape {list(self.shape)} needs"
+            f" {self.nbytes}"
+        )
+
+
+class Plan:
+    """Everything about a header that can be known before its elements. Immutable.
+
+    `rows` is the size of the first dimension that all inputs share, 1 where there is none or it is 0. Calls join a
+    run when their plans have the same `batch_key`; None joins with nobody.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_convert",
+        "_encoder",
+        "_inputs",
+        "_sizes",
+        "_text",
+        "batch_key",
+        "lane",
+        "outputs",
+        "rows",
+    )
+
+    def __init__(self, lane: Lane, checked: Checked, batch_key: object, encoder: Encoder) -> None:
+        self.lane = lane
+        self.rows = checked.rows or 1
+        self.batch_key = batch_key
+        self.outputs = [spec.name for spec in checked.outputs]
+        self._encoder = encoder
+        self._inputs = tuple(
+            _Input(feed.name, feed.datatype, feed.position, feed.shape, feed.nbytes) for feed in checked.feeds
+        )
+        self._sizes = tuple((each.position, each.nbytes) for each in self._inputs if each.datatype != BYTES)
+        self._convert = tuple(each for each in self._inputs if each.datatype in (BYTES, "BOOL"))
+        self._text = tuple(spec.datatype == BYTES for spec in checked.outputs)
+
+    def admit(self, elements: list[Elements]) -> None:
+        """Check the elements' sizes and make those of BYTES and BOOL fit to run, in place. Raises InvalidRequest."""
+        for position, nbytes in self._sizes:
+            if elements[position].nbytes != nbytes:
+                for each in self._inputs:
+                    if each.position == position:
+                        raise each.wrong_size(elements[position].nbytes)
+        for each in self._convert:
+            given = elements[each.position]
+            if isinstance(given, np.ndarray):
+                continue
+            if each.datatype == BYTES:
+                elements[each.position] = decode_bytes(each.name, given, each.count)
+            else:  # any byte but zero is true
+                elements[each.position] = np.frombuffer(given, np.uint8) != 0 if given.nbytes else np.zeros(0, np.bool_)
+
+    def feeds(self, calls: Sequence[Call]) -> dict[str, Array]:
+        """The arrays of one run for all calls, whose plans have the same batch key: rows in the calls' order."""
+        if len(calls) == 1:
+            elements = calls[0].elements
+            return {each.name: _array(elements[each.position], each.shape, each.dtype) for each in self._inputs}
+        rows = sum([call.plan.rows for call in calls])
+        feeds = {}
+        for index, each in enumerate(self._inputs):
+            parts: list[Any] = [call.elements[call.plan._inputs[index].position] for call in calls]  # noqa: SLF001  # its own kind
+            if each.datatype == BYTES:
+                feeds[each.name] = np.concatenate(parts).reshape((rows, *each.tail))
+            else:
+                feeds[each.name] = np.ndarray((rows, *each.tail), each.dtype, b"".join(parts))
+        return feeds
+
+    def replies(self, calls: Sequence[Call], outputs: Sequence[Array]) -> list[bytes]:
+        """The replies of one run, in the calls' order. Raises ModelFailed when the outputs cannot be split."""
+        if len(calls) == 1:
+            return self._encoder.replies(
+                (calls[0].id_field,), tuple([o.shape for o in outputs]), [(e,) for e in self._elements(outputs)]
+            )
+        per_call = [call.plan.rows for call in calls]
+        total = sum(per_call)
+        for output in outputs:
+            if not output.shape or output.shape[0] != total:
+                raise ModelFailed("the model did not give one row for each row")
+        rows = per_call[0]
+        if per_call.count(rows) != len(per_call):
+            return self._uneven_replies(calls, outputs, per_call)
+        elements: list[Sequence[Any]] = []
+        for output, text in zip(outputs, self._text, strict=True):
+            if text:
+                elements.append([encode_bytes(output[at : at + rows]) for at in range(0, total, rows)])
+            else:
+                raw = output.tobytes()
+                size = len(raw) // len(calls)
+                elements.append(
+                    [raw[at : at + size] for at in range(0, len(raw), size)] if size else [b""] * len(calls)
+                )
+        shapes = tuple([(rows, *output.shape[1:]) for output in outputs])
+        return self._encoder.replies([call.id_field for call in calls], shapes, elements)
+
+    def _uneven_replies(self, calls: Sequence[Call], outputs: Sequence[Array], per_call: list[int]) -> list[bytes]:
+        made = []
+        at = 0
+        for call, rows in zip(calls, per_call, strict=True):
+            own = [output[at : at + rows] for output in outputs]
+            made += self._encoder.replies(
+                (call.id_field,), tuple([o.shape for o in own]), [(e,) for e in self._elements(own)]
+            )
+            at += rows
+        return made
+
+    def _elements(self, outputs: Sequence[Array]) -> list[Any]:
+        return [
+            encode_bytes(output) if text else np.ascontiguousarray(output)
+            for output, text in zip(outputs, self._text, strict=True)
+        ]
+
+
+def _array(elements: Elements, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    if isinstance(elements, np.ndarray):
+        return elements.reshape(shape)
+    return np.ndarray(shape, dtype, elements)

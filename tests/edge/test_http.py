@@ -1,0 +1,95 @@
+"""Metrics and the two questions of an orchestrator, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as plain
+
+from router.core.latency import BUCKETS
+from router.edge.http import ServerFacts, application
+from router.pb.link_pb2 import Telemetry
+
+
+def figures() -> Telemetry:
+    """One version with round numbers; its name needs escaping."""
+    message = Telemetry(resident_bytes=1000)
+    model = message.models.add(name='a "b"\\', version="3", inference_count=40, execution_count=7)
+    stats = model.inference_stats
+    for duration, ns in ((stats.success, 9_000_000), (stats.queue, 2_000_000), (stats.compute_infer, 3_000_999)):
+        duration.count, duration.ns = 20, ns
+    gauge = message.gauges.add(model='a "b"\\', version="3", pending=4, lane="executor", load_ns=1_500_000_000)
+    gauge.failures["REJECTED"], gauge.failures["OTHER"] = 2, 3
+    gauge.request_buckets.extend([0, 5, 15, *[0] * (BUCKETS - 3)])
+    gauge.request_ns = 9_000_000
+    return message
+
+
+def ask(path: str, ready: bool = True, accept: str = "") -> httpx.Response:
+    """One request."""
+
+    async def asked() -> httpx.Response:
+        async def all_figures() -> Telemetry:
+            return figures()
+
+        facts = ServerFacts(12, {"worker-0": True, "controller": False}, {"worker-0": 2, "controller": 0})
+        app = application(all_figures, lambda: facts, lambda: ready)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+            return await client.get(path, headers={"accept": accept})
+
+    return asyncio.run(asked())
+
+
+def test_the_metrics_are_read_by_prometheus() -> None:
+    """Names, labels and values, in the plain format and in OpenMetrics."""
+    answer = ask("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    values = {
+        (sample.name, sample.labels.get("reason") or sample.labels.get("process") or ""): sample.value
+        for family in plain(answer.text)
+        for sample in family.samples
+        if "le" not in sample.labels
+    }
+    assert values["nv_inference_request_success", ""] == 20
+    assert values["nv_inference_count", ""] == 40
+    assert values["nv_inference_exec_count", ""] == 7
+    assert values["nv_inference_request_duration_us", ""] == 9000
+    assert values["nv_inference_queue_duration_us", ""] == 2000
+    assert values["nv_inference_compute_infer_duration_us", ""] == 3000
+    assert values["nv_inference_request_failure", "REJECTED"] == 2
+    assert values["nv_inference_pending_request_count", ""] == 4
+    assert values["nv_model_load_duration_secs", ""] == 1.5
+    assert values["router_generation", ""] == 12
+    assert values["router_process_serving", "worker-0"] == 1
+    assert values["router_process_serving", "controller"] == 0
+    assert values["router_process_restarts_total", "worker-0"] == 2
+    assert values["router_workers_resident_bytes", ""] == 1000
+    assert values["router_request_seconds_count", ""] == 20
+    assert values["router_request_seconds_sum", ""] == 0.009
+    assert values["router_lane_inline", ""] == 0
+    modern = ask("/metrics", accept="application/openmetrics-text; version=1.0.0")
+    assert modern.headers["content-type"].startswith("application/openmetrics-text")
+    names = {sample.name for family in openmetrics(modern.text) for sample in family.samples}
+    assert "nv_inference_request_success" in names
+    assert "router_process_restarts_total" in names
+
+
+def test_the_buckets_of_times_only_grow() -> None:
+    """Each counts all shorter times too; the last has no bound and holds all; labels come back as they were."""
+    family = next(f for f in plain(ask("/metrics").text) if f.name == "router_request_seconds")
+    buckets = [sample for sample in family.samples if sample.name.endswith("_bucket")]
+    counts = [sample.value for sample in buckets]
+    assert counts == sorted(counts)
+    assert (buckets[-1].labels["le"], counts[-1]) == ("+Inf", 20)
+    assert counts[:3] == [0, 5, 20]
+    assert buckets[0].labels["model"] == 'a "b"\\'
+
+
+def test_alive_and_ready() -> None:
+    """Alive is 200 in any case, ready only while a worker serves."""
+    assert ask("/healthz", ready=False).status_code == 200
+    assert ask("/readyz").status_code == 200
+    assert ask("/readyz", ready=False).status_code == 503
+    assert ask("/").status_code == 404

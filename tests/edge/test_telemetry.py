@@ -1,0 +1,129 @@
+"""A worker's figures and their sum over workers, living and dead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from router.core.latency import BUCKETS
+from router.core.table import Version, VersionState
+from router.edge.telemetry import Total, merged, past, telemetry
+from router.pb import link_pb2 as pb
+from router.serving.stats import Failure, Stats
+
+
+class FakeLane:
+    """What telemetry reads of a lane."""
+
+    def __init__(self, model: str = "m", number: str = "1") -> None:
+        self.version = Version(model, number, "", "", VersionState.READY)
+        self.stats = Stats()
+        self.pending = 0
+        self.inline = True
+
+
+def ran(lane: FakeLane, calls: int = 1, rows: int = 1) -> None:
+    """One run of some calls: they waited 1 µs, feeding took 2, the model 4, answering 8."""
+    began = 10_000
+    lane.stats.own_cell().ran([began - 1000] * calls, rows, began, began + 2000, began + 6000, began + 14_000)
+
+
+def figures(*lanes: Any) -> pb.Telemetry:
+    """The figures of lanes."""
+    return telemetry(lanes)
+
+
+def test_the_figures_of_a_lane() -> None:
+    """Counts and times as the protocol names them."""
+    lane = FakeLane()
+    lane.pending = 3
+    ran(lane, calls=2, rows=4)
+    ran(lane, calls=1, rows=1)
+    lane.stats.own_cell().fail(Failure.CANCELED, 5000)
+    message = figures(lane)
+    (model,), (gauge,) = message.models, message.gauges
+    stats = model.inference_stats
+    assert (model.inference_count, model.execution_count) == (5, 2)
+    assert (stats.success.count, stats.success.ns) == (3, 3 * 15_000)
+    assert (stats.queue.ns, stats.compute_input.ns) == (3 * 1000, 3 * 2000)
+    assert (stats.compute_infer.ns, stats.compute_output.ns) == (3 * 4000, 3 * 8000)
+    assert (stats.fail.count, stats.fail.ns) == (1, 5000)
+    assert [(batch.batch_size, batch.compute_infer.count) for batch in model.batch_stats] == [(1, 1), (4, 1)]
+    assert (gauge.pending, gauge.lane) == (3, "inline")
+    assert dict(gauge.failures) == {"REJECTED": 0, "CANCELED": 1, "BACKEND": 0, "OTHER": 0}
+    assert (len(gauge.request_buckets), sum(gauge.request_buckets)) == (BUCKETS, 3)
+
+
+def test_the_sum_of_several_parts() -> None:
+    """Models and versions are kept apart, everything else is added."""
+    one, two, other = FakeLane(), FakeLane(), FakeLane(number="2")
+    ran(one, calls=2, rows=2)
+    ran(two, calls=3, rows=3)
+    ran(two, calls=2, rows=2)
+    ran(other)
+    total = merged((figures(one), figures(two, other)))
+    counts = {(each.name, each.version): each.inference_stats.success.count for each in total.models}
+    assert counts == {("m", "1"): 7, ("m", "2"): 1}
+    batches = {batch.batch_size: batch.compute_infer.count for batch in total.models[0].batch_stats}
+    assert batches == {2: 2, 3: 1}
+    assert [sum(gauge.request_buckets) for gauge in total.gauges] == [7, 1]
+    assert merged(()) == pb.Telemetry()
+    assert merged((total,)) == total
+
+
+def successes(total: Total) -> int:
+    """All of them."""
+    return sum(each.inference_stats.success.count for each in total.all().models)
+
+
+def test_what_a_dead_worker_did_still_counts() -> None:
+    """Counters never go back; what waited there waits no more."""
+    total = Total()
+    lane = FakeLane()
+    lane.pending = 5
+    ran(lane, calls=4)
+    message = figures(lane)
+    message.resident_bytes = 100
+    total.put("first", message)
+    total.bury("first")
+    assert successes(total) == 4
+    assert total.all().gauges[0].pending == 0
+    assert total.all().resident_bytes == 0
+    total.put("second", figures(lane))
+    assert successes(total) == 8
+    total.bury("unheard of")
+    assert successes(total) == 8
+
+
+def test_a_worker_that_was_only_cut_off_counts_once() -> None:
+    """It comes back with the same incarnation and figures that went on."""
+    total = Total()
+    lane = FakeLane()
+    ran(lane, calls=4)
+    total.put("one", figures(lane))
+    total.bury("one")
+    total.bury("one")
+    ran(lane, calls=1)
+    total.put("one", figures(lane))
+    assert successes(total) == 5
+
+
+def test_many_deaths_take_no_more_memory() -> None:
+    """The oldest are folded into one, and still count."""
+    total = Total(remembered=3)
+    lane = FakeLane()
+    ran(lane, calls=2)
+    for number in range(20):
+        total.put(str(number), figures(lane))
+        total.bury(str(number))
+        assert successes(total) == 2 * (number + 1)
+    assert len(total._dead) == 3
+
+
+def test_figures_of_what_has_gone_keep_no_gauge() -> None:
+    """Counters stay."""
+    lane = FakeLane()
+    lane.pending = 2
+    ran(lane)
+    kept = past(figures(lane))
+    assert kept.gauges[0].pending == 0
+    assert kept.models[0].inference_stats.success.count == 1

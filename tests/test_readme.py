@@ -1,0 +1,92 @@
+"""What the README shows works: its commands and its Python are run against a real server."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from router.config import ModelSettings
+from router.config import model_settings as settings_of
+from tests.server import ROOT, Server, environment, eventually, put, running, starting
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line[2:] for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+ASKS = [command for command in COMMANDS if re.match(r"\.venv/bin/router (?!serve)", command)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The bundled models, on free ports."""
+    with running(tmp_path_factory.mktemp("readme")) as server:
+        yield server
+
+
+@pytest.mark.parametrize("command", ASKS)
+def test_commands_work_as_shown(server: Server, command: str) -> None:
+    """Each `router` command of the README, pointed at the server of this test."""
+    words = shlex.split(command)
+    words[0] = str(Path(sys.executable).with_name("router"))
+    ports = {
+        "infer": ["--target", server.grpc],
+        "doctor": [f"--{name}=127.0.0.1:0" for name in ("grpc", "http", "admin")],
+    }
+    words += ports.get(words[1], ["--admin", server.admin])
+    done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_serve_works_as_shown(tmp_path: Path) -> None:
+    """The README's own repository: two versions, the newest one answers."""
+    (shown,) = [command for command in COMMANDS if " serve " in command]
+    assert "--models my-models" in shown
+    models = put(tmp_path / "my-models", "digits")
+    (models / "digits").rename(models / "fraud")
+    (models / "fraud" / "model.toml").unlink()
+    with starting(tmp_path, models=models, grpc="0.0.0.0:0") as server:
+        server.wait()
+        assert server.process.poll() is None
+        eventually(lambda: "fraud" in server.out, "the banner does not name the model")
+
+
+def test_python_works_as_shown(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    """The README's Python, pointed at the server of this test."""
+    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        exec(compile(block.replace("127.0.0.1:8001", server.grpc), "README.md", "exec"), {})
+    assert "champion 2" in capsys.readouterr().out
+
+
+def test_model_toml_is_as_shown(tmp_path: Path) -> None:
+    """Every key of the README's model.toml is known, and every known key is shown."""
+    (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "model.toml").write_text(block)
+    read = settings_of(tmp_path / "model.toml")
+    for name in ModelSettings.model_fields:
+        part = getattr(read, name)
+        for key in getattr(type(part), "model_fields", ()):
+            assert re.search(rf"^{key} =", block, re.MULTILINE), f"[{name}] {key} is not shown"
+
+
+def test_the_two_commands_are_those_of_the_makefile() -> None:
+    """`make run` and `make test` are the way in."""
+    assert {"make run", "make test"} <= set(COMMANDS)
+    makefile = (ROOT / "Makefile").read_text()
+    for command in COMMANDS:
+        if command.startswith("make "):
+            assert re.search(rf"^{command.removeprefix('make ')}:", makefile, re.MULTILINE)
+
+
+def test_links_and_pictures_exist() -> None:
+    """No dead link inside the repository; pictures are small."""
+    for target in re.findall(r"\]\(((?!https?:)[^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+        if target.endswith((".svg", ".png")):
+            assert (ROOT / target).stat().st_size < 200_000
+    assert shutil.which("make")
