@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 
@@ -49,6 +51,19 @@ def slow(layers: int, size: int = 512) -> onnx.ModelProto:
         [matrix, numpy_helper.from_array(np.float32(0), "zero")],
     )
     return _model(graph)
+
+
+def lasting(seconds: float) -> onnx.ModelProto:
+    """`slow`, with so many layers that a run takes about this long on the machine that asks."""
+    sample = 20
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = ort.InferenceSession(slow(sample).SerializeToString(), options, providers=["CPUExecutionProvider"])
+    x = {"x": np.ones((1, 1), np.float32)}
+    session.run(None, x)
+    began = time.monotonic()
+    session.run(None, x)
+    return slow(max(1, round(seconds / (time.monotonic() - began) * sample)))
 
 
 def scale(factor: float) -> onnx.ModelProto:

@@ -42,6 +42,8 @@ log = structlog.get_logger()
 INLINE_RUN_S: Final = 1e-3
 INLINE_BATCH_S: Final = 2e-3
 PROOF_RUNS: Final = 20
+RETRY_CAPPED: Final = 32
+"""One in so many batches that the time limit cuts short is twice as large, to learn whether it still has to be."""
 LONG_RUNS: Final = 3
 SUSPICIOUS_NS: Final = 2_000_000
 MAX_BATCH_BYTES: Final = 256 << 10
@@ -90,6 +92,7 @@ class Lane:
         self._good_runs = 0
         self._long_runs = 0
         self._stolen = False
+        self._capped = 0
         self._probed = -math.inf
 
     @property
@@ -152,8 +155,7 @@ class Lane:
         """One batch on the loop thread; True when more calls wait."""
         if not self.inline:  # handed over since the loop thread was asked to come
             return False
-        most = self.times.rows_within(INLINE_BATCH_S, self.version.batching.max_size) if len(self.waiting) > 1 else 1
-        batch, dead = self._take(most)
+        batch, dead = self._take(self._inline_rows() if len(self.waiting) > 1 else 1)
         if dead:
             self._refuse(dead)
         if batch:
@@ -162,6 +164,18 @@ class Lane:
                 self._hand_over()
                 return False
         return bool(self.waiting)
+
+    def _inline_rows(self) -> int:
+        """How many rows the loop thread may run at once. Now and then twice as many: a size that seemed too long once,
+        and is therefore not run any more, could never show that it is not."""
+        most = self.version.batching.max_size
+        rows = self.times.rows_within(INLINE_BATCH_S, most)
+        if rows < most and rows < len(self.waiting):
+            self._capped += 1
+            if self._capped >= RETRY_CAPPED:
+                self._capped = 0
+                return min(2 * rows, most)
+        return rows
 
     def _hand_over(self) -> None:
         """The runs have become too long for the loop thread: to the executor, with all that waits."""
