@@ -1,6 +1,6 @@
 """`make bench`: our throughput divided by that of a good hand-written server, measured in the same rounds.
 
-    python -m loadtest.bench                       # seven cells, two of our settings, five rounds: about ten minutes
+    python -m loadtest.bench                       # seven cells, six servers, five rounds: about 14 minutes
     python -m loadtest.bench --quick --cells tiny:16,mid:64
     python -m loadtest.bench --other 'mine=./server --port {port} --models {models}'
     python -m loadtest.bench --cpu --beside        # below capacity: CPU per request, one model's tail beside another
@@ -42,7 +42,7 @@ RESULTS: Final = Path(__file__).parent / "results"
 
 @click.command(help=__doc__.split("\n\n", maxsplit=1)[0] if __doc__ else None)
 @click.option("--cells", default=DEFAULT_CELLS, show_default=True, help="MODEL:IN_FLIGHT, and xCONNECTIONS if not 8.")
-@click.option("--servers", default=DEFAULT_SERVERS, show_default=True, help="default, workers-N, or none.")
+@click.option("--servers", default=DEFAULT_SERVERS, show_default=True, help="default, workers-N, bare-N, or none.")
 @click.option("--other", "others", multiple=True, metavar="NAME=COMMAND", help="Another server; {port}, {models}.")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--seconds", type=click.FloatRange(0.2), default=2.0, show_default=True, help="Of each measurement.")

@@ -47,7 +47,7 @@ class Cell:
 
 
 DEFAULT_CELLS: Final = "tiny:1,tiny:16,tiny:64,mid:1,mid:16,mid:64,large:16"
-DEFAULT_SERVERS: Final = "default,workers-1"
+DEFAULT_SERVERS: Final = "default,workers-1,bare-2,bare-1"
 
 _COLUMNS: Final = tuple(DEFAULT_CELLS.split(","))
 TARGETS: Final[dict[str, dict[str, float]]] = {

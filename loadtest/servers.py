@@ -53,15 +53,22 @@ class ServerSpec:
     listeners: int = 1
 
 
+def _peer(module: str, name: str, title: str, processes: int) -> ServerSpec:
+    def commands(place: Place) -> list[list[str]]:
+        return [[sys.executable, "-m", f"loadtest.peers.{module}", str(place.port), str(place.models)]] * processes
+
+    title = f"{title}, " + ("1 process" if processes == 1 else f"{processes} processes")
+    return ServerSpec(f"{name}-{processes}", title, commands, listeners=processes)
+
+
 def baseline(processes: int) -> ServerSpec:
     """The hand-written peer, as so many processes on one port."""
+    return _peer("aio_baseline", "baseline", "grpc.aio baseline", processes)
 
-    def commands(place: Place) -> list[list[str]]:
-        one = [sys.executable, "-m", "loadtest.peers.aio_baseline", str(place.port), str(place.models)]
-        return [one] * processes
 
-    title = "grpc.aio baseline, " + ("1 process" if processes == 1 else f"{processes} processes")
-    return ServerSpec(f"baseline-{processes}", title, commands, listeners=processes)
+def bare(processes: int) -> ServerSpec:
+    """The bare loop on the completion queue: what the machine allows."""
+    return _peer("bare_loop", "bare", "bare loop", processes)
 
 
 def ours(name: str, workers: int, spin_us: int | None = None) -> ServerSpec:
@@ -84,13 +91,13 @@ def ours(name: str, workers: int, spin_us: int | None = None) -> ServerSpec:
 
 
 def named(name: str) -> ServerSpec:
-    """Our own server by its row: `default` or `workers-N`. Raises ValueError for another name."""
+    """A server by its row: `default`, `workers-N` (ours) or `bare-N`. Raises ValueError for another name."""
     if name == "default":
         return ours(name, DEFAULT_WORKERS)
     kind, _, number = name.partition("-")
-    if kind == "workers" and number.isdigit() and int(number) >= 1:
-        return ours(name, int(number))
-    raise ValueError(f"{name}: expected default or workers-N")
+    if kind in {"workers", "bare"} and number.isdigit() and int(number) >= 1:
+        return ours(name, int(number)) if kind == "workers" else bare(int(number))
+    raise ValueError(f"{name}: expected default, workers-N or bare-N")
 
 
 def other(text: str) -> ServerSpec:

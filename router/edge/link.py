@@ -310,7 +310,7 @@ class LinkServer:
     async def start(self, path: Path) -> None:
         """Open the socket; one that a dead controller left behind makes room."""
         path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._attach, path)
+        self._server = await asyncio.start_unix_server(self._connected, path)
 
     async def stop(self) -> None:
         """Close the socket and all connections."""
@@ -322,6 +322,10 @@ class LinkServer:
             task.cancel()
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=1.0)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Not a coroutine: asyncio would make the task, and Python 3.11 prints a traceback when that is cancelled.
+        self._keep(self._attach(reader, writer))
 
     async def _attach(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One worker, from joining to leaving."""

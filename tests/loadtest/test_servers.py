@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from loadtest.errors import BenchError
+from loadtest.measure import Bench
 from loadtest.servers import Place, Server, ServerSpec, baseline, free_port, named, other, ours, started
 
 
@@ -48,6 +49,14 @@ def test_the_baseline_comes_as_one_or_two_processes(place: Place) -> None:
     assert baseline(2).listeners == 2
 
 
+def test_the_bare_loop_answers_rightly_and_leaves(tmp_path: Path) -> None:
+    """The floor of the benchmark is a real server too: its answers are compared like everybody's."""
+    bench = Bench.build(tmp_path, ("tiny", "large"))
+    with bench.servers([named("bare-2")]) as (server,):
+        for name in bench.names:
+            bench.compare(server, name)
+
+
 def test_any_other_server(place: Place) -> None:
     """{port} and {models} are filled in; quotes hold words together."""
     spec = other("mine=serve --at=:{port} '--models={models} here'")
@@ -62,9 +71,9 @@ def test_a_server_without_name_or_port_is_refused(text: str) -> None:
         other(text)
 
 
-@pytest.mark.parametrize("name", ["workers-0", "workers-x", "standby", ""])
+@pytest.mark.parametrize("name", ["workers-0", "workers-x", "bare", "standby", ""])
 def test_an_unknown_row_is_refused(name: str) -> None:
-    """Rows are default and workers-N."""
+    """Rows are default, workers-N and bare-N."""
     with pytest.raises(ValueError, match="workers-N"):
         named(name)
 

@@ -80,6 +80,20 @@ def test_inline_batches_are_bounded_by_expected_time() -> None:
     assert [values(reply) for reply in replies] == [[2 * value] for value in range(8)]
 
 
+def test_a_size_that_once_seemed_too_long_is_tried_again() -> None:
+    """One slow run of two rows must not make batches small for ever: that size would not be run again to show it."""
+    world = World()
+    world.runs_take(1e-4)
+    world.lane.times.record(1, 1e-4)
+    world.lane.times.record(2, 3 * INLINE_BATCH_S)
+    replies = [world.send(value) for value in range(1000)]
+    while world.router.work():
+        pass
+    assert world.session.rows[0] == 1
+    assert world.session.rows[-2] == world.version.batching.max_size
+    assert all(reply.answers == 1 for reply in replies)
+
+
 def test_large_messages_are_not_joined() -> None:
     """Joining copies; above the limit of bytes that costs more than it saves."""
     world = World()
