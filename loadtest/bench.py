@@ -53,7 +53,9 @@ RESULTS: Final = Path(__file__).parent / "results"
 @click.option(
     "--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Default: loadtest/results/."
 )
-@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Draw the ratios.")
+@click.option(
+    "--png", type=click.Path(path_type=Path, dir_okay=False), help="The ratios drawn. Default: loadtest/results/."
+)
 def main(
     *,
     cells: str,
@@ -111,10 +113,10 @@ def _ratios(console: Console, plan: Plan, json_path: Path | None, png: Path | No
         results = play(Bench.build(Path(directory), plan.models), plan, progress)
     report.print_results(console, results, plan.rounds)
     _write(console, json_path or RESULTS / "bench.json", report.document(facts, results=results))
-    if png is not None:
-        about = f"{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}, {plan.rounds} rounds"
-        chart.draw(png, results, about)
-        console.print(f"drawn to {png}", highlight=False)
+    about = f"{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}, {plan.rounds} rounds"
+    picture = png or RESULTS / "bench.png"
+    chart.draw(picture, results, about)
+    console.print(f"drawn to {picture}", highlight=False)
     return results.missed()
 
 

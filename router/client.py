@@ -364,7 +364,8 @@ def _parameter(name: str, value: object) -> pb.InferParameter:
 # Messages
 
 
-def _request(request: Request) -> bytes:
+def encode(request: Request) -> bytes:
+    """A request as it travels. Raises TypeError or ValueError for inputs that the protocol cannot carry."""
     message = pb.ModelInferRequest(model_name=request.model, model_version=request.version, id=request.id)
     for name, value in (request.parameters or {}).items():
         message.parameters[name].CopyFrom(_parameter(name, value))
@@ -403,6 +404,11 @@ def _reply(message: pb.ModelInferResponse) -> Reply:
         outputs={tensor.name: _decode(tensor, raw) for tensor, raw in zip(message.outputs, raws, strict=True)},
         parameters=parameters,
     )
+
+
+def decode(message: bytes) -> Reply:
+    """The answer in a message as it came. Raises InferenceError when it is none."""
+    return _reply(_parse(pb.ModelInferResponse, message))
 
 
 def _streamed(message: bytes) -> Reply | InferenceError:
@@ -524,7 +530,7 @@ def _unload(name: str, dependents: bool) -> _Ask[None]:
 
 
 def _infer(request: Request) -> _Ask[Reply]:
-    return _Ask("ModelInfer", _request(request), lambda m: _reply(_parse(pb.ModelInferResponse, m)))
+    return _Ask("ModelInfer", encode(request), decode)
 
 
 # The two clients
@@ -609,7 +615,7 @@ class Client:
         def send() -> Iterator[bytes]:
             try:
                 for request in requests:
-                    yield _request(request)
+                    yield encode(request)
             except Exception as error:  # noqa: BLE001 - the caller's own, given back to the caller below
                 failure.append(error)
 
@@ -730,10 +736,10 @@ class AsyncClient:
             try:
                 if isinstance(requests, AsyncIterable):
                     async for request in requests:
-                        yield _request(request)
+                        yield encode(request)
                 else:
                     for request in requests:
-                        yield _request(request)
+                        yield encode(request)
             except Exception as error:  # noqa: BLE001 - the caller's own, given back to the caller below
                 failure.append(error)
 

@@ -56,6 +56,8 @@ _OUTSTANDING: Final = 128
 _DRAIN_EVENTS: Final = 256
 _DRAIN_BYTES: Final = 256 << 10
 """Take in at most this much before running: many large messages alive at once cost fresh memory."""
+_INTAKE_S: Final = 0.75e-3
+"""While work waits, take in for no longer than this: taking in alone must not eat up a time in which runs are due."""
 _SMALL: Final = 16 << 10
 """Spinning takes a core from the socket work of messages above this size."""
 _DRAIN_TICK_S: Final = 0.05
@@ -414,10 +416,11 @@ class CoreTransport:
             now = monotonic()
             self._wall_offset = wall() - now  # fresh, so that a step of the wall clock moves no deadline
             self.taken = self._calls = events = 0
+            until = now + _INTAKE_S
             while (tag := event.tag) is not None:
                 tag(event)
                 events += 1
-                if events >= _DRAIN_EVENTS or self.taken >= _DRAIN_BYTES:
+                if events >= _DRAIN_EVENTS or self.taken >= _DRAIN_BYTES or (more and monotonic() > until):
                     break
                 event = poll(0.0)
             calls = self._calls

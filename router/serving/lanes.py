@@ -9,7 +9,7 @@ runs are long is served by *executor* threads. A lane changes sides by what is m
   did not compute but wait: on a busy machine it lost its core, if that goes on the model stalls.
 
 Only the loop thread changes sides, and only the side whose turn it is takes calls out. Inline batches are capped to
-`INLINE_BATCH_S` of expected time, so that the loop is never away for long.
+`INLINE_BATCH_S` of expected time, so that the loop is never away for long (twice that while one lane has all the work).
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ log = structlog.get_logger()
 
 INLINE_RUN_S: Final = 1e-3
 INLINE_BATCH_S: Final = 2e-3
+ALONE_BATCH_S: Final = 2 * INLINE_BATCH_S
+"""While no other lane has work."""
 PROOF_RUNS: Final = 20
 RETRY_CAPPED: Final = 32
 """One in so many batches that the time limit cuts short is twice as large, to learn whether it still has to be."""
@@ -151,11 +153,11 @@ class Lane:
             self.schedule()
         return False
 
-    def work_inline(self) -> bool:
-        """One batch on the loop thread; True when more calls wait."""
+    def work_inline(self, batch_s: float = INLINE_BATCH_S) -> bool:
+        """One batch of at most `batch_s` expected seconds on the loop thread; True when more calls wait."""
         if not self.inline:  # handed over since the loop thread was asked to come
             return False
-        batch, dead = self._take(self._inline_rows() if len(self.waiting) > 1 else 1)
+        batch, dead = self._take(self._inline_rows(batch_s) if len(self.waiting) > 1 else 1)
         if dead:
             self._refuse(dead)
         if batch:
@@ -165,11 +167,11 @@ class Lane:
                 return False
         return bool(self.waiting)
 
-    def _inline_rows(self) -> int:
+    def _inline_rows(self, batch_s: float) -> int:
         """How many rows the loop thread may run at once. Now and then twice as many: a size that seemed too long once,
         and is therefore not run any more, could never show that it is not."""
         most = self.version.batching.max_size
-        rows = self.times.rows_within(INLINE_BATCH_S, most)
+        rows = self.times.rows_within(batch_s, most)
         if rows < most and rows < len(self.waiting):
             self._capped += 1
             if self._capped >= RETRY_CAPPED:
@@ -396,7 +398,7 @@ class Lane:
         times = self.times
         times.record(rows, seconds)
         expected = times.predict(rows)
-        long = 2 * (INLINE_BATCH_S if joined else INLINE_RUN_S)
+        long = 2 * (ALONE_BATCH_S if joined else INLINE_RUN_S)
         if seconds <= long:
             self._long_runs = 0
         else:

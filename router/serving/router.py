@@ -10,12 +10,14 @@ from router.core.request import Header, Request, check
 from router.core.table import Route, VersionState, VersionTable
 from router.errors import InvalidRequest, NotFound, NotReady
 from router.serving.call import Call, Reply
-from router.serving.lanes import Lane
+from router.serving.lanes import ALONE_BATCH_S, INLINE_BATCH_S, Lane
 from router.serving.plan import EncoderFactory, Plan
 from router.serving.timers import Clock
 
-WORK_S: Final = 0.005
+WORK_S: Final = 0.0015
 """So long the loop thread runs what waits before it looks at the wire again."""
+ALONE_S: Final = 1.0
+"""When no other lane had work for so long, nobody has to wait for a long batch."""
 LONGEST_TIMEOUT_US: Final = 2**53
 """A timeout beyond this is a mistake (285 years)."""
 MAX_KEPT: Final = 1024
@@ -101,6 +103,8 @@ class Router:
         self._clock = clock
         self._tables: dict[int, ServingTable] = {}
         self._busy: list[Lane] = []
+        self._latest = 0  # which lane had work; its identity only, a retired one must go
+        self._alone_from = 0.0
 
     def install(self, table: ServingTable) -> None:
         """Keep a prepared table; it serves from the instant that the generation word names it."""
@@ -146,9 +150,14 @@ class Router:
         busy = self._busy
         if not busy:
             return False
-        until = self._clock.monotonic() + WORK_S
+        now = self._clock.monotonic()
+        until = now + WORK_S
+        if len(busy) > 1 or id(busy[0]) != self._latest:
+            self._latest = id(busy[0])
+            self._alone_from = now + ALONE_S
+        batch_s = INLINE_BATCH_S if now < self._alone_from else ALONE_BATCH_S
         while True:
-            busy = [lane for lane in busy if lane.work_inline()]
+            busy = [lane for lane in busy if lane.work_inline(batch_s)]
             if not busy or self._clock.monotonic() >= until:
                 break
         self._busy = busy

@@ -10,13 +10,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from router.core.request import Header, InputHeader
+from router.core.latency import RunTimes
 from router.core.tensor import TensorSpec
 from router.errors import ModelFailed, NotReady, Overloaded, RouterError, TooLate
 from router.serving import lanes
 from router.serving.lanes import INLINE_BATCH_S, INLINE_RUN_S, LONG_RUNS, PROBE_S, PROOF_RUNS, SWEEP_S
-from router.serving.router import WORK_S
+from router.serving.router import ALONE_S, WORK_S
 from router.serving.stats import Failure
-from tests.serving.fakes import Array, FakeReply, World, request, values, version
+from tests.serving.fakes import Array, FakeReply, FakeSession, World, request, table, values, version
 
 SLOW = version(max_wait_us=20_000)
 
@@ -78,6 +79,31 @@ def test_inline_batches_are_bounded_by_expected_time() -> None:
         pass
     assert world.session.rows == [4, 4]
     assert [values(reply) for reply in replies] == [[2 * value] for value in range(8)]
+
+
+def test_a_lane_that_is_alone_may_run_longer_batches() -> None:
+    """While one model has all the work nobody else waits for its batches; the first call of another ends that."""
+    world = World()
+    other = world.new_lane(version("2"), FakeSession())
+    other.inline = True
+    world.router.install(table(2, {"1": world.lane, "2": other}))
+    world.word[0] = 2
+
+    def largest() -> int:
+        world.lane.times = RunTimes()
+        world.lane.times.record(1, INLINE_BATCH_S / 4)
+        world.session.rows.clear()
+        for value in range(8):
+            world.send(value)
+        world.work()
+        return max(world.session.rows)
+
+    assert largest() == 4
+    world.after(ALONE_S)
+    assert largest() == 8
+    world.send(1, number="2")
+    world.work()
+    assert largest() == 4
 
 
 def test_a_size_that_once_seemed_too_long_is_tried_again() -> None:
