@@ -1,4 +1,4 @@
-"""Why a benchmark stops."""
+"""Why a benchmark or a load test stops."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ class BenchError(Exception):
     """The benchmark cannot go on, or its figures may not be believed. The text is for people: one line, and what a
     server printed last if one is to blame.
     """
+
+
+class ScenarioError(Exception):
+    """A scenario cannot be run as it stands: one line that names the key and the mend."""
+
+
+class Lacking(Exception):
+    """The server has not what the scenario is about: one line that names it."""
 
 
 def said(error: grpc.RpcError) -> str:
