@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 LOCK := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-        --strip-extras --allow-unsafe --no-annotate --no-header --build-deps-for editable --build-deps-for wheel
+        --strip-extras --allow-unsafe --no-annotate --no-header
+BUILD := --build-deps-for editable --build-deps-for wheel
 
 .PHONY: run install dev test check fix proto lock bench prove soak clean
 
@@ -49,9 +50,9 @@ proto: dev
 	$(BIN)/python proto/generate.py
 
 lock: dev  ## new pins
-	$(LOCK) -o requirements.lock pyproject.toml
-	$(LOCK) -c requirements.lock --extra dev --extra train -o requirements-dev.lock pyproject.toml
-	echo 'tritonclient[grpc]' | $(LOCK:--build-deps-for%=) -o tests/tritonclient.lock -
+	$(LOCK) $(BUILD) --extra loadtest -o requirements.lock pyproject.toml
+	$(LOCK) $(BUILD) -c requirements.lock --extra dev --extra loadtest --extra train -o requirements-dev.lock pyproject.toml
+	echo 'tritonclient[grpc]' | $(LOCK) -o tests/tritonclient.lock -
 
 bench: dev  ## throughput against the hand-written baseline, in ratios
 	$(BIN)/python -m loadtest.bench

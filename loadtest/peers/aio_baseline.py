@@ -41,6 +41,18 @@ class Model:
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[0].name
 
+    def metadata(self) -> pb.ModelMetadataResponse:
+        """Its one input and output; a free dimension is -1."""
+        response = pb.ModelMetadataResponse(name=self.name, versions=["1"], platform="onnx")
+        for tensors, known in (
+            (response.inputs, self._session.get_inputs()),
+            (response.outputs, self._session.get_outputs()),
+        ):
+            for each in known:
+                shape = [size if isinstance(size, int) else -1 for size in each.shape]
+                tensors.add(name=each.name, datatype="FP32", shape=shape)
+        return response
+
     def answer(self, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
         """Run one request. Raises ValueError when it is not one raw FP32 tensor of the declared size."""
         if len(request.inputs) != 1 or len(request.raw_input_contents) != 1:
@@ -57,7 +69,7 @@ class Model:
 
 
 class Inference:
-    """The four calls of the protocol that a load test needs."""
+    """The calls of the protocol that a load test needs."""
 
     def __init__(self, repository: Path) -> None:
         self._models = {path.parts[-3]: Model(path.parts[-3], path) for path in repository.glob("*/1/model.onnx")}
@@ -73,6 +85,12 @@ class Inference:
     async def model_ready(self, request: pb.ModelReadyRequest, _context: Context) -> pb.ModelReadyResponse:
         """ModelReady."""
         return pb.ModelReadyResponse(ready=request.name in self._models)
+
+    async def model_metadata(self, request: pb.ModelMetadataRequest, context: Context) -> pb.ModelMetadataResponse:
+        """ModelMetadata."""
+        if request.name not in self._models:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"no model {request.name}")
+        return self._models[request.name].metadata()
 
     async def model_infer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
         """ModelInfer."""
@@ -90,6 +108,7 @@ class Inference:
             "ServerReady": (self.server_ready, pb.ServerReadyRequest),
             "ServerLive": (self.server_live, pb.ServerLiveRequest),
             "ModelReady": (self.model_ready, pb.ModelReadyRequest),
+            "ModelMetadata": (self.model_metadata, pb.ModelMetadataRequest),
             "ModelInfer": (self.model_infer, pb.ModelInferRequest),
         }
         return grpc.method_handlers_generic_handler(

@@ -1,0 +1,6 @@
+"""`python -m loadtest`."""
+
+from loadtest.cli import loadtest
+
+if __name__ == "__main__":
+    loadtest()

@@ -1,0 +1,1 @@
+"""Load tests that measure service levels: open loop, believable, with a verdict."""

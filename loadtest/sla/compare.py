@@ -1,0 +1,128 @@
+"""Results side by side: figures, ratios to the first, and how sure they are.
+
+Latencies of neighbouring requests depend on each other, so single requests must not be resampled: stretches of time
+are (the block bootstrap; Künsch, The Jackknife and the Bootstrap for General Stationary Observations, 1989).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from hdrh.histogram import HdrHistogram
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from loadtest.sla.figures import DIGITS, LEAST_US, MOST_US, QUANTILES, quantile
+from loadtest.sla.run import Document, verdict
+from loadtest.sla.units import spoken
+
+RESAMPLES: Final = 1000
+CONFIDENCE: Final = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A percentile of a result divided by that of the first, with its interval; None with too little to resample."""
+
+    value: float
+    ratio: float
+    low: float | None
+    high: float | None
+
+    def __str__(self) -> str:
+        text = f"{spoken(self.value)}  ×{self.ratio:.2f}"
+        return text if self.low is None else f"{text} [{self.low:.2f}–{self.high:.2f}]"
+
+
+def _counts(document: Document) -> npt.NDArray[np.int64]:
+    """One row a stretch of time: how often each value of the histogram came."""
+    rows = []
+    for text in document["slices"]:
+        hist = HdrHistogram.decode(text)
+        whole = HdrHistogram(LEAST_US, MOST_US, DIGITS)
+        whole.add(hist)
+        rows.append(np.array([whole.get_count_at_index(i) for i in range(whole.counts_len)], np.int64))
+    return np.array(rows, np.int64)
+
+
+def whole(slices: list[str]) -> dict[str, float]:
+    """Percentiles in seconds over several stretches; zeros where there are none."""
+    hist = HdrHistogram(LEAST_US, MOST_US, DIGITS)
+    for text in slices:
+        hist.decode_and_add(text)
+    return {name: quantile(hist, share) if slices else 0.0 for name, share in QUANTILES.items()}
+
+
+def _values() -> npt.NDArray[np.float64]:
+    hist = HdrHistogram(LEAST_US, MOST_US, DIGITS)
+    return np.array([hist.get_value_from_index(i) for i in range(hist.counts_len)], np.float64) / 1e6
+
+
+def _quantiles(counts: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.float64]:
+    """For each row of counts the value that a share of them does not exceed."""
+    ends = np.cumsum(counts, axis=-1)
+    wanted = np.ceil(ends[:, -1:] * share)
+    places = (ends < wanted).sum(axis=-1)
+    found: npt.NDArray[np.float64] = _values()[np.minimum(places, counts.shape[-1] - 1)]
+    return found
+
+
+def against(document: Document, first: Document, name: str, seed: int = 1) -> Compared:
+    """One percentile (`p50`, `p90`, `p99`, `p999`) of a result against the first."""
+    share = QUANTILES[name]
+    value, base = document["measured"]["latency"][name], first["measured"]["latency"][name]
+    ratio = value / base if base else float("nan")
+    mine, theirs = document["slices"], first["slices"]
+    if min(len(mine), len(theirs)) < 5:
+        return Compared(value, ratio, None, None)
+    random = np.random.default_rng(seed)
+    draws = []
+    for counts in (_counts(document), _counts(first)):
+        picked = random.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), RESAMPLES)
+        draws.append(_quantiles(picked @ counts, share))
+    ratios = draws[0] / draws[1]
+    tail = (1 - CONFIDENCE) / 2
+    return Compared(value, ratio, float(np.quantile(ratios, tail)), float(np.quantile(ratios, 1 - tail)))
+
+
+def comparison(documents: list[Document]) -> list[dict[str, Any]]:
+    """A row a result, for programs."""
+    rows = []
+    for document in documents:
+        counts = document["measured"]["counts"]
+        row: dict[str, Any] = {
+            "server": document["server"]["title"],
+            "title": document["title"],
+            "verdict": verdict(document)[0],
+            "answered_per_second": counts["answered"] / document["measured"]["seconds"],
+            "availability": counts["answered"] / counts["due"] if counts["due"] else 0.0,
+        }
+        for name in QUANTILES:
+            compared = against(document, documents[0], name)
+            row[name] = {
+                "seconds": compared.value, "ratio": compared.ratio, "low": compared.low, "high": compared.high
+            }  # fmt: skip
+        rows.append(row)
+    return rows
+
+
+def show(console: Console, documents: list[Document]) -> None:
+    """The table for people."""
+    table = Table(title="Side by side, ratios to the first", title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("", "answered", "available", "p50", "p99", "p99.9", ""):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for document in documents:
+        measured = document["measured"]
+        counts = measured["counts"]
+        available = counts["answered"] / counts["due"] if counts["due"] else 0.0
+        cells = [str(against(document, documents[0], name)).replace("[", "\\[") for name in ("p50", "p99", "p999")]
+        rate = counts["answered"] / measured["seconds"] if measured["seconds"] else 0.0
+        table.add_row(
+            f"{document['title']} · {document['server']['title']}", f"{rate:.0f}/s", f"{available:.4%}", *cells,
+            verdict(document)[0],
+        )  # fmt: skip
+    console.print(table)

@@ -1,0 +1,131 @@
+"""The sending end on the completion queue of grpcio's core: what one Python process can send at all.
+
+`grpc`'s own calls cost a sender three times as much. The queue is private (`grpc._cython.cygrpc`): of the harness, this
+file alone touches it; `PublicConnection` is the twin on public API, used where grpcio is another than is known here.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import grpc
+
+METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"
+MESSAGE_LIMIT: Final = 64 << 20
+KNOWN: Final = ((1, 85), (1, 86))
+"""Versions of grpcio from the first up to, not including, the second."""
+Answer = tuple[int, int, str, bytes | None]
+"""The request's number, the status code, its text, the message."""
+
+
+class Connection(Protocol):
+    """One HTTP/2 connection. `send` and `receive` may be called from two threads."""
+
+    def send(self, number: int, message: bytes, seconds: float) -> None:
+        """Send a request that may take so long."""
+
+    def receive(self) -> Answer | None:
+        """Wait for the next answer; None when the connection is closed."""
+
+    def close(self) -> None:
+        """End all calls; `receive` gives what is left, then None."""
+
+
+def options(number: int) -> list[tuple[str, int]]:
+    """Channel arguments. Channels with equal arguments would share a connection."""
+    return [
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+        ("grpc.max_send_message_length", MESSAGE_LIMIT),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 500),
+        ("loadtest.connection", number),
+    ]
+
+
+def connect(target: str, number: int) -> Connection:
+    """A connection of the fast kind where this grpcio is known, else of the public kind."""
+    have = tuple(int(part) for part in grpc.__version__.split(".")[:2])
+    if KNOWN[0] <= have < KNOWN[1]:
+        return CoreConnection(target, number)
+    return PublicConnection(target, number)
+
+
+class CoreConnection:
+    """On the completion queue. The core makes a queue of its own for each channel."""
+
+    def __init__(self, target: str, number: int) -> None:
+        from grpc._cython import cygrpc  # noqa: PLC0415  # only where it is known
+
+        self._core: Any = cygrpc
+        arguments = tuple((name.encode(), value) for name, value in options(number))
+        self._channel = cygrpc.Channel(target.encode(), arguments, None)
+        self._method = METHOD.encode()
+        self._open = 0
+        self._closed = False
+
+    def send(self, number: int, message: bytes, seconds: float) -> None:
+        """Send a request, on any thread."""
+        core = self._core
+        operations = (
+            core.SendInitialMetadataOperation((), 0),
+            core.SendMessageOperation(message, 0),
+            core.SendCloseFromClientOperation(0),
+            core.ReceiveInitialMetadataOperation(0),
+            core.ReceiveMessageOperation(0),
+            core.ReceiveStatusOnClientOperation(0),
+        )
+        self._channel.integrated_call(0, self._method, None, time.time() + seconds, (), None, ((operations, number),))
+
+    def receive(self) -> Answer | None:
+        """Wait for the next answer."""
+        try:
+            event = self._channel.next_call_event()
+        except ValueError:  # closed, and nothing is left
+            return None
+        if event.tag is None:
+            return None
+        operations = event.batch_operations
+        status = operations[5]
+        return event.tag, int(status.code()), status.details() or "", operations[4].message()
+
+    def close(self) -> None:
+        """End all calls."""
+        self._channel.close(self._core.StatusCode.cancelled, "the load test has ended")
+
+
+class PublicConnection:
+    """On grpcio's public API: the same behaviour at a third of the rate."""
+
+    def __init__(self, target: str, number: int) -> None:
+        self._channel = grpc.insecure_channel(target, options=options(number))
+        self._call: Any = self._channel.unary_unary(METHOD)
+        self._answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
+
+    def send(self, number: int, message: bytes, seconds: float) -> None:
+        """Send a request, on any thread."""
+        future = self._call.future(message, timeout=seconds)
+        future.add_done_callback(lambda done: self._answers.put(_answer(number, done)))
+
+    def receive(self) -> Answer | None:
+        """Wait for the next answer."""
+        return self._answers.get()
+
+    def close(self) -> None:
+        """End all calls."""
+        self._channel.close()
+        self._answers.put(None)
+
+
+def _answer(number: int, done: Any) -> Answer:
+    code = done.code()
+    message = done.result() if code is grpc.StatusCode.OK else None
+    return number, int(code.value[0]), done.details() or "", message
+
+
+def connections(target: str, numbers: Sequence[int]) -> list[Connection]:
+    """So many connections to one server."""
+    return [connect(target, number) for number in numbers]

@@ -1,0 +1,330 @@
+"""A run from scenario to result: prepare, send, watch, judge."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import numpy as np
+
+from loadtest import machine
+from loadtest.errors import ScenarioError
+from loadtest.sla import records
+from loadtest.sla.figures import AROUND_S, LAGGED_SHARE, Figures, Latencies
+from loadtest.sla.job import Job, split
+from loadtest.sla.records import Records, Source, State
+from loadtest.sla.requests import Pool, pool
+from loadtest.sla.scenario import Scenario
+from loadtest.sla.schedule import plan
+from loadtest.sla.sender import AFTER_S
+from loadtest.sla.subject import Subject, check_features, named, own
+from loadtest.sla.timeline import Deed, Timeline
+from loadtest.sla.verdict import EXIT, EXIT_INTERRUPTED, EXIT_INVALID, Grade, Line, judge, overall
+
+LEAD_S: Final = 2.0
+"""From the start of the senders to the first request: they load numpy first."""
+LOOK_S: Final = 0.5
+FORMAT: Final = 1
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What a look at a running test shows. Times in seconds; figures of the last whole second."""
+
+    elapsed: float
+    total: float
+    phase: str
+    due: int
+    answered: int
+    failed: int
+    rate: float
+    recent: Latencies
+
+
+Watcher = Callable[[Glance], None]
+
+
+@contextmanager
+def subject(scenario: Scenario, target: str | None) -> Iterator[Subject]:
+    """The server of a scenario: the one at `target`, or one of the harness's own. It has what the scenario needs."""
+    with named(target) if target else own(scenario) as found:
+        check_features(scenario, found)
+        yield found
+
+
+def pools(scenario: Scenario, under_test: Subject) -> tuple[Pool, ...]:
+    """The requests of each kind. Raises ScenarioError when one cannot be made."""
+    made = []
+    for number, mix in enumerate(scenario.mix):
+        random = np.random.default_rng([scenario.seed, 1000 + number])
+        metadata = under_test.metadata(mix.model, mix.version)
+        made.append(pool(mix, metadata, under_test.repository, random, compared=scenario.check > 0))
+        if under_test.withheld is not None and scenario.check > 0 and (under_test.withheld / mix.model).is_dir():
+            again = np.random.default_rng([scenario.seed, 1000 + number])
+            later = pool(mix, metadata, under_test.withheld, again, compared=True)
+            made[-1] = Pool(made[-1].messages, later.expected | made[-1].expected)
+    return tuple(made)
+
+
+class Run:
+    """One run of a scenario against a server that is there."""
+
+    def __init__(self, scenario: Scenario, under_test: Subject, folder: Path, kinds: tuple[Pool, ...]) -> None:
+        self.scenario = scenario
+        self._subject = under_test
+        self._folder = folder
+        self._kinds = kinds
+        self.schedule = plan(scenario, [len(each.messages) for each in kinds])
+        self._parts = split(self.schedule, scenario.senders)
+        self._senders: list[subprocess.Popen[bytes]] = []
+        self._interrupted = False
+        self.start = 0.0
+
+    def execute(self, watch: Watcher | None = None) -> Document:
+        """Send everything; the result. An interrupt (SIGINT, SIGTERM) ends it early, with a result all the same."""
+        self.start = time.monotonic() + LEAD_S
+        every = max(1, round(1 / self.scenario.check)) if self.scenario.check else 0
+        lines = np.array_split(np.arange(self.scenario.connections), self.scenario.senders)
+        for index, part in enumerate(self._parts):
+            numbers = tuple(int(n) for n in lines[index]) or (index,)
+            job = Job(self._subject.target, numbers, self.scenario.deadline, every, self.start, part, self._kinds)
+            job.write(self._place(index))
+            records.create(self._place(index), len(part))
+        timeline = Timeline(self.scenario, self._subject, self.start)
+        with self._signals():
+            try:
+                self._launch()
+                timeline.begin()
+                self._watch(watch)
+            finally:
+                timeline.end()
+                self._end()
+        return self._result(timeline.deeds)
+
+    def _place(self, index: int) -> Path:
+        return self._folder / f"sender-{index}"
+
+    def _launch(self) -> None:
+        for index in range(len(self._parts)):
+            words = [sys.executable, "-m", "loadtest.sla.sender", str(self._place(index))]
+            with (self._place(index) / "log").open("wb") as log:
+                self._senders.append(subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        def interrupt(*_: object) -> None:
+            self._interrupted = True
+
+        before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _watch(self, watch: Watcher | None) -> None:
+        """Until all senders have ended, or an interrupt, or long after they should have."""
+        until = self.start + self.scenario.seconds + self.scenario.deadline + AFTER_S + 15.0
+        while any(sender.poll() is None for sender in self._senders):
+            if self._interrupted or time.monotonic() > until:
+                return
+            time.sleep(LOOK_S)
+            if watch is not None:
+                watch(self._glance())
+
+    def _end(self) -> None:
+        for sender in self._senders:
+            if sender.poll() is None:
+                sender.terminate()
+        for sender in self._senders:
+            try:
+                sender.wait(self.scenario.deadline + AFTER_S + 5.0)
+            except subprocess.TimeoutExpired:
+                sender.kill()
+                sender.wait()
+
+    def _glance(self) -> Glance:
+        elapsed = time.monotonic() - self.start
+        figures = Figures(self._records(), self.scenario.deadline)
+        everything = figures.within(0, elapsed)
+        last = figures.within(elapsed - 1.5, elapsed - 0.5)
+        phase = next((s.name for s in self.schedule.spans if s.start <= elapsed < s.end), "")
+        done, ok = int((everything & figures.done).sum()), int((everything & figures.ok).sum())
+        return Glance(
+            min(max(elapsed, 0.0), self.scenario.seconds),
+            self.scenario.seconds,
+            phase,
+            int(everything.sum()),
+            ok,
+            done - ok,
+            float((last & figures.ok).sum()),
+            figures.latencies(last),
+        )
+
+    def _records(self) -> Records:
+        """What the senders have written so far, in the order in which it was due."""
+        sources: list[Source] = []
+        columns: dict[str, list[Any]] = {name: [] for name in (*records.COLUMNS, "due", "used", "kind", "key")}
+        for index, part in enumerate(self._parts):
+            own = {name: np.array(column) for name, column in records.read(self._place(index), len(part)).items()}
+            due = part.due.copy()
+            used = np.ones(len(part), bool)
+            for span in part.spans:
+                if span.in_flight:  # a caller that waits for its answer means to send when it sends
+                    mine = slice(span.first, span.last)
+                    used[mine] = own["state"][mine] != State.DUE
+                    due[mine] = np.where(used[mine], own["sent"][mine], 0)
+            path = self._place(index) / "sources.json"
+            told = [Source(*each) for each in json.loads(path.read_text())] if path.exists() else []
+            # Before its end a sender has not said who the numbers are.
+            known = max(int(own["source"].max(initial=0)) + 1, len(told))
+            told += [Source("", "")] * (known - len(told))
+            own["source"] = own["source"].astype(np.int64) + len(sources)
+            sources += told
+            extra = {"due": due, "used": used, "kind": part.kind, "key": part.key}
+            for name, column in (own | extra).items():
+                columns[name].append(column)
+        whole = {name: np.concatenate(parts) for name, parts in columns.items()}
+        order = np.argsort(whole["due"], kind="stable")
+        return Records({name: column[order] for name, column in whole.items()}, tuple(sources))
+
+    def _crashed(self) -> list[str]:
+        said = []
+        for index, sender in enumerate(self._senders):
+            if sender.returncode and not self._interrupted:
+                lines = (self._place(index) / "log").read_text(errors="replace").strip().splitlines()
+                said.append(f"sender {index} ended with code {sender.returncode}: {lines[-1] if lines else ''}")
+        return said
+
+    def _result(self, deeds: list[Deed]) -> Document:
+        scenario, spans = self.scenario, self.schedule.spans
+        figures = Figures(self._records(), scenario.deadline)
+        measured = figures.measured(spans)
+        seconds = figures.seconds(scenario.seconds)
+        times, counts = figures.latencies(measured), figures.counts(measured)
+        invalid = self._crashed()
+        lagged = [row["second"] for row in seconds if row["lagged"]]
+        if len(lagged) > LAGGED_SHARE * len(seconds):
+            invalid.append(
+                f"the sender was late in {len(lagged)} of {len(seconds)} seconds: lower the rate, raise `senders`, or"
+                " give it a core of its own"
+            )
+        length = sum(span.end - span.start for span in spans if span.measured)
+        return {
+            "format": FORMAT,
+            "title": scenario.title,
+            "seed": scenario.seed,
+            "server": {"target": self._subject.target, "title": self._subject.title},
+            "machine": machine.facts(),
+            "scenario": scenario.model_dump(mode="json"),
+            "interrupted": self._interrupted,
+            "invalid": invalid,
+            "closed_loop": scenario.closed,
+            "phases": [
+                {
+                    "name": span.name,
+                    "start": span.start,
+                    "end": span.end,
+                    "measured": span.measured,
+                    **_part(figures, figures.within(span.start, span.end)),
+                }
+                for span in spans
+            ],
+            "actions": [
+                {
+                    **asdict(deed),
+                    "before": _part(figures, figures.within(deed.began - AROUND_S, deed.began)),
+                    "after": _part(figures, figures.within(deed.began, deed.began + AROUND_S)),
+                }
+                for deed in deeds
+            ],
+            "measured": {
+                "seconds": length,
+                **_part(figures, measured),
+                "service": asdict(figures.service_times(measured)),
+                "lag": _quantiles(figures.lag[measured & figures.done]),
+            },
+            "models": {
+                f"{number}:{mix.model}": _part(figures, measured & (figures.records["kind"] == number))
+                for number, mix in enumerate(scenario.mix)
+            },
+            "seconds": seconds,
+            "lagged_seconds": lagged,
+            "curve": figures.curve(measured),
+            "slices": figures.slices(measured),
+            "sla": [asdict(line) for line in judge(scenario.sla, times, counts, length)],
+        }
+
+
+def _part(figures: Figures, mask: Any) -> dict[str, Any]:
+    return {"latency": asdict(figures.latencies(mask)), "counts": asdict(figures.counts(mask))}
+
+
+def _quantiles(values: Any) -> dict[str, float]:
+    if not len(values):
+        return {"p50": 0.0, "p99": 0.0, "max": 0.0}
+    return {
+        "p50": float(np.quantile(values, 0.5)), "p99": float(np.quantile(values, 0.99)), "max": float(values.max())
+    }  # fmt: skip
+
+
+def run(
+    scenario: Scenario, target: str | None, watch: Watcher | None = None, ready: Callable[[Subject], None] | None = None
+) -> Document:
+    """The whole of it. Raises ScenarioError or Lacking before any load is sent."""
+    with subject(scenario, target) as found, TemporaryDirectory(prefix="sla-run-") as folder:
+        kinds = pools(scenario, found)
+        if ready is not None:
+            ready(found)
+        return Run(scenario, found, Path(folder), kinds).execute(watch)
+
+
+def quickened(document: Document) -> Document:
+    """The result of a short run: without the lines that so few samples cannot conclude."""
+    kept = [line for line in document["sla"] if line["grade"] != Grade.INCONCLUSIVE]
+    return {**document, "sla": kept, "quick": True}
+
+
+def verdict(document: Document) -> tuple[str, int]:
+    """The word for a run and its exit code."""
+    if document["interrupted"]:
+        return "INTERRUPTED", EXIT_INTERRUPTED
+    if document["invalid"]:
+        return "INVALID", EXIT_INVALID
+    grade = overall(lines(document))
+    return str(grade), EXIT[grade]
+
+
+def lines(document: Document) -> list[Line]:
+    """The lines of a result."""
+    return [replace(Line(**line), grade=Grade(line["grade"])) for line in document["sla"]]
+
+
+def read(path: Path) -> Document:
+    """A result that was written as JSON. Raises ScenarioError when the file is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ScenarioError(f"{path} cannot be read as a result: {error}") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise ScenarioError(f"{path} is no result of this harness (format {FORMAT})")
+    return found
+
+
+def write(document: Document, path: Path) -> None:
+    """As JSON, whole at once: a reader never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    fresh.replace(path)

@@ -1,0 +1,321 @@
+"""A scenario: what is sent, when, what happens meanwhile, what must hold. Written in TOML, checked before any load."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from loadtest.errors import ScenarioError
+from loadtest.sla.units import Duration, Rate, Share
+
+SHIPPED: Final = Path(__file__).parents[1] / "scenarios"
+MOST_SECONDS: Final = 4 * 3600.0
+MOST_REQUESTS: Final = 10_000_000
+MOST_PER_SENDER: Final = 20_000.0
+"""Requests/s that nobody's sender process keeps up with."""
+QUICK_SECONDS: Final = 20.0
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerTable(_Table):
+    """`[server]`: the server that is started when no target is named.
+
+    `models` is `bundled`, `made` (the models of the benchmark and `pace`, whose runs take as long as a request says)
+    or a folder. `versions` says which versions of a model are there at the start; `settings` is laid over `model.toml`.
+    """
+
+    models: str = "bundled"
+    workers: int = Field(2, ge=1, le=64)
+    flags: tuple[str, ...] = ()
+    versions: dict[str, tuple[str, ...]] = {}
+    settings: dict[str, dict[str, Any]] = {}
+
+
+class Mix(_Table):
+    """`[[mix]]`: one kind of request. `keys` of `zipf` draws few of the `inputs` often (exponent `skew`)."""
+
+    model: str
+    version: str = ""
+    weight: float = Field(1.0, gt=0)
+    rows: int = Field(1, ge=1, le=4096)
+    input: str = "random"
+    """`random` by signature, `golden` (the version's own files), or the path of a recording (.npz)."""
+    inputs: int = Field(64, ge=1, le=10_000)
+    keys: Literal["uniform", "zipf"] = "uniform"
+    skew: float = Field(1.1, gt=1.0, le=5)
+    values: dict[str, tuple[float, ...]] = {}
+    """For an input by name: the values to draw its elements from."""
+    parameters: dict[str, bool | int | float | str] = {}
+
+
+class _Phase(_Table):
+    name: str
+    lasts: Duration = Field(gt=0)
+    measured: bool = True
+    """Whether the verdict looks at it: not at a warm-up."""
+
+
+class _Open(_Phase):
+    rate: Rate = Field(gt=0)
+    spacing: Literal["even", "poisson"] = "even"
+
+
+class Constant(_Open):
+    """So many requests a second, evenly or at random (`poisson`)."""
+
+    arrivals: Literal["constant", "poisson"]
+
+
+class Ramp(_Open):
+    """From `rate` to `to`, growing evenly."""
+
+    arrivals: Literal["ramp"]
+    to: Rate = Field(gt=0)
+
+
+class Step(_Open):
+    """From `rate` to `to` in `steps` levels of equal length."""
+
+    arrivals: Literal["step"]
+    to: Rate = Field(gt=0)
+    steps: int = Field(4, ge=2, le=1000)
+
+
+class Bursts(_Open):
+    """`rate` for the time `on`, then `quiet_rate` for the time `off`, and again."""
+
+    arrivals: Literal["bursts"]
+    on: Duration = Field(gt=0)
+    off: Duration = Field(gt=0)
+    quiet_rate: Rate = 0.0
+
+
+class Replay(_Phase):
+    """The instants of a trace: one number a line, seconds since its start; `speed` 2 is twice as fast."""
+
+    arrivals: Literal["replay"]
+    trace: Path
+    speed: float = Field(1.0, gt=0)
+
+
+class Closed(_Phase):
+    """So many callers that each wait for their answer before they ask again. It hides queueing, and says so."""
+
+    arrivals: Literal["closed"]
+    in_flight: int = Field(ge=1, le=4096)
+
+
+Phase = Annotated[Constant | Ramp | Step | Bursts | Replay | Closed, Field(discriminator="arrivals")]
+
+
+class _Action(_Table):
+    at: Duration
+    """Since the start."""
+
+
+class ProcessAction(_Action):
+    """A signal to a process of the server: `kill`, `stop` (SIGSTOP), `continue`, `hang_up` (look at the repository)."""
+
+    do: Literal["kill", "stop", "continue", "hang_up"]
+    what: str = "supervisor"
+    """`worker-0`, `controller`, `supervisor`."""
+
+
+class PublishAction(_Action):
+    """A version that was left out at the start is put into the repository, and the server looks at it again."""
+
+    do: Literal["publish"]
+    model: str
+    version: str
+
+
+class ModelAction(_Action):
+    """`load` or `unload` by the protocol."""
+
+    do: Literal["load", "unload"]
+    model: str
+
+
+class AdminAction(_Action):
+    """A call of the admin service: `call` is its method, `request` its message."""
+
+    do: Literal["admin"]
+    call: str
+    request: dict[str, Any] = {}
+
+
+class FaultAction(_Action):
+    """A fault switched on or off in the server."""
+
+    do: Literal["fault"]
+    fault: str
+    on: bool = True
+
+
+class ShellAction(_Action):
+    """A command of the operator, with the server's addresses in its environment."""
+
+    do: Literal["shell"]
+    command: str
+    within: Duration = 30.0
+
+
+Action = Annotated[
+    ProcessAction | PublishAction | ModelAction | AdminAction | FaultAction | ShellAction, Field(discriminator="do")
+]
+
+
+class Limits(_Table):
+    """What must hold over the measured phases. A line that is left out is not judged."""
+
+    p50: Duration | None = None
+    p99: Duration | None = None
+    p999: Duration | None = None
+    max: Duration | None = None
+    availability: Share | None = None
+    """Of the requests that were due, at least this share has an answer."""
+    degraded: Share | None = None
+    late: Share | None = None
+    throughput: Rate | None = None
+    wrong: int | None = Field(None, ge=0)
+    duplicates: int | None = Field(None, ge=0)
+    older_generation: int | None = Field(None, ge=0)
+
+
+class Scenario(_Table):
+    """The whole. `check` is the share of answers that is compared with what a reference gives."""
+
+    title: str
+    seed: int = 1
+    deadline: Duration = Field(1.0, gt=0)
+    connections: int = Field(4, ge=1, le=256)
+    senders: int = Field(1, ge=1, le=16)
+    check: Share = 0.02
+    requires: tuple[str, ...] = ()
+    """Features of the server without which the scenario says nothing; named as in its metadata's extensions."""
+    server: ServerTable = ServerTable()
+    mix: tuple[Mix, ...] = Field(min_length=1, max_length=64)
+    phase: tuple[Phase, ...] = Field(min_length=1, max_length=64)
+    action: tuple[Action, ...] = ()
+    sla: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Scenario:
+        if self.seconds > MOST_SECONDS:
+            raise ValueError(f"the phases last {self.seconds:.0f} s together, at most {MOST_SECONDS:.0f} are run")
+        for number, each in enumerate(self.phase):
+            if (most := peak(each)) > MOST_PER_SENDER * self.senders:
+                raise ValueError(
+                    f"phase {number} asks for {most:.0f}/s, {self.senders} senders manage at most"
+                    f" {MOST_PER_SENDER * self.senders:.0f}/s: lower its rate or raise `senders`"
+                )
+        for number, action in enumerate(self.action):
+            if action.at >= self.seconds:
+                raise ValueError(f"action {number} is due at {action.at:g} s, the phases end at {self.seconds:g} s")
+        return self
+
+    @property
+    def seconds(self) -> float:
+        """How long all phases take."""
+        return sum(each.lasts for each in self.phase)
+
+    @property
+    def closed(self) -> bool:
+        """Whether some measured phase hides queueing."""
+        return any(isinstance(each, Closed) and each.measured for each in self.phase)
+
+    def quick(self) -> Scenario:
+        """The same in at most `QUICK_SECONDS` of load: phases, bursts and actions move together."""
+        scale = min(1.0, QUICK_SECONDS / self.seconds)
+        if scale == 1.0:
+            return self
+        phases = [each.model_copy(update={"lasts": each.lasts * scale}) for each in self.phase]
+        actions = [each.model_copy(update={"at": each.at * scale}) for each in self.action]
+        return self.model_copy(update={"phase": tuple(phases), "action": tuple(actions)})
+
+
+def peak(phase: Any) -> float:
+    """The highest rate of a phase in requests/s; 0 where nothing says it."""
+    return max(getattr(phase, "rate", 0.0), getattr(phase, "to", 0.0), getattr(phase, "quiet_rate", 0.0))
+
+
+def parse(text: str, where: str) -> Scenario:
+    """The scenario in a text. Raises ScenarioError: one line that names the key and the mend."""
+    try:
+        return Scenario.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{where} is not TOML: {error}") from None
+    except ValidationError as error:
+        raise ScenarioError(_explain(error, where)) from None
+
+
+def load(name: str) -> Scenario:
+    """A shipped scenario by its name, or one in a file. Raises ScenarioError."""
+    path = Path(name)
+    if path.suffix != ".toml" and not path.exists():
+        path = SHIPPED / f"{name}.toml"
+        if not path.exists():
+            near = difflib.get_close_matches(name, shipped(), 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(shipped())}"
+            raise ScenarioError(f"no scenario is called {name!r}: {hint} (or name a .toml file)")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise ScenarioError(f"the scenario {path} cannot be read: {reason}") from None
+    return parse(text, path.name)
+
+
+def shipped() -> list[str]:
+    """The names of the scenarios that come with the harness."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    first = error.errors()[0]
+    place: list[str] = []
+    for part in first["loc"]:
+        if isinstance(part, int):
+            place[-1] += f"[{part}]"
+        # Pydantic names the branch of a union too; nobody has written that.
+        elif not (place and place[-1].endswith("]") and part in _BRANCHES):
+            place.append(str(part))
+    key = ".".join(place) or "scenario"
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(place[-1], _KEYS, 1)
+        return f"{where}: unknown key `{key}`: " + (f"did you mean `{near[0]}`?" if near else "remove it")
+    if first["type"] == "union_tag_invalid":
+        context = first.get("ctx", {})
+        return f"{where}: `{key}`: {context.get('tag')!r} is unknown; one of {context.get('expected_tags')} is meant"
+    if first["type"] == "union_tag_not_found":
+        return f"{where}: `{key}` needs `{'arrivals' if 'phase' in key else 'do'}`"
+    if first["type"] == "missing":
+        return f"{where}: `{key}` is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    value = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
+    return f"{where}: `{key}`{value}: {message[0].lower()}{message[1:]}"
+
+
+_BRANCHES: Final = {
+    "constant", "poisson", "ramp", "step", "bursts", "replay", "closed",
+    "kill", "stop", "continue", "hang_up", "publish", "load", "unload", "admin", "fault", "shell",
+}  # fmt: skip
+_KEYS: Final = sorted(
+    {
+        name
+        for table in (Scenario, ServerTable, Mix, Ramp, Step, Bursts, Replay, Closed, Limits)
+        for name in table.model_fields
+    }
+    | {
+        name
+        for table in (ProcessAction, PublishAction, AdminAction, FaultAction, ShellAction)
+        for name in table.model_fields
+    }
+)

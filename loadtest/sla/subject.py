@@ -1,0 +1,201 @@
+"""The server under test: one that the harness starts and stops, or one that is named."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import grpc
+import tomli_w
+
+from loadtest import bench_models
+from loadtest.errors import BenchError, Lacking, ScenarioError
+from loadtest.servers import Place, ServerSpec, free_port, started
+from loadtest.sla import pace_model
+from loadtest.sla.scenario import Scenario, ServerTable
+from router import client
+from router.client import Client, InferenceError, ModelMetadata
+from router.edge.admin_client import AdminClient
+from router.errors import RouterError
+
+BUNDLED: Final = Path(__file__).parents[2] / "models"
+ASK_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Where it listens. `repository` and `admin` are known of a server that the harness has started."""
+
+    target: str
+    title: str
+    repository: Path | None = None
+    withheld: Path | None = None
+    admin: str = ""
+    http: str = ""
+    started_pid: int = 0
+    features: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def ours(self) -> bool:
+        """Whether the harness has started it, and may do what it likes with it."""
+        return bool(self.started_pid)
+
+    def process(self, name: str) -> int:
+        """The process id of `worker-0`, `controller`, `supervisor`. Raises BenchError when there is none now."""
+        try:
+            with AdminClient(self.admin) as admin:
+                found = {each.name: each.pid for each in admin.status().processes}
+        except RouterError as error:
+            raise BenchError(str(error)) from None
+        if not found.get(name):
+            raise BenchError(f"no process {name!r} runs; there are {', '.join(found)}")
+        return found[name]
+
+    def metadata(self, model: str, version: str) -> ModelMetadata:
+        """What the server says of a model. Raises ScenarioError when it does not know it."""
+        with Client(self.target) as asking:
+            try:
+                return asking.model_metadata(model, version, deadline=ASK_S)
+            except InferenceError as error:
+                raise ScenarioError(f"the server at {self.target} cannot answer for {model!r}: {error}") from None
+
+
+@contextmanager
+def named(target: str) -> Iterator[Subject]:
+    """A server that runs already. Raises ScenarioError when nobody answers."""
+    yield Subject(target, target, features=_features(target))
+
+
+@contextmanager
+def own(scenario: Scenario) -> Iterator[Subject]:
+    """A server as the scenario's `[server]` says; ended on leaving, with nothing left behind."""
+    table = scenario.server
+    with TemporaryDirectory(prefix="sla-") as folder:
+        repository, withheld = Path(folder) / "models", Path(folder) / "withheld"
+        lay_out(table, repository, withheld, scenario)
+        ports = {name: f"127.0.0.1:{free_port()}" for name in ("http", "admin")}
+        spec = ServerSpec("own", "router", _commands(table, ports))
+        names = tuple(dict.fromkeys(mix.model for mix in scenario.mix))
+        try:
+            with started(spec, repository, names) as server:
+                target = f"127.0.0.1:{server.port}"
+                features = _features(target)
+                title = f"router, {table.workers} workers"
+                yield Subject(
+                    target, title, repository, withheld, ports["admin"], ports["http"], server.pids[0], features
+                )
+        except BenchError as error:
+            raise ScenarioError(f"the server does not start: {' '.join(str(error).split())}") from None
+
+
+def lay_out(table: ServerTable, repository: Path, withheld: Path, scenario: Scenario) -> None:
+    """A copy of the models, with the scenario's settings over their own, and without the versions to come later.
+
+    Raises ScenarioError when the scenario names models or versions that are not there.
+    """
+    if table.models == "made":
+        bench_models.make(repository)
+        pace_model.make(repository)
+    else:
+        source = BUNDLED if table.models == "bundled" else Path(table.models)
+        if not source.is_dir():
+            raise ScenarioError(f"`server.models` names {table.models!r}, which is no folder")
+        shutil.copytree(source, repository, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    have = sorted(path.name for path in repository.iterdir() if path.is_dir())
+    for model in {mix.model for mix in scenario.mix} | set(table.versions) | set(table.settings):
+        if model not in have:
+            raise ScenarioError(f"the scenario names the model {model!r}; there are {', '.join(have)}")
+    for model, settings in table.settings.items():
+        path = repository / model / "model.toml"
+        before = tomllib.loads(path.read_text()) if path.exists() else {}
+        path.write_text(tomli_w.dumps(_laid_over(before, settings)))
+    withheld.mkdir()
+    for model, versions in table.versions.items():
+        numbers = [path for path in (repository / model).iterdir() if path.name.isdigit()]
+        missing = set(versions) - {path.name for path in numbers}
+        if missing:
+            raise ScenarioError(f"`server.versions` names version {min(missing)} of {model}, which is not there")
+        for path in numbers:
+            if path.name not in versions:
+                (withheld / model).mkdir(exist_ok=True)
+                path.rename(withheld / model / path.name)
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _laid_over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _commands(table: ServerTable, ports: Mapping[str, str]) -> Any:
+    def commands(place: Place) -> list[list[str]]:
+        words = [sys.executable, "-m", "router.app.cli", "serve", "--models", str(place.models)]
+        words += ["--grpc", f"127.0.0.1:{place.port}", "--http", ports["http"], "--admin", ports["admin"]]
+        words += ["--workers", str(table.workers), "--state", str(place.scratch / "state"), "--log-format", "json"]
+        return [[*words, *table.flags]]
+
+    return commands
+
+
+def _features(target: str) -> frozenset[str]:
+    with Client(target) as asking:
+        try:
+            return frozenset(asking.metadata(deadline=ASK_S).extensions)
+        except client.InferenceError as error:
+            if error.code is grpc.StatusCode.UNIMPLEMENTED:  # a server of few words
+                return frozenset()
+            raise ScenarioError(f"no server of the protocol answers at {target}: {error}") from None
+
+
+def check_features(scenario: Scenario, subject: Subject) -> None:
+    """Raise Lacking when the server has not what the scenario needs: before any load is sent."""
+    for feature in scenario.requires:
+        if feature not in subject.features:
+            raise Lacking(
+                f"the scenario needs {feature!r}, which the server at {subject.target} does not have; it has"
+                f" {', '.join(sorted(subject.features)) or 'nothing to tell'}"
+            )
+    for number, action in enumerate(scenario.action):
+        if action.do in {"kill", "stop", "continue", "hang_up", "publish"} and not subject.ours:
+            raise Lacking(f"action {number} ({action.do}) needs a server that the harness starts: leave --target out")
+        if action.do == "fault" and "fault_injection" not in subject.features:
+            raise Lacking(f"action {number} (fault) needs 'fault_injection', which the server does not have")
+        if action.do in {"load", "unload"} and "model_repository" not in subject.features:
+            raise Lacking(f"action {number} ({action.do}) needs 'model_repository', which the server does not have")
+        if action.do == "admin":
+            _check_call(number, action.call, subject)
+
+
+def _check_call(number: int, call: str, subject: Subject) -> None:
+    from router.pb import admin_pb2  # noqa: PLC0415  # few scenarios need it
+
+    methods = [method.name for method in admin_pb2.DESCRIPTOR.services_by_name["Admin"].methods]
+    if call not in methods:
+        raise Lacking(f"action {number} (admin) calls {call!r}, which the server lacks; it has {', '.join(methods)}")
+    if not subject.admin:
+        raise Lacking(f"action {number} (admin) needs a server that the harness starts: leave --target out")
+
+
+def run_shell(command: str, environment: Mapping[str, str], within: float) -> str:
+    """A command of the operator; its last line. Raises BenchError when it fails or takes too long."""
+    try:
+        done = subprocess.run(
+            command, shell=True, capture_output=True, text=True, timeout=within, env=dict(environment), check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise BenchError(f"did not end within {within:g} s") from None
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    last = lines[-1] if lines else ""
+    if done.returncode:
+        raise BenchError(f"exit code {done.returncode}: {last}")
+    return last

@@ -1,0 +1,138 @@
+"""Whether a service level was kept: a line for each limit, and one word for the run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from loadtest.sla.figures import Counts, Latencies
+from loadtest.sla.scenario import Limits
+from loadtest.sla.units import spoken
+
+QUANTILE: Final = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
+SAMPLES: Final = 100
+"""Beyond a quantile q there must be so many values: fewer than 100/(1 − q) in all conclude nothing."""
+
+
+class Grade(StrEnum):
+    """What a line says."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+Z: Final = 2.576
+"""99 % of a normal distribution lie within so many standard deviations."""
+EXIT: Final = {Grade.PASS: 0, Grade.FAIL: 1, Grade.INCONCLUSIVE: 3}
+EXIT_LACKING: Final = 2
+EXIT_INVALID: Final = 4
+EXIT_INTERRUPTED: Final = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One limit and what was measured, both as people read them."""
+
+    name: str
+    limit: str
+    measured: str
+    grade: Grade
+    why: str = ""
+
+
+def judge(limits: Limits, times: Latencies, counts: Counts, seconds: float, *, quick: bool = False) -> list[Line]:
+    """The lines of a service level over `seconds` of measured load. `quick` leaves out what cannot be concluded."""
+    lines = [*_times(limits, times), *_shares(limits, counts), *_numbers(limits, counts, seconds)]
+    return [line for line in lines if not (quick and line.grade is Grade.INCONCLUSIVE)]
+
+
+def overall(lines: list[Line]) -> Grade:
+    """FAIL where one line fails, else INCONCLUSIVE where one is."""
+    grades = {line.grade for line in lines}
+    return next((grade for grade in (Grade.FAIL, Grade.INCONCLUSIVE) if grade in grades), Grade.PASS)
+
+
+def _enough(share: float) -> int:
+    return math.ceil(round(SAMPLES / share, 6))
+
+
+def _graded(good: bool, have: int, need: int) -> tuple[Grade, str]:
+    if have < need:
+        return Grade.INCONCLUSIVE, f"{have} samples, {need} are needed"
+    return (Grade.PASS if good else Grade.FAIL), ""
+
+
+def _times(limits: Limits, times: Latencies) -> list[Line]:
+    lines = []
+    for name, share in QUANTILE.items():
+        limit = getattr(limits, name)
+        if limit is not None:
+            have = getattr(times, name)
+            grade, why = _graded(have <= limit, times.count, _enough(1 - share))
+            lines.append(Line(name, f"≤ {spoken(limit)}", spoken(have), grade, why))
+    if limits.max is not None:
+        grade, why = _graded(times.max <= limits.max, times.count, 1)
+        lines.append(Line("max", f"≤ {spoken(limits.max)}", spoken(times.max), grade, why))
+    return lines
+
+
+def _shares(limits: Limits, counts: Counts) -> list[Line]:
+    lines = []
+    if limits.availability is not None:
+        lines.append(_share("availability", "≥", limits.availability, counts.answered, counts.due))
+    for name, many in (("degraded", counts.degraded), ("late", counts.late)):
+        limit = getattr(limits, name)
+        if limit is not None:
+            lines.append(_share(name, "≤", limit, many, counts.answered))
+    return lines
+
+
+def _share(name: str, sign: str, limit: float, many: int, of: int) -> Line:
+    """A share is on one side of its limit for sure, or it is not known on which. 0 and 100 % allow no exception."""
+    low, high = wilson(many, of)
+    have = many / of if of else 0.0
+    if limit in (0.0, 1.0) and of:
+        grade = Grade.PASS if have == limit else Grade.FAIL
+    elif (low >= limit) if sign == "≥" else (high <= limit):
+        grade = Grade.PASS
+    elif (high < limit) if sign == "≥" else (low > limit):
+        grade = Grade.FAIL
+    else:
+        grade = Grade.INCONCLUSIVE
+    why = f"surely {_percent(low)} to {_percent(high)}" if grade is Grade.INCONCLUSIVE else ""
+    return Line(name, f"{sign} {_percent(limit)}", _percent(have), grade, why)
+
+
+def wilson(many: int, of: int) -> tuple[float, float]:
+    """The interval that holds a share with 99 % certainty (Wilson, Probable Inference, 1927, JASA 22)."""
+    if not of:
+        return 0.0, 1.0
+    share, z2 = many / of, Z * Z
+    middle = (share + z2 / (2 * of)) / (1 + z2 / of)
+    half = Z * math.sqrt(share * (1 - share) / of + z2 / (4 * of * of)) / (1 + z2 / of)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.6g} %"
+
+
+def _numbers(limits: Limits, counts: Counts, seconds: float) -> list[Line]:
+    lines = []
+    if limits.throughput is not None:
+        have = counts.answered / seconds if seconds else 0.0
+        grade, why = _graded(have >= limits.throughput, counts.due, 1)
+        lines.append(Line("throughput", f"≥ {limits.throughput:.0f}/s", f"{have:.0f}/s", grade, why))
+    if limits.wrong is not None:
+        grade, why = _graded(counts.wrong <= limits.wrong, counts.checked + counts.misdirected, 1)
+        lines.append(Line("wrong", f"≤ {limits.wrong}", f"{counts.wrong} of {counts.checked}", grade, why))
+    for name in ("duplicates", "older_generation"):
+        limit = getattr(limits, name)
+        if limit is not None:
+            have_count = getattr(counts, name)
+            grade, why = _graded(have_count <= limit, counts.answered, 1)
+            lines.append(Line(name, f"≤ {limit}", str(have_count), grade, why))
+    return lines
