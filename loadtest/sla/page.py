@@ -143,7 +143,15 @@ def over_time(document: Document) -> go.Figure:
         title="Latency by second, from the intended send",
         xaxis={"title": "seconds"},
         yaxis={"title": "ms", "type": "log"},
-        yaxis2={"title": "failed", "overlaying": "y", "side": "right", "showgrid": False},
+        yaxis2={
+            "title": "failed",
+            "type": "linear",
+            "overlaying": "y",
+            "side": "right",
+            "showgrid": False,
+            "rangemode": "tozero",
+            "tickformat": "d",
+        },
     )
     return figure
 

@@ -279,7 +279,8 @@ def shipped() -> list[str]:
 
 
 def _explain(error: ValidationError, where: str) -> str:
-    first = error.errors()[0]
+    # A misspelt key is missing too; the spelling is what helps.
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     place: list[str] = []
     for part in first["loc"]:
         if isinstance(part, int):

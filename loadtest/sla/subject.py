@@ -24,6 +24,7 @@ from loadtest.sla.scenario import Scenario, ServerTable
 from router import client
 from router.client import Client, InferenceError, ModelMetadata
 from router.edge.admin_client import AdminClient
+from router.edge.inference import EXTENSIONS
 from router.errors import RouterError
 
 BUNDLED: Final = Path(__file__).parents[2] / "models"
@@ -78,6 +79,7 @@ def named(target: str) -> Iterator[Subject]:
 def own(scenario: Scenario) -> Iterator[Subject]:
     """A server as the scenario's `[server]` says; ended on leaving, with nothing left behind."""
     table = scenario.server
+    check_required(scenario, frozenset(EXTENSIONS), "this router")
     with TemporaryDirectory(prefix="sla-") as folder:
         repository, withheld = Path(folder) / "models", Path(folder) / "withheld"
         lay_out(table, repository, withheld, scenario)
@@ -157,14 +159,17 @@ def _features(target: str) -> frozenset[str]:
             raise ScenarioError(f"no server of the protocol answers at {target}: {error}") from None
 
 
+def check_required(scenario: Scenario, features: frozenset[str], who: str) -> None:
+    """Raise Lacking when what the scenario `requires` is not among the features."""
+    for feature in scenario.requires:
+        if feature not in features:
+            have = ", ".join(sorted(features)) or "nothing to tell"
+            raise Lacking(f"the scenario needs {feature!r}, which {who} does not have; it has {have}")
+
+
 def check_features(scenario: Scenario, subject: Subject) -> None:
     """Raise Lacking when the server has not what the scenario needs: before any load is sent."""
-    for feature in scenario.requires:
-        if feature not in subject.features:
-            raise Lacking(
-                f"the scenario needs {feature!r}, which the server at {subject.target} does not have; it has"
-                f" {', '.join(sorted(subject.features)) or 'nothing to tell'}"
-            )
+    check_required(scenario, subject.features, f"the server at {subject.target}")
     for number, action in enumerate(scenario.action):
         if action.do in {"kill", "stop", "continue", "hang_up", "publish"} and not subject.ours:
             raise Lacking(f"action {number} ({action.do}) needs a server that the harness starts: leave --target out")

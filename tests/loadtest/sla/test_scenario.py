@@ -1,0 +1,114 @@
+"""Scenarios: what is possible is read, anything else is told in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from loadtest.errors import ScenarioError
+from loadtest.sla.scenario import QUICK_SECONDS, load, parse, shipped
+
+GOOD = """
+title = "It"
+[[mix]]
+model = "digits"
+[[phase]]
+name = "one"
+arrivals = "constant"
+rate = "10/s"
+lasts = "2s"
+"""
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_the_shipped_scenarios_are_good(name: str) -> None:
+    """Each measures something, and its service level has a line."""
+    scenario = load(name)
+    assert any(phase.measured for phase in scenario.phase)
+    assert scenario.sla.model_dump(exclude_none=True)
+    assert scenario.quick().seconds <= QUICK_SECONDS + 1e-9
+
+
+def test_the_scenarios_of_the_plan_are_shipped() -> None:
+    """Eleven of them."""
+    wanted = (
+        "steady burst mixed overload slow_tail hang cached swap worker_kill worker_stop controller_kill"
+    ).split()
+    assert sorted(wanted) == shipped()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("dedline = '1s'", ["unknown key `dedline`", "did you mean `deadline`"]),
+        ("deadline = '1 second'", ["`deadline`", "250ms"]),
+        ("deadline = 5", ["`deadline`", "250ms"]),
+        ("connections = 0", ["`connections` = 0", "greater than or equal to 1"]),
+        ("check = '200%'", ["`check`", "percentage"]),
+        ("senders = 'two'", ["`senders`"]),
+    ],
+)
+def test_a_bad_key_is_named_with_the_mend(more: str, words: list[str]) -> None:
+    """One line that says which key, and what it should be."""
+    with pytest.raises(ScenarioError) as error:
+        parse(f"{more}\n{GOOD}", "it.toml")
+    text = str(error.value)
+    assert text.startswith("it.toml: ")
+    assert "\n" not in text
+    assert all(word in text for word in words), text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('rate = "10/s"', 'rate = "1000000/s"', ["phase 0 asks for 1000000/s", "senders"]),
+        ('rate = "10/s"', "rate = 10", ["`phase[0]", "rate`", "500/s"]),
+        ('rate = "10/s"', 'rate = "0/s"', ["rate`", "greater than 0"]),
+        ('rate = "10/s"', 'rat = "10/s"', ["unknown key `phase[0].rat`: did you mean `rate`?"]),
+        ('"constant"', '"sometimes"', ["'sometimes' is unknown", "'constant'", "'ramp'"]),
+        ('arrivals = "constant"', "", ["`phase[0]", "needs `arrivals`"]),
+        ('lasts = "2s"', 'lasts = "5h"', ["at most 14400"]),
+        ('lasts = "2s"', "", ["lasts` is missing"]),
+        ('"constant"\nrate = "10/s"', '"ramp"\nrate = "10/s"', ["to` is missing"]),
+        ("[[mix]]\nmodel = \"digits\"", "", ["`mix` is missing"]),
+        ('model = "digits"', 'model = "digits"\nkeys = "sometimes"', ["`mix[0].keys`"]),
+        ("[[phase]]", "[phases]", ["unknown key `phases`: did you mean `phase`?"]),
+        ('title = "It"', "title = It", ["it.toml is not TOML"]),
+    ],
+)
+def test_a_bad_phase_or_mix_is_named_with_the_mend(before: str, after: str, words: list[str]) -> None:
+    """Also where it stands in a list."""
+    assert before in GOOD
+    with pytest.raises(ScenarioError) as error:
+        parse(GOOD.replace(before, after), "it.toml")
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_an_action_after_the_end_is_refused() -> None:
+    """It would never happen."""
+    with pytest.raises(ScenarioError, match="action 0 is due at 9 s, the phases end at 2 s"):
+        parse(GOOD + "[[action]]\nat = '9s'\ndo = 'kill'\nwhat = 'worker-0'", "it.toml")
+
+
+def test_an_unknown_action_is_refused() -> None:
+    """The known ones are told."""
+    with pytest.raises(ScenarioError, match="'explode' is unknown; one of 'kill'"):
+        parse(GOOD + "[[action]]\nat = '1s'\ndo = 'explode'", "it.toml")
+
+
+def test_a_name_that_is_not_shipped_is_refused(tmp_path: Path) -> None:
+    """The nearest one is offered; a file that cannot be read says why."""
+    with pytest.raises(ScenarioError, match="did you mean steady"):
+        load("stedy")
+    with pytest.raises(ScenarioError, match="No such file"):
+        load(str(tmp_path / "absent.toml"))
+
+
+def test_a_quick_run_keeps_the_shape() -> None:
+    """Phases and actions shrink alike, rates stay."""
+    scenario = load("worker_kill")
+    quick = scenario.quick()
+    assert quick.seconds == pytest.approx(QUICK_SECONDS)
+    assert quick.action[0].at / quick.seconds == pytest.approx(scenario.action[0].at / scenario.seconds)
+    assert [phase.rate for phase in quick.phase] == [phase.rate for phase in scenario.phase]  # type: ignore[union-attr]

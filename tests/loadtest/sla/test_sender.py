@@ -1,0 +1,129 @@
+"""The sender, on a clock that stands still between its sleeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.sla.records import Mark, State
+from loadtest.sla.sender import MOST_OPEN, without_elements
+from router.pb import inference_pb2 as pb
+from tests.loadtest.sla.fakes import reply, world
+
+
+def test_requests_are_sent_at_their_instants_whatever_becomes_of_the_answers(tmp_path: Path) -> None:
+    """Open loop: nothing has come back, and still everything is sent when it is due."""
+    due = [0.0, 0.01, 0.01, 0.5, 2.0]
+    sender, line = world(tmp_path, due)
+    sender.send_all()
+    assert [at - 1000.0 for at, *_ in line.sent] == pytest.approx(due)
+    assert line.closed
+    assert [each[3] for each in line.sent] == [0.5] * 5
+
+
+def test_a_sender_that_is_slow_sends_late_and_says_so(tmp_path: Path) -> None:
+    """Each send costs 30 ms, they are due every 10: the lag is in the column, the due instants stay."""
+    sender, line = world(tmp_path, [0.0, 0.01, 0.02, 0.03], costs=0.03)
+    sender.send_all()
+    sent = [each / 1e9 for each in sender._column["sent"]]
+    assert sent == pytest.approx([0.0, 0.03, 0.06, 0.09])
+    assert len(line.sent) == 4
+
+
+def test_what_is_given_up_is_counted(tmp_path: Path) -> None:
+    """After the stop nothing is sent; the rest is UNSENT, not forgotten."""
+    sender, line = world(tmp_path, [0.0, 1.0, 2.0])
+
+    def nap(seconds: float) -> None:
+        sender.stop()
+        line.clock.sleep(seconds)
+
+    sender._nap = nap
+    sender.send_all()
+    assert len(line.sent) == 1
+    assert list(sender._column["state"]) == [State.OPEN, State.UNSENT, State.UNSENT]
+
+
+def test_too_many_open_requests_are_not_sent(tmp_path: Path) -> None:
+    """The bound keeps the harness alive when a server answers nothing."""
+    sender, line = world(tmp_path, [0.0] * 3)
+    sender._sent = MOST_OPEN - 1
+    sender.send_all()
+    assert len(line.sent) == 1
+    assert list(sender._column["state"]).count(State.UNSENT) == 2
+
+
+def test_the_id_of_a_request_is_its_place(tmp_path: Path) -> None:
+    """Behind the pool's message."""
+    sender, line = world(tmp_path, [0.0] * 12)
+    sender.send_all()
+    assert [pb.ModelInferRequest.FromString(message).id for _, _, message, _ in line.sent] == [
+        str(number) for number in range(12)
+    ]
+
+
+def test_an_answer_is_taken_in(tmp_path: Path) -> None:
+    """Who gave it, of which version and generation, whether it was right."""
+    sender, _ = world(tmp_path, [0.0] * 4)
+    sender.take((0, 0, "", reply(0)))
+    sender.take((1, 0, "", reply(1, "cached", "2", 7, degraded=True)))
+    sender.take((2, 0, "", reply(2, value=9)))
+    column = sender._column
+    assert list(column["state"]) == [State.DONE, State.DONE, State.DONE, State.DUE]
+    assert [(each.served_by, each.version) for each in sender.sources] == [("champion", "1"), ("cached", "2")]
+    assert list(column["source"])[:3] == [0, 1, 0]
+    assert list(column["generation"])[:3] == [1, 7, 1]
+    assert Mark(column["marks"][0]) == Mark.CHECKED
+    assert Mark(column["marks"][1]) == Mark.DEGRADED  # nobody knows what version 2 should say
+    assert Mark(column["marks"][2]) == Mark.CHECKED | Mark.WRONG
+
+
+def test_an_answer_with_another_id_is_found(tmp_path: Path) -> None:
+    """The id of one that was answered: a duplicate; any other: it went to the wrong caller."""
+    sender, _ = world(tmp_path, [0.0] * 4)
+    sender.take((0, 0, "", reply(0)))
+    sender.take((1, 0, "", reply(1, id="0")))
+    sender.take((2, 0, "", reply(2, id="3")))
+    marks = [Mark(each) & (Mark.DUPLICATE | Mark.MISDIRECTED) for each in sender._column["marks"]]
+    assert marks[:3] == [Mark(0), Mark.DUPLICATE, Mark.MISDIRECTED]
+
+
+def test_the_two_kinds_of_deadline_are_told_apart(tmp_path: Path) -> None:
+    """By the text: the gRPC core's own is the client's."""
+    sender, _ = world(tmp_path, [0.0] * 2)
+    sender.take((0, 4, "Deadline Exceeded", None))
+    sender.take((1, 4, "the deadline passed while model 'm' was busy", None))
+    assert [Mark(each) for each in sender._column["marks"]] == [Mark.OWN_DEADLINE, Mark(0)]
+    assert list(sender._column["code"]) == [4, 4]
+
+
+def test_closed_callers_wait_for_their_answers(tmp_path: Path) -> None:
+    """Three callers, none answered: three requests, whatever time passes; an answer brings the next."""
+    sender, line = world(tmp_path, [0.0] * 10, in_flight=3)
+    sender._nap = line.clock.sleep
+    answers = iter([(0, 0, "", reply(0)), None])
+    line.receive = lambda: next(answers)  # type: ignore[method-assign]
+    span = sender._job.schedule.spans[0]
+    for _ in range(span.in_flight):
+        sender._sent += sender._ask_next(span)
+    assert [number for _, number, *_ in line.sent] == [0, 1, 2]
+    sender.receive_all(0)
+    assert [number for _, number, *_ in line.sent] == [0, 1, 2, 3]
+    assert sender.open == 3
+
+
+@given(st.binary(max_size=200))
+def test_elements_are_left_out_of_any_message(junk: bytes) -> None:
+    """What is no message comes back as it is, or without fields; nothing is raised."""
+    assert len(without_elements(junk)) <= len(junk)
+
+
+def test_what_is_left_of_a_large_reply_says_the_same() -> None:
+    """All but the elements."""
+    whole = pb.ModelInferResponse.FromString(reply(5, generation=3))
+    left = pb.ModelInferResponse.FromString(without_elements(whole.SerializeToString()))
+    whole.ClearField("raw_output_contents")
+    assert left == whole
