@@ -1,11 +1,13 @@
 """The sending end on the completion queue of grpcio's core: what one Python process can send at all.
 
-`grpc`'s own calls cost a sender three times as much. The queue is private (`grpc._cython.cygrpc`): of the harness, this
-file alone touches it; `PublicConnection` is the twin on public API, used where grpcio is another than is known here.
+`grpc`'s own calls wake a thread for every answer, which costs a sender more than all the rest. Here the thread that
+sends looks for answers itself, and never waits for one. The queue is private (`grpc._cython.cygrpc`): of the harness,
+this file alone touches it; `PublicConnection` is the twin on public API, used where grpcio is another than is known.
 """
 
 from __future__ import annotations
 
+import os
 import queue
 import time
 from collections.abc import Sequence
@@ -22,16 +24,16 @@ Answer = tuple[int, int, str, bytes | None]
 
 
 class Connection(Protocol):
-    """One HTTP/2 connection. `send` and `receive` may be called from two threads."""
+    """One HTTP/2 connection."""
 
     def send(self, number: int, message: bytes, seconds: float) -> None:
         """Send a request that may take so long."""
 
     def receive(self) -> Answer | None:
-        """Wait for the next answer; None when the connection is closed."""
+        """The next answer; None when there is none now. It never waits."""
 
     def close(self) -> None:
-        """End all calls; `receive` gives what is left, then None."""
+        """End all calls."""
 
 
 def options(number: int) -> list[tuple[str, int]]:
@@ -49,9 +51,22 @@ def options(number: int) -> list[tuple[str, int]]:
 def connect(target: str, number: int) -> Connection:
     """A connection of the fast kind where this grpcio is known, else of the public kind."""
     have = tuple(int(part) for part in grpc.__version__.split(".")[:2])
-    if KNOWN[0] <= have < KNOWN[1]:
+    if KNOWN[0] <= have < KNOWN[1] and os.environ.get(FORK_SUPPORT) == "1":
         return CoreConnection(target, number)
     return PublicConnection(target, number)
+
+
+FORK_SUPPORT: Final = "GRPC_ENABLE_FORK_SUPPORT"
+"""With it in the environment the queue of a channel is looked at for a bounded time, else for ever."""
+
+
+class _Past:
+    """A clock that stands at 0. From it the core reckons how long to look at a queue: not at all."""
+
+    @staticmethod
+    def time() -> float:
+        """Seconds."""
+        return 0.0
 
 
 class CoreConnection:
@@ -61,14 +76,13 @@ class CoreConnection:
         from grpc._cython import cygrpc  # noqa: PLC0415  # only where it is known
 
         self._core: Any = cygrpc
+        cygrpc.time = _Past
         arguments = tuple((name.encode(), value) for name, value in options(number))
         self._channel = cygrpc.Channel(target.encode(), arguments, None)
         self._method = METHOD.encode()
-        self._open = 0
-        self._closed = False
 
     def send(self, number: int, message: bytes, seconds: float) -> None:
-        """Send a request, on any thread."""
+        """Send a request."""
         core = self._core
         operations = (
             core.SendInitialMetadataOperation((), 0),
@@ -81,11 +95,8 @@ class CoreConnection:
         self._channel.integrated_call(0, self._method, None, time.time() + seconds, (), None, ((operations, number),))
 
     def receive(self) -> Answer | None:
-        """Wait for the next answer."""
-        try:
-            event = self._channel.next_call_event()
-        except ValueError:  # closed, and nothing is left
-            return None
+        """The next answer; None when there is none now."""
+        event = self._channel.next_call_event()
         if event.tag is None:
             return None
         operations = event.batch_operations
@@ -103,21 +114,23 @@ class PublicConnection:
     def __init__(self, target: str, number: int) -> None:
         self._channel = grpc.insecure_channel(target, options=options(number))
         self._call: Any = self._channel.unary_unary(METHOD)
-        self._answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
 
     def send(self, number: int, message: bytes, seconds: float) -> None:
-        """Send a request, on any thread."""
+        """Send a request."""
         future = self._call.future(message, timeout=seconds)
         future.add_done_callback(lambda done: self._answers.put(_answer(number, done)))
 
     def receive(self) -> Answer | None:
-        """Wait for the next answer."""
-        return self._answers.get()
+        """The next answer; None when there is none now."""
+        try:
+            return self._answers.get_nowait()
+        except queue.Empty:
+            return None
 
     def close(self) -> None:
         """End all calls."""
         self._channel.close()
-        self._answers.put(None)
 
 
 def _answer(number: int, done: Any) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import numpy as np
 from loadtest import machine
 from loadtest.errors import ScenarioError
 from loadtest.sla import records
+from loadtest.sla.core_client import FORK_SUPPORT
 from loadtest.sla.figures import AROUND_S, LAGGED_SHARE, Figures, Latencies
 from loadtest.sla.job import Job, split
 from loadtest.sla.records import Records, Source, State
@@ -119,7 +121,11 @@ class Run:
         for index in range(len(self._parts)):
             words = [sys.executable, "-m", "loadtest.sla.sender", str(self._place(index))]
             with (self._place(index) / "log").open("wb") as log:
-                self._senders.append(subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+                self._senders.append(
+                    subprocess.Popen(
+                        words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, FORK_SUPPORT: "1"}
+                    )
+                )
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

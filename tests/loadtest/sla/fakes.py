@@ -34,21 +34,29 @@ class FakeClock:
 
 
 class FakeLine:
-    """A connection whose answers the test gives."""
+    """A connection whose answers the test gives, or that answers everything after `answered_after` seconds."""
 
     def __init__(self, clock: FakeClock, costs: float = 0.0) -> None:
         self.clock = clock
         self.costs = costs
         self.sent: list[tuple[float, int, bytes, float]] = []
+        self.answers: list[tuple[float, Answer]] = []
+        self.answered_after: float | None = None
         self.closed = False
 
     def send(self, number: int, message: bytes, seconds: float) -> None:
         """Remember when it was sent; sending takes its time."""
         self.sent.append((self.clock.now, number, message, seconds))
         self.clock.now += self.costs
+        if self.answered_after is not None:
+            self.answers.append((self.clock.now + self.answered_after, (number, 0, "", reply(number))))
 
     def receive(self) -> Answer | None:
-        """Nothing comes by itself."""
+        """What has come by now."""
+        for index, (at, answer) in enumerate(self.answers):
+            if at <= self.clock.now:
+                del self.answers[index]
+                return answer
         return None
 
     def close(self) -> None:
