@@ -6,7 +6,7 @@ LOCK := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-fi
         --strip-extras --allow-unsafe --no-annotate --no-header
 BUILD := --build-deps-for editable --build-deps-for wheel
 
-.PHONY: run install dev test check fix proto lock bench prove soak clean
+.PHONY: run install dev test browser check fix proto lock bench prove loadtest soak clean
 
 run: install  ## serve the bundled models on this machine
 	$(BIN)/router serve
@@ -36,6 +36,9 @@ dev: .venv/dev
 test: dev .venv-triton/installed  ## everything that needs no clock: minutes
 	$(BIN)/pytest
 
+browser: dev  ## the pages in a real browser (Chromium)
+	$(BIN)/pytest -m browser
+
 check: dev  ## only verifies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -57,8 +60,13 @@ lock: dev  ## new pins
 bench: dev  ## throughput against the hand-written baseline, in ratios
 	$(BIN)/python -m loadtest.bench
 
-prove: dev  ## CPU per request below capacity, and one model's effect on another's tail
+prove: dev  ## the load test against true times; CPU per request below capacity; one model's effect on another's tail
+	$(BIN)/pytest -m prove
 	$(BIN)/python -m loadtest.bench --cpu --beside
+
+loadtest: dev  ## two scenarios, briefly, on the bundled models; pages in build/
+	$(BIN)/router loadtest run steady --quick --html build/steady.html --json build/steady.json
+	$(BIN)/router loadtest run worker_kill --quick --html build/worker_kill.html --json build/worker_kill.json
 
 soak: dev  ## ten minutes of load: memory must not grow
 	$(BIN)/python -m loadtest.soak

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.sla import scenario
 from router.config import ModelSettings
 from router.config import model_settings as settings_of
 from tests.server import ROOT, Server, environment, eventually, put, running, starting
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line[2:] for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
-ASKS = [command for command in COMMANDS if re.match(r"\.venv/bin/router (?!serve)", command)]
+ASKS = [command for command in COMMANDS if re.match(r"\.venv/bin/router (?!serve|loadtest)", command)]
+TOML = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +67,29 @@ def test_python_works_as_shown(server: Server, capsys: pytest.CaptureFixture[str
 
 def test_model_toml_is_as_shown(tmp_path: Path) -> None:
     """Every key of the README's model.toml is known, and every known key is shown."""
-    (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    block, _ = TOML
     (tmp_path / "model.toml").write_text(block)
     read = settings_of(tmp_path / "model.toml")
     for name in ModelSettings.model_fields:
         part = getattr(read, name)
         for key in getattr(type(part), "model_fields", ()):
             assert re.search(rf"^{key} =", block, re.MULTILINE), f"[{name}] {key} is not shown"
+
+
+def test_the_scenario_is_as_shown() -> None:
+    """It could be run as it stands; the list of scenarios names all of them."""
+    _, block = TOML
+    assert scenario.parse(block, "README.md").seconds == 12
+    assert all(f"`{name}`" in README for name in scenario.shipped())
+
+
+def test_the_load_tests_are_those_of_the_makefile() -> None:
+    """`make loadtest` runs what the README shows."""
+    shown = [command for command in COMMANDS if " loadtest run " in command]
+    makefile = (ROOT / "Makefile").read_text()
+    assert len(shown) == 2
+    for command in shown:
+        assert command.split(" --html")[0].removeprefix(".venv/bin/") in makefile
 
 
 def test_the_two_commands_are_those_of_the_makefile() -> None:

@@ -19,6 +19,7 @@ from loadtest.sla.subject import Subject, check_features, lay_out, named
 
 FIRST: Final = 50.0
 """Requests/s that the search begins with."""
+LEAST: Final = 0.5
 MOST: Final = 20_000.0
 CLOSE: Final = 0.05
 """The search ends when the bounds are this close."""
@@ -40,26 +41,45 @@ class Probe:
 
 
 def search(holds: Holds, first: float = FIRST, most: float = MOST) -> float:
-    """The highest rate at which `holds` says yes, to within `CLOSE`; 0 when it does not even at `first`.
+    """The highest rate at which `holds` says yes, to within `CLOSE`; 0 when it says no at `LEAST` too.
 
-    Doubling, then halving the gap; the rate that is told was confirmed anew, for one try may be luck. `holds` may be
-    of two minds near the limit: a rate that fails its confirmation becomes the upper bound.
+    Doubling (or halving), then halving the gap; the rate that is told was confirmed anew, for one try may be luck.
+    `holds` may be of two minds near the limit: a rate that fails its confirmation becomes the upper bound.
     """
-    low, high = 0.0, first
-    while high <= most and holds(high):
-        low, high = high, high * 2
-    high = min(high, most)
-    while True:
-        while high - low > CLOSE * high and low > 0:
+    low, high = _bounds(holds, first, most)
+    while low > 0:
+        while high - low > CLOSE * high:
             middle = (low + high) / 2
             if holds(middle):
                 low = middle
             else:
                 high = middle
-        if low == 0 or all(holds(low) for _ in range(CONFIRMATIONS)):
+        if all(holds(low) for _ in range(CONFIRMATIONS)):
             return low
         # It was luck: look below.
-        high, low = low, low * 0.8
+        high, low = low, _below(holds, low)
+    return 0.0
+
+
+def _bounds(holds: Holds, first: float, most: float) -> tuple[float, float]:
+    """A rate that holds and one that does not, or the bounds of the search."""
+    if not holds(first):
+        low = _below(holds, first)
+        return low, min(first, low * 2)
+    low = first
+    while low * 2 <= most:
+        if not holds(low * 2):
+            return low, low * 2
+        low *= 2
+    return low, most
+
+
+def _below(holds: Holds, rate: float) -> float:
+    """A rate that holds, found by halving; 0 when there is none."""
+    while (rate := rate / 2) >= LEAST:
+        if holds(rate):
+            return rate
+    return 0.0
 
 
 def at_rate(scenario: Scenario, rate: float, seconds: float) -> Scenario:

@@ -6,6 +6,7 @@ are (the block bootstrap; Künsch, The Jackknife and the Bootstrap for General S
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ from rich.table import Table
 from loadtest.sla.figures import DIGITS, LEAST_US, MOST_US, QUANTILES, quantile
 from loadtest.sla.run import Document, verdict
 from loadtest.sla.units import spoken
+
+Counts = npt.NDArray[np.int64]
 
 RESAMPLES: Final = 1000
 CONFIDENCE: Final = 0.95
@@ -38,15 +41,20 @@ class Compared:
         return text if self.low is None else f"{text} [{self.low:.2f}–{self.high:.2f}]"
 
 
-def _counts(document: Document) -> npt.NDArray[np.int64]:
-    """One row a stretch of time: how often each value of the histogram came."""
-    rows = []
-    for text in document["slices"]:
-        hist = HdrHistogram.decode(text)
-        whole = HdrHistogram(LEAST_US, MOST_US, DIGITS)
-        whole.add(hist)
-        rows.append(np.array([whole.get_count_at_index(i) for i in range(whole.counts_len)], np.int64))
-    return np.array(rows, np.int64)
+def _counts(documents: Sequence[Document]) -> tuple[list[Counts], npt.NDArray[np.float64]]:
+    """For each document one row a stretch of time: how often each value came; and the values in seconds, for all."""
+    whole = []
+    for document in documents:
+        rows = []
+        for text in document["slices"]:
+            hist = HdrHistogram(LEAST_US, MOST_US, DIGITS)
+            hist.decode_and_add(text)
+            rows.append(np.ctypeslib.as_array(hist.counts).astype(np.int64))
+        whole.append(np.array(rows))
+    came = np.flatnonzero(sum(counts.sum(axis=0) for counts in whole))
+    scale = HdrHistogram(LEAST_US, MOST_US, DIGITS)
+    values = np.array([scale.get_value_from_index(int(index)) for index in came]) / 1e6
+    return [counts[:, came] for counts in whole], values
 
 
 def whole(slices: list[str]) -> dict[str, float]:
@@ -57,17 +65,11 @@ def whole(slices: list[str]) -> dict[str, float]:
     return {name: quantile(hist, share) if slices else 0.0 for name, share in QUANTILES.items()}
 
 
-def _values() -> npt.NDArray[np.float64]:
-    hist = HdrHistogram(LEAST_US, MOST_US, DIGITS)
-    return np.array([hist.get_value_from_index(i) for i in range(hist.counts_len)], np.float64) / 1e6
-
-
-def _quantiles(counts: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.float64]:
+def _quantiles(counts: Counts, values: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.float64]:
     """For each row of counts the value that a share of them does not exceed."""
     ends = np.cumsum(counts, axis=-1)
-    wanted = np.ceil(ends[:, -1:] * share)
-    places = (ends < wanted).sum(axis=-1)
-    found: npt.NDArray[np.float64] = _values()[np.minimum(places, counts.shape[-1] - 1)]
+    places = (ends < np.ceil(ends[:, -1:] * share)).sum(axis=-1)
+    found: npt.NDArray[np.float64] = values[np.minimum(places, len(values) - 1)]
     return found
 
 
@@ -81,9 +83,10 @@ def against(document: Document, first: Document, name: str, seed: int = 1) -> Co
         return Compared(value, ratio, None, None)
     random = np.random.default_rng(seed)
     draws = []
-    for counts in (_counts(document), _counts(first)):
+    both, values = _counts((document, first))
+    for counts in both:
         picked = random.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), RESAMPLES)
-        draws.append(_quantiles(picked @ counts, share))
+        draws.append(_quantiles(picked @ counts, values, share))
     ratios = draws[0] / draws[1]
     tail = (1 - CONFIDENCE) / 2
     return Compared(value, ratio, float(np.quantile(ratios, tail)), float(np.quantile(ratios, 1 - tail)))

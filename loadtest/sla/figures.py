@@ -18,8 +18,6 @@ CODES: Final[dict[int, str]] = {code.value[0]: code.name for code in grpc.Status
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 LEAST_US, MOST_US, DIGITS = 1, 3_600_000_000, 3
 """Range and precision of histograms: a microsecond to an hour, three digits."""
-LAG_S: Final = 0.005
-"""A second in which one send in a hundred was later than this is marked: there the sender measured itself."""
 LAGGED_SHARE: Final = 0.05
 """A run with more marked seconds than this is not valid."""
 AROUND_S: Final = 2.0
@@ -185,8 +183,11 @@ class Figures:
             older_generation=int((mask & self.older).sum()),
         )
 
-    def seconds(self, end: float) -> list[dict[str, Any]]:
-        """One row a second of intended time: what was due, what came of it, how late the sender was."""
+    def seconds(self, end: float, most_lag: float) -> list[dict[str, Any]]:
+        """One row a second of intended time: what was due, what came of it, how late the sender was.
+
+        A second is marked as lagged when one send in a hundred was more than `most_lag` seconds late.
+        """
         rows = []
         for second in range(int(np.ceil(end))):
             mask = self.within(second, second + 1)
@@ -205,7 +206,7 @@ class Figures:
                     "p99": times.p99,
                     "p999": times.p999,
                     "lag_p99": lag,
-                    "lagged": lag > LAG_S,
+                    "lagged": lag > most_lag,
                 }
             )
         return rows

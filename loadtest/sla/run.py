@@ -217,7 +217,7 @@ class Run:
         scenario, spans = self.scenario, self.schedule.spans
         figures = Figures(self._records(), scenario.deadline)
         measured = figures.measured(spans)
-        seconds = figures.seconds(scenario.seconds)
+        seconds = figures.seconds(scenario.seconds, scenario.lag)
         times, counts = figures.latencies(measured), figures.counts(measured)
         invalid = self._crashed()
         lagged = [row["second"] for row in seconds if row["lagged"]]

@@ -198,6 +198,8 @@ class Scenario(_Table):
     connections: int = Field(4, ge=1, le=256)
     senders: int = Field(1, ge=1, le=16)
     check: Share = 0.02
+    lag: Duration = 0.005
+    """A second in which one send in a hundred was later than this is marked: there the sender measured itself."""
     requires: tuple[str, ...] = ()
     """Features of the server without which the scenario says nothing; named as in its metadata's extensions."""
     server: ServerTable = ServerTable()

@@ -149,6 +149,19 @@ def doctor(config: Path | None, **flags: Any) -> None:
         raise SystemExit(1)
 
 
+@main.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="…")
+def loadtest(words: tuple[str, ...]) -> None:
+    """Measure whether a server keeps its service level."""
+    try:
+        from loadtest.cli import loadtest as commands  # noqa: PLC0415  # charts and histograms take their time
+    except ImportError as error:
+        raise click.ClickException(
+            f"the load test needs {error.name}: pip install 'inference-router[loadtest]'"
+        ) from error
+    commands(list(words), prog_name="router loadtest")
+
+
 @main.command()
 @click.option("--state", type=_PATH, default=_STATE, show_default=True, help="The server's state directory.")
 @click.option("--timeout", type=float, default=30.0, show_default=True, metavar="SECONDS", help="How long to wait.")

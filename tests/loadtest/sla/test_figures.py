@@ -73,7 +73,7 @@ def test_an_older_generation_after_a_newer_one_is_found() -> None:
 def test_seconds_are_those_of_the_intended_send() -> None:
     """A second in which the sender was late is marked."""
     rows = [{"due": at, "sent": at + (0.02 if at >= 1 else 0), "done": at + 0.03} for at in np.arange(0, 2, 0.1)]
-    made = figures(rows).seconds(2.0)
+    made = figures(rows).seconds(2.0, 0.005)
     assert [row["due"] for row in made] == [10, 10]
     assert [row["lagged"] for row in made] == [False, True]
     assert made[0]["p50"] == pytest.approx(0.03, rel=0.01)
