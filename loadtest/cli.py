@@ -174,15 +174,11 @@ def capacity_command(
     """Find the highest rate at which the scenario's service level holds, for one server or several in turn."""
     console = Console()
 
-    def tell(probe: capacities.Probe) -> None:
-        word = "[green]holds[/]" if probe.holds else "[red]fails[/]"
-        console.print(f"  {probe.rate:8.0f}/s  {word}  p50 {spoken(probe.p50)}  p99 {spoken(probe.p99)}")
-
     results = []
     with _benches(name, servers, targets, others, seconds) as benches:
         for bench in benches:
             console.print(bench.subject.title)
-            results.append(capacities.capacity(bench, tell))
+            results.append(capacities.capacity(bench, lambda probe: _tell(console, probe)))
     table = Table(title="Capacity", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("")
     table.add_column("requests/s", justify="right")
@@ -218,12 +214,10 @@ def latency_command(
         if not 0 <= reference < len(benches):
             raise click.UsageError(f"--of {reference}: there are {len(benches)} servers, counted from 0")
         of = benches[reference]
-        most = (
-            known or capacities.capacity(of, lambda probe: console.print(f"  {probe.rate:.0f}/s", end=""))["capacity"]
-        )
+        most = known or capacities.capacity(of, lambda probe: _tell(console, probe))["capacity"]
         if most <= 0:
             raise ScenarioError(f"{of.subject.title} does not keep the level at any rate: loosen `sla`")
-        console.print(f"\ncapacity of {of.subject.title}: {most:.0f}/s", highlight=False)
+        console.print(f"capacity of {of.subject.title}: {most:.0f}/s", highlight=False)
         tables = capacities.latency(
             benches, [most * part for part in SHARES], rounds, lambda text: console.print(text, highlight=False)
         )
@@ -242,6 +236,13 @@ def latency_command(
     _write(json_path, document)
     if html_path is not None:
         page.write_latency(document, html_path)
+
+
+def _tell(console: Console, probe: capacities.Probe) -> None:
+    word = "[green]holds[/]" if probe.holds else "[red]fails[/]"
+    console.print(
+        f"  {probe.rate:8.0f}/s  {word}  p50 {spoken(probe.p50)}  p99 {spoken(probe.p99)}  {probe.why}", soft_wrap=True
+    )
 
 
 def _write(path: Path | None, document: dict[str, Any]) -> None:

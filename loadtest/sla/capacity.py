@@ -13,9 +13,10 @@ from loadtest.errors import BenchError, ScenarioError
 from loadtest.servers import ServerSpec, started
 from loadtest.sla import compare
 from loadtest.sla.requests import Pool
-from loadtest.sla.run import Document, Run, verdict
+from loadtest.sla.run import Document, Run, lines, verdict
 from loadtest.sla.scenario import Constant, Scenario
 from loadtest.sla.subject import Subject, check_features, lay_out, named
+from loadtest.sla.verdict import Grade
 
 FIRST: Final = 50.0
 """Requests/s that the search begins with."""
@@ -31,13 +32,14 @@ Holds = Callable[[float], bool]
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One try at a rate: whether the level held, and the latencies in seconds."""
+    """One try at a rate: whether the level held, the latencies in seconds, and why it did not hold."""
 
     rate: float
     holds: bool
     p50: float
     p99: float
     answered: float
+    why: str = ""
 
 
 def search(holds: Holds, first: float = FIRST, most: float = MOST) -> float:
@@ -117,8 +119,10 @@ class Bench:
         measured = document["measured"]
         latency = measured["latency"]
         good = word in {"PASS", "INCONCLUSIVE"}
+        failed = [f"{line.name} {line.measured}" for line in lines(document) if line.grade is Grade.FAIL]
+        why = "" if good else ", ".join(document["invalid"] or failed)
         answered = measured["counts"]["answered"] / measured["seconds"]
-        self.probes.append(Probe(rate, good, latency["p50"], latency["p99"], answered))
+        self.probes.append(Probe(rate, good, latency["p50"], latency["p99"], answered, why))
         return good
 
 

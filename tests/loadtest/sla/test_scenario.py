@@ -36,7 +36,7 @@ def test_the_scenarios_of_the_plan_are_shipped() -> None:
         "steady", "burst", "mixed", "overload", "slow_tail", "hang", "cached", "swap", "worker_kill", "worker_stop",
         "controller_kill",
     }  # fmt: skip
-    assert sorted(wanted) == shipped()
+    assert wanted <= set(shipped())
 
 
 @pytest.mark.parametrize(

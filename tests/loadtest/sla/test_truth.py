@@ -21,6 +21,7 @@ title = "Truth"
 deadline = "{deadline}"
 connections = 2
 check = "100%"
+lag = "20ms"
 [[mix]]
 model = "m"
 inputs = 1
@@ -130,7 +131,7 @@ lasts = "5s"
 
 
 def test_a_sender_keeps_its_schedule_at_eight_thousand_a_second() -> None:
-    """One process, one core: everything is sent and answered, half of it within a millisecond of its instant."""
+    """One process, one core: everything is sent, half of it within a millisecond of its instant."""
     measured = run(parse(FAST, "fast.toml"), None)["measured"]
-    assert measured["counts"]["due"] == measured["counts"]["answered"] == 40_000
+    assert (measured["counts"]["due"], measured["counts"]["unsent"]) == (40_000, 0)
     assert measured["lag"]["p50"] < 0.001

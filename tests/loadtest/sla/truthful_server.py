@@ -37,6 +37,7 @@ class Truthful:
     times: list[tuple[float, float]] = field(default_factory=list)
     """When each answered request came and went (seconds of the monotonic clock)."""
     _first: float | None = None
+    _dropped: list[Rpc] = field(default_factory=list)
 
     def infer(self, rpc: Rpc) -> None:
         """Deal with a request."""
@@ -46,6 +47,7 @@ class Truthful:
         asked = pb.ModelInferRequest.FromString(rpc.message)
         deal = self.script(int(asked.id), came - self._first)
         if deal.delay is None:
+            self._dropped.append(rpc)  # let go of, the core would end the call
             return
 
         def answer() -> None:
