@@ -151,6 +151,8 @@ def over_time(document: Document) -> go.Figure:
             "showgrid": False,
             "rangemode": "tozero",
             "tickformat": "d",
+            "tickmode": "auto",
+            "nticks": 4,
         },
     )
     return figure
