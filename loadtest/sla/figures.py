@@ -118,6 +118,18 @@ class Figures:
             found[places] = records["generation"][places] < floor
         return found
 
+    def cut(self, start: float, end: float) -> Figures:
+        """The requests that were due from `start` up to `end` (seconds), as figures of their own. Copies nothing."""
+        first, last = np.searchsorted(self.records["due"], (start * 1e9, end * 1e9))
+        part = object.__new__(Figures)
+        part.records = Records(
+            {name: each[first:last] for name, each in self.records.columns.items()}, self.records.sources
+        )
+        part.deadline = self.deadline
+        for name in ("used", "done", "ok", "latency", "service", "lag", "older"):
+            setattr(part, name, getattr(self, name)[first:last])
+        return part
+
     def within(self, start: float, end: float) -> Mask:
         """The requests that were due from `start` up to `end` (seconds)."""
         due = self.records["due"]
@@ -190,10 +202,10 @@ class Figures:
         """
         rows = []
         for second in range(int(np.ceil(end))):
-            mask = self.within(second, second + 1)
-            sent = mask & (self.records["state"] != State.UNSENT) & (self.records["state"] != State.DUE)
-            lag = float(np.quantile(self.lag[sent], 0.99)) if sent.any() else 0.0
-            times, counts = self.latencies(mask), self.counts(mask)
+            part = self.cut(second, second + 1)
+            sent = part.used & (part.records["state"] != State.UNSENT) & (part.records["state"] != State.DUE)
+            lag = float(np.quantile(part.lag[sent], 0.99)) if sent.any() else 0.0
+            times, counts = part.latencies(part.used), part.counts(part.used)
             rows.append(
                 {
                     "second": second,

@@ -161,21 +161,39 @@ class Run:
                 sender.wait()
 
     def _glance(self) -> Glance:
+        """A look at the columns as they are now, at as few of them as will do: the machine is being measured."""
         elapsed = time.monotonic() - self.start
-        figures = Figures(self._records(), self.scenario.deadline)
-        everything = figures.within(0, elapsed)
-        last = figures.within(elapsed - 1.5, elapsed - 0.5)
-        phase = next((s.name for s in self.schedule.spans if s.start <= elapsed < s.end), "")
-        done, ok = int((everything & figures.done).sum()), int((everything & figures.ok).sum())
+        due = answered = failed = 0
+        recent = []
+        for index, part in enumerate(self._parts):
+            columns = records.read(self._place(index), len(part))
+            for span in part.spans:
+                mine = slice(span.first, span.last)
+                state, code, done = (columns[name][mine] for name in ("state", "code", "done"))
+                meant = columns["sent"][mine] if span.in_flight else part.due[mine]
+                if span.in_flight:
+                    due += int((state != State.DUE).sum())
+                    look = slice(None)
+                else:
+                    begin, end, now = np.searchsorted(meant, np.array([elapsed - 1.5, elapsed - 0.5, elapsed]) * 1e9)
+                    due += int(now)
+                    look = slice(begin, end)
+                finished = state == State.DONE
+                ok = finished & (code == 0)
+                answered += int(ok.sum())
+                failed += int(finished.sum() - ok.sum())
+                lately = ok[look] & (done[look] > (elapsed - 1.5) * 1e9) if span.in_flight else ok[look]
+                recent.append((done[look][lately] - meant[look][lately]) / 1e9)
+        times = Latencies.of(np.concatenate(recent))
         return Glance(
-            min(max(elapsed, 0.0), self.scenario.seconds),
-            self.scenario.seconds,
-            phase,
-            int(everything.sum()),
-            ok,
-            done - ok,
-            float((last & figures.ok).sum()),
-            figures.latencies(last),
+            elapsed=min(max(elapsed, 0.0), self.scenario.seconds),
+            total=self.scenario.seconds,
+            phase=next((span.name for span in self.schedule.spans if span.start <= elapsed < span.end), ""),
+            due=due,
+            answered=answered,
+            failed=failed,
+            rate=float(times.count),
+            recent=times,
         )
 
     def _records(self) -> Records:
@@ -220,6 +238,7 @@ class Run:
         seconds = figures.seconds(scenario.seconds, scenario.lag)
         times, counts = figures.latencies(measured), figures.counts(measured)
         invalid = self._crashed()
+        invalid += [f"the action {deed.label!r} could not be done: {deed.detail}" for deed in deeds if not deed.ok]
         lagged = [row["second"] for row in seconds if row["lagged"]]
         if len(lagged) > LAGGED_SHARE * len(seconds):
             invalid.append(

@@ -20,7 +20,7 @@ from loadtest import bench_models
 from loadtest.errors import BenchError, Lacking, ScenarioError
 from loadtest.servers import Place, ServerSpec, free_port, started
 from loadtest.sla import pace_model
-from loadtest.sla.scenario import Scenario, ServerTable
+from loadtest.sla.scenario import AdminAction, ProcessAction, PublishAction, Scenario, ServerTable
 from router import client
 from router.client import Client, InferenceError, ModelMetadata
 from router.edge.admin_client import AdminClient
@@ -29,6 +29,10 @@ from router.errors import RouterError
 
 BUNDLED: Final = Path(__file__).parents[2] / "models"
 ASK_S: Final = 5.0
+NEEDS_OWN: Final = frozenset({"kill", "stop", "continue", "hang_up", "publish", "admin"})
+"""Actions that nobody may do to somebody else's server."""
+NEEDS: Final = {"fault": "fault_injection", "load": "model_repository", "unload": "model_repository"}
+"""Actions and the features of the server that they stand on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,27 +172,39 @@ def check_required(scenario: Scenario, features: frozenset[str], who: str) -> No
 
 
 def check_features(scenario: Scenario, subject: Subject) -> None:
-    """Raise Lacking when the server has not what the scenario needs: before any load is sent."""
+    """Raise Lacking when the server has not what the scenario needs, ScenarioError when an action cannot be meant so.
+
+    Called before any load is sent.
+    """
     check_required(scenario, subject.features, f"the server at {subject.target}")
     for number, action in enumerate(scenario.action):
-        if action.do in {"kill", "stop", "continue", "hang_up", "publish"} and not subject.ours:
+        if not subject.ours and action.do in NEEDS_OWN:
             raise Lacking(f"action {number} ({action.do}) needs a server that the harness starts: leave --target out")
-        if action.do == "fault" and "fault_injection" not in subject.features:
-            raise Lacking(f"action {number} (fault) needs 'fault_injection', which the server does not have")
-        if action.do in {"load", "unload"} and "model_repository" not in subject.features:
-            raise Lacking(f"action {number} ({action.do}) needs 'model_repository', which the server does not have")
-        if action.do == "admin":
-            _check_call(number, action.call, subject)
+        needed = NEEDS.get(action.do)
+        if needed is not None and needed not in subject.features:
+            raise Lacking(f"action {number} ({action.do}) needs {needed!r}, which the server does not have")
+        match action:
+            case ProcessAction():
+                names = ["supervisor", "controller", *(f"worker-{each}" for each in range(scenario.server.workers))]
+                if action.what not in names:
+                    raise ScenarioError(f"`action[{number}].what` = {action.what!r}: there are {', '.join(names)}")
+            case PublishAction():
+                assert subject.withheld is not None
+                if not (subject.withheld / action.model / action.version).is_dir():
+                    raise ScenarioError(
+                        f"`action[{number}]`: version {action.version} of {action.model} does not wait to be published:"
+                        " see `server.versions`, which names those that are there at the start"
+                    )
+            case AdminAction():
+                _check_call(number, action.call)
 
 
-def _check_call(number: int, call: str, subject: Subject) -> None:
+def _check_call(number: int, call: str) -> None:
     from router.pb import admin_pb2  # noqa: PLC0415  # few scenarios need it
 
     methods = [method.name for method in admin_pb2.DESCRIPTOR.services_by_name["Admin"].methods]
     if call not in methods:
         raise Lacking(f"action {number} (admin) calls {call!r}, which the server lacks; it has {', '.join(methods)}")
-    if not subject.admin:
-        raise Lacking(f"action {number} (admin) needs a server that the harness starts: leave --target out")
 
 
 def run_shell(command: str, environment: Mapping[str, str], within: float) -> str:

@@ -79,6 +79,15 @@ def test_seconds_are_those_of_the_intended_send() -> None:
     assert made[0]["p50"] == pytest.approx(0.03, rel=0.01)
 
 
+def test_a_cut_is_figures_of_its_own() -> None:
+    """The same numbers as by a mask."""
+    made = figures([{"due": at, "done": at + 0.01, "code": int(at > 0.9)} for at in np.arange(0, 2, 0.1)])
+    part = made.cut(0.5, 1.5)
+    mask = made.within(0.5, 1.5)
+    assert part.counts(part.used) == made.counts(mask)
+    assert part.latencies(part.used) == made.latencies(mask)
+
+
 def test_only_measured_phases_count() -> None:
     """A warm-up is left out."""
     made = figures([{"due": 0.5, "done": 0.9}, {"due": 1.5, "done": 1.51}])
