@@ -54,14 +54,12 @@ class Mark(IntFlag):
 
 
 class Writer:
-    """The columns of one sender: `sent[i] = …`. Plain memory, so that a row costs a fraction of a microsecond."""
+    """The columns of one sender, made before: `sent[i] = …`. Plain memory: a row costs a fraction of a microsecond."""
 
-    def __init__(self, folder: Path, rows: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self.views: dict[str, memoryview] = {}
         for name, code in COLUMNS.items():
-            path = folder / f"{name}.column"
-            with path.open("w+b") as file:
-                file.truncate(max(rows, 1) * np.dtype(code).itemsize)
+            with (folder / f"{name}.column").open("r+b") as file:
                 self.views[name] = memoryview(mmap.mmap(file.fileno(), 0)).cast(code)
 
     def __getattr__(self, name: str) -> memoryview:
@@ -72,8 +70,10 @@ class Writer:
 
 
 def create(folder: Path, rows: int) -> None:
-    """Make the columns, so that they can be read before their sender is up."""
-    Writer(folder, rows)
+    """Make the columns, once and before their sender is started: whoever reads them finds them whole."""
+    for name, code in COLUMNS.items():
+        with (folder / f"{name}.column").open("wb") as file:
+            file.truncate(max(rows, 1) * np.dtype(code).itemsize)
 
 
 def read(folder: Path, rows: int) -> dict[str, npt.NDArray[Any]]:

@@ -272,7 +272,7 @@ def _keep_time() -> None:
 def main(folder: Path) -> None:
     """Do the job in a folder."""
     job = Job.read(folder)
-    sender = Sender(job, connections(job.target, job.connections), Writer(folder, len(job.schedule)))
+    sender = Sender(job, connections(job.target, job.connections), Writer(folder))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells everybody; the harness decides
     signal.signal(signal.SIGTERM, lambda *_: sender.stop())
     _keep_time()

@@ -11,7 +11,7 @@ import numpy as np
 from loadtest.sla.core_client import Answer
 from loadtest.sla.figures import Figures
 from loadtest.sla.job import Job
-from loadtest.sla.records import COLUMNS, Records, Source, State, Writer
+from loadtest.sla.records import COLUMNS, Records, Source, State, Writer, create
 from loadtest.sla.requests import Pool
 from loadtest.sla.schedule import Schedule, Span
 from loadtest.sla.sender import Sender
@@ -92,7 +92,8 @@ def world(folder: Path, due: Sequence[float], *, costs: float = 0.0, in_flight: 
     pool = Pool([b"\x0a\x01m"] * count, expected)
     job = Job("nowhere", (0,), 0.5, 1, clock.now, schedule, (pool,))
     folder.mkdir(exist_ok=True)
-    sender = Sender(job, [line], Writer(folder, count), clock, clock.sleep)
+    create(folder, count)
+    sender = Sender(job, [line], Writer(folder), clock, clock.sleep)
     return sender, line
 
 
