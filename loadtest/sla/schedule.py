@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from loadtest.errors import ScenarioError
-from loadtest.sla.arrivals import instants
-from loadtest.sla.scenario import MOST_REQUESTS, Closed, Mix, Scenario
+from loadtest.sla.arrivals import instants, pieces
+from loadtest.sla.scenario import MOST_REQUESTS, Closed, Mix, Replay, Scenario
 
 CLOSED_PER_SECOND: Final = 20_000
 """Places kept for each second of a closed phase."""
@@ -53,17 +53,29 @@ def keys(mix: Mix, count: int, available: int, random: np.random.Generator) -> n
     return random.choice(available, count, p=weights / weights.sum()).astype(np.uint32)
 
 
+def expected(phase: Any) -> float:
+    """How many places a phase takes, before any is drawn; nothing is known of a trace."""
+    if isinstance(phase, Closed):
+        return phase.lasts * CLOSED_PER_SECOND
+    return 0.0 if isinstance(phase, Replay) else sum(piece.area for piece in pieces(phase))
+
+
 def plan(scenario: Scenario, available: list[int]) -> Schedule:
     """The schedule of a scenario whose kinds of requests have so many inputs each. The same seed, the same schedule.
 
     Raises ScenarioError when it is too long, or when a trace cannot be read.
     """
+    count = sum(expected(phase) for phase in scenario.phase)
+    if count > MOST_REQUESTS:
+        raise ScenarioError(
+            f"the scenario has {count:.0f} requests, at most {MOST_REQUESTS} are sent: shorten its phases"
+        )
     due, spans = [], []
     start, place = 0.0, 0
     for number, phase in enumerate(scenario.phase):
         # Each phase has its own source: a change of one leaves the others as they were.
         if isinstance(phase, Closed):
-            at = np.zeros(round(phase.lasts * CLOSED_PER_SECOND))
+            at = np.zeros(round(expected(phase)))
         else:
             at = instants(phase, np.random.default_rng([scenario.seed, number]))
         due.append(np.round((at + start) * 1e9).astype(np.int64))
@@ -71,8 +83,6 @@ def plan(scenario: Scenario, available: list[int]) -> Schedule:
         spans.append(Span(phase.name, start, start + phase.lasts, phase.measured, place, place + len(at), in_flight))
         start += phase.lasts
         place += len(at)
-    if place > MOST_REQUESTS:
-        raise ScenarioError(f"the scenario has {place} requests, at most {MOST_REQUESTS} are sent: shorten its phases")
     if not place:
         raise ScenarioError("the scenario sends nothing: raise a rate or lengthen a phase")
     random = np.random.default_rng([scenario.seed, len(scenario.phase)])
