@@ -139,6 +139,8 @@ def _benches(
     name: str, servers: str, targets: tuple[str, ...], others: tuple[str, ...], seconds: str
 ) -> Iterator[list[capacities.Bench]]:
     wanted = scenario.load(name)
+    if not wanted.sla.model_dump(exclude_none=True):
+        raise ScenarioError(f"{name} has no `sla`: without a limit every rate would do")
     try:
         lasts = duration(seconds)
         specs = [_spec(each.strip()) for each in servers.split(",") if each.strip()]

@@ -218,6 +218,11 @@ class Scenario(_Table):
                     f"phase {number} asks for {most:.0f}/s, {self.senders} senders manage at most"
                     f" {MOST_PER_SENDER * self.senders:.0f}/s: lower its rate or raise `senders`"
                 )
+            if isinstance(each, Closed) and each.in_flight < self.senders:
+                raise ValueError(
+                    f"phase {number} has `in_flight` = {each.in_flight}, fewer than the {self.senders} senders: each"
+                    " needs a caller"
+                )
         for number, action in enumerate(self.action):
             if action.at >= self.seconds:
                 raise ValueError(f"action {number} is due at {action.at:g} s, the phases end at {self.seconds:g} s")

@@ -34,13 +34,14 @@ EXIT_INTERRUPTED: Final = 130
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One limit and what was measured, both as people read them."""
+    """One limit and what was measured, both as people read them. `kept` is what the figure says, however uncertain."""
 
     name: str
     limit: str
     measured: str
     grade: Grade
     why: str = ""
+    kept: bool = True
 
 
 def judge(limits: Limits, times: Latencies, counts: Counts, seconds: float, *, quick: bool = False) -> list[Line]:
@@ -50,7 +51,9 @@ def judge(limits: Limits, times: Latencies, counts: Counts, seconds: float, *, q
 
 
 def overall(lines: list[Line]) -> Grade:
-    """FAIL where one line fails, else INCONCLUSIVE where one is."""
+    """FAIL where one line fails, else INCONCLUSIVE where one is or where nothing was judged."""
+    if not lines:
+        return Grade.INCONCLUSIVE
     grades = {line.grade for line in lines}
     return next((grade for grade in (Grade.FAIL, Grade.INCONCLUSIVE) if grade in grades), Grade.PASS)
 
@@ -59,10 +62,11 @@ def _enough(share: float) -> int:
     return math.ceil(round(SAMPLES / share, 6))
 
 
-def _graded(good: bool, have: int, need: int) -> tuple[Grade, str]:
+def _graded(good: bool, have: int, need: int) -> tuple[Grade, str, bool]:
+    """What a line says at its end: grade, reason, and whether the figure keeps its limit."""
     if have < need:
-        return Grade.INCONCLUSIVE, f"{have} samples, {need} are needed"
-    return (Grade.PASS if good else Grade.FAIL), ""
+        return Grade.INCONCLUSIVE, f"{have} samples, {need} are needed", good
+    return (Grade.PASS if good else Grade.FAIL), "", good
 
 
 def _times(limits: Limits, times: Latencies) -> list[Line]:
@@ -71,11 +75,11 @@ def _times(limits: Limits, times: Latencies) -> list[Line]:
         limit = getattr(limits, name)
         if limit is not None:
             have = getattr(times, name)
-            grade, why = _graded(have <= limit, times.count, _enough(1 - share))
-            lines.append(Line(name, f"≤ {spoken(limit)}", spoken(have), grade, why))
+            end = _graded(have <= limit, times.count, _enough(1 - share))
+            lines.append(Line(name, f"≤ {spoken(limit)}", spoken(have), *end))
     if limits.max is not None:
-        grade, why = _graded(times.max <= limits.max, times.count, 1)
-        lines.append(Line("max", f"≤ {spoken(limits.max)}", spoken(times.max), grade, why))
+        end = _graded(times.max <= limits.max, times.count, 1)
+        lines.append(Line("max", f"≤ {spoken(limits.max)}", spoken(times.max), *end))
     return lines
 
 
@@ -103,7 +107,8 @@ def _share(name: str, sign: str, limit: float, many: int, of: int) -> Line:
     else:
         grade = Grade.INCONCLUSIVE
     why = f"surely {_percent(low)} to {_percent(high)}" if grade is Grade.INCONCLUSIVE else ""
-    return Line(name, f"{sign} {_percent(limit)}", _percent(have), grade, why)
+    kept = have >= limit if sign == "≥" else have <= limit
+    return Line(name, f"{sign} {_percent(limit)}", _percent(have), grade, why, kept)
 
 
 def wilson(many: int, of: int) -> tuple[float, float]:
@@ -124,15 +129,15 @@ def _numbers(limits: Limits, counts: Counts, seconds: float) -> list[Line]:
     lines = []
     if limits.throughput is not None:
         have = counts.answered / seconds if seconds else 0.0
-        grade, why = _graded(have >= limits.throughput, counts.due, 1)
-        lines.append(Line("throughput", f"≥ {limits.throughput:.0f}/s", f"{have:.0f}/s", grade, why))
+        end = _graded(have >= limits.throughput, counts.due, 1)
+        lines.append(Line("throughput", f"≥ {limits.throughput:.0f}/s", f"{have:.0f}/s", *end))
     if limits.wrong is not None:
-        grade, why = _graded(counts.wrong <= limits.wrong, counts.checked + counts.misdirected, 1)
-        lines.append(Line("wrong", f"≤ {limits.wrong}", f"{counts.wrong} of {counts.checked}", grade, why))
+        end = _graded(counts.wrong <= limits.wrong, counts.checked + counts.misdirected, 1)
+        lines.append(Line("wrong", f"≤ {limits.wrong}", f"{counts.wrong} of {counts.checked}", *end))
     for name in ("duplicates", "older_generation"):
         limit = getattr(limits, name)
         if limit is not None:
             have_count = getattr(counts, name)
-            grade, why = _graded(have_count <= limit, counts.answered, 1)
-            lines.append(Line(name, f"≤ {limit}", str(have_count), grade, why))
+            end = _graded(have_count <= limit, counts.answered, 1)
+            lines.append(Line(name, f"≤ {limit}", str(have_count), *end))
     return lines

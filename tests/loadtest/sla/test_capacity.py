@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.sla.capacity import CLOSE, LEAST, MOST, at_rate, search
+from loadtest.sla.capacity import CLOSE, LEAST, MOST, Bench, at_rate, search
+from loadtest.sla.run import Document
 from loadtest.sla.scenario import load
+from loadtest.sla.subject import Subject
+from tests.loadtest.sla.test_page import document
 
 
 @given(st.floats(2 * LEAST, MOST))
@@ -39,3 +43,30 @@ def test_a_scenario_at_a_rate_is_its_requests_alone() -> None:
     made = at_rate(load("worker_kill"), 123.0, 5.0)
     assert made.action == ()
     assert [(phase.measured, phase.lasts) for phase in made.phase] == [(False, 1.0), (True, 5.0)]
+
+
+class Tried(Bench):
+    """A server whose result at any rate is given."""
+
+    def __init__(self, document: Document) -> None:
+        super().__init__(load("tiny"), Subject("", ""), 1.0, ())
+        self._document = document
+
+    def run(self, rate: float) -> Document:  # noqa: ARG002
+        """The result."""
+        return self._document
+
+
+def test_a_level_holds_when_its_figures_do() -> None:
+    """Not for want of samples, not when nothing was answered, not when the sender was late."""
+    good = document()
+    assert Tried(good).holds(100)
+    broken = copy.deepcopy(good)
+    broken["sla"][0] |= {"grade": "INCONCLUSIVE", "kept": False}
+    silent = copy.deepcopy(good)
+    silent["measured"]["counts"]["answered"] = 0
+    late = {**good, "invalid": ["the sender was late"]}
+    for each in (broken, silent, late):
+        tried = Tried(each)
+        assert not tried.holds(100)
+        assert tried.probes[0].why

@@ -113,3 +113,10 @@ def test_a_quick_run_keeps_the_shape() -> None:
     assert quick.seconds == pytest.approx(QUICK_SECONDS)
     assert quick.action[0].at / quick.seconds == pytest.approx(scenario.action[0].at / scenario.seconds)
     assert [phase.rate for phase in quick.phase] == [phase.rate for phase in scenario.phase]  # type: ignore[union-attr]
+
+
+def test_every_sender_has_a_caller() -> None:
+    """One without would send as if nobody had to wait."""
+    text = GOOD.replace('arrivals = "constant"\nrate = "10/s"', 'arrivals = "closed"\nin_flight = 1')
+    with pytest.raises(ScenarioError, match="fewer than the 2 senders"):
+        parse(f"senders = 2\n{text}", "it.toml")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.sla.figures import Counts, Latencies
+from loadtest.sla.run import quickened, verdict
 from loadtest.sla.scenario import Limits
 from loadtest.sla.verdict import Grade, judge, overall, wilson
 
@@ -92,3 +93,20 @@ def test_the_interval_holds_the_share(of: int, data: st.DataObject) -> None:
     wider = wilson(many, of)[1] - wilson(many, of)[0]
     narrower = wilson(many * 4, of * 4)
     assert narrower[1] - narrower[0] <= wider + 1e-12
+
+
+def test_nothing_judged_is_no_pass() -> None:
+    """A level without a line, and a server that answered nothing in a quick run."""
+    assert overall([]) is Grade.INCONCLUSIVE
+    times = Latencies(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    counts = dataclasses.replace(COUNTS, answered=0, errors={"UNAVAILABLE": 100_000}, checked=0)
+    lines = [dataclasses.asdict(line) for line in judge(Limits(p50="1s", wrong=0), times, counts, 10.0)]
+    document = {"interrupted": False, "invalid": [], "sla": lines, "measured": {"counts": {"answered": 0}}}
+    assert verdict(quickened(document)) == ("INCONCLUSIVE", 3)
+
+
+def test_a_figure_beyond_its_limit_is_told_though_it_is_uncertain() -> None:
+    """Too few samples for a verdict, enough for a search to turn back."""
+    few = dataclasses.replace(TIMES, count=100, p99=5.0)
+    (line,) = judge(Limits(p99="50ms"), few, COUNTS, 10.0)
+    assert (line.grade, line.kept) == (Grade.INCONCLUSIVE, False)
