@@ -1,4 +1,4 @@
-"""Validated settings: of the server (`router.toml`, flags) and of a model (`model.toml`)."""
+"""Validated settings of the server: `router.toml`, flags."""
 
 from __future__ import annotations
 
@@ -76,29 +76,6 @@ class ServerSettings(_Settings):
         return value
 
 
-class SessionsSettings(_Settings):
-    """`[sessions]` of `model.toml`."""
-
-    intra_op_threads: int = Field(1, ge=1, le=256)
-
-
-class BatchSettings(_Settings):
-    """`[batch]` of `model.toml`."""
-
-    max_size: int = Field(32, ge=1, le=4096)
-    max_wait_us: int = Field(0, ge=0, le=1_000_000)
-    rows_independent: bool | None = None
-    """The owner's word; without it the graph and trial runs decide."""
-
-
-class ModelSettings(_Settings):
-    """`model.toml` beside a model's versions."""
-
-    versions: Literal["latest", "all"] | tuple[Annotated[int, Field(ge=1)], ...] = "latest"
-    batch: BatchSettings = BatchSettings()
-    sessions: SessionsSettings = SessionsSettings()
-
-
 def explain(error: ValidationError, where: str) -> str:
     """One line that names the key, the value and what is allowed."""
     first = error.errors()[0]
@@ -119,16 +96,6 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         raise SettingsError(f"{what} cannot be read: {reason}") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{what} is not TOML: {error}") from error
-
-
-def model_settings(path: Path) -> ModelSettings:
-    """The settings in a `model.toml`; the defaults where there is none. Raises SettingsError."""
-    if not path.exists():
-        return ModelSettings()
-    try:
-        return ModelSettings.model_validate(read_toml(path, "model.toml"))
-    except ValidationError as error:
-        raise SettingsError(explain(error, "model.toml")) from error
 
 
 def server_settings(config: Path | None, flags: dict[str, Any]) -> ServerSettings:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROUTER = Path(__file__).parents[1] / "router"
-ROWS = (("errors", "config", "pb"), ("core",), ("serving",), ("control",), ("edge",), ("app",))
+ROWS = (("errors", "config", "model_settings", "pb"), ("core",), ("serving",), ("control",), ("edge",), ("app",))
 """A row may import itself and the rows before it."""
 STANDARD_ONLY = ("app.supervisor", "app.board", "app.child")
 """Small and up at once: they import the standard library and each other."""

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from loadtest.sla import scenario
-from router.config import ModelSettings
-from router.config import model_settings as settings_of
+from router.model_settings import ModelSettings
+from router.model_settings import model_settings as settings_of
 from tests.server import ROOT, Server, environment, eventually, put, running, starting
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import gc
 import json
 import os
@@ -42,9 +43,12 @@ from router.edge.reflection import Reflection
 from router.edge.telemetry import merged, past, telemetry
 from router.edge.transport import Credentials, Limits, Methods, Transport
 from router.errors import ModelBroken, NotFound, RouterError, SettingsError
+from router.model_settings import ModelSettings
 from router.pb.link_pb2 import Joined, Telemetry
 from router.serving.lanes import Executor, Lane
-from router.serving.router import Router, ServingTable
+from router.serving.loop import Loop
+from router.serving.router import Router
+from router.serving.serving_table import ServingTable
 from router.serving.session import Session, give_back_memory, synthetic
 from router.serving.timers import Timers
 
@@ -97,7 +101,8 @@ class Worker:
         self._stopping = False
         self.timers = Timers()
         self.executor = Executor(slots=max(1, len(os.sched_getaffinity(0)) // settings.workers))
-        self.router = Router(board.words)
+        self.loop = Loop(self.timers)
+        self.router = Router(board.words, self.loop)
         self._lanes: dict[tuple[object, ...], Lane] = {}
         self._tables: dict[int, ServingTable] = {}
         self._tables_lock = threading.Lock()
@@ -114,9 +119,13 @@ class Worker:
             self._inference.stream() | self._health.stream() | Reflection(self._pool).stream(),
         )
         limits = Limits(message_bytes=settings.max_message_mib << 20, spin_seconds=settings.spin_us / 1e6)
-        kind = CoreTransport if settings.transport == "core" else AioTransport
         self._collected = time.monotonic()
-        self._transport: Transport = kind(methods, self._work, limits)
+        self._transport: Transport
+        if settings.transport == "core":
+            self._transport = core = CoreTransport(methods, self._work, limits, self.loop.enter)
+            self.loop.hand_over = core.hand_over
+        else:  # its loop cannot change threads: all runs are the executor's
+            self._transport = AioTransport(methods, self._work, limits)
 
     def run(self) -> None:
         """Join the controller, open the port when everything is prepared, serve until the drain is over.
@@ -132,7 +141,7 @@ class Worker:
         signal.signal(signal.SIGTERM, lambda *_: _tell(telling))
         threading.Thread(target=self._await_stop, args=(told,), name="stop", daemon=True).start()
         self.timers.start()
-        self.timers.every(BEAT_S, self._slot.beat)
+        self.timers.every(BEAT_S, self._beat)
         self._link.start()
         if not self._may_bind.get():
             return
@@ -164,6 +173,13 @@ class Worker:
         self._health.end()
         self._inference.end()
         self._transport.drain(self._settings.grace_s)
+
+    def _beat(self) -> None:
+        """This process is alive; runs that hang are given up."""
+        self._slot.beat()
+        now = time.monotonic()
+        for lane in list(self._lanes.values()):
+            lane.look(now)
 
     def _work(self) -> bool:
         more = self.router.work()
@@ -203,7 +219,7 @@ class Worker:
                     if version.state is not VersionState.READY:
                         continue
                     try:
-                        lanes[version.model, version.number] = self._lane(version)
+                        lanes[version.model, version.number] = self._lane(version, route.settings)
                     except ModelBroken as error:
                         refusals.append(Refusal(version.model, version.number, str(error)))
                     except Exception:  # a fault of ours costs this version, not the worker
@@ -214,15 +230,19 @@ class Worker:
                 self.router.install(prepared)
         return refusals
 
-    def _lane(self, version: Version) -> Lane:
-        key = (version.model, version.number, version.digest, version.batching, version.intra_op_threads)
+    def _lane(self, version: Version, settings: ModelSettings) -> Lane:
+        """The lane of a version. What concerns no run (fallback, deadlines) may change without a new one."""
+        key = (version.model, version.number, version.digest, version.batching, settings.sessions)
         lane = self._lanes.get(key)
         if lane is None:
             began = time.monotonic_ns()
             session = Session(version)
             if artefact.digest(Path(version.path).parent) != version.digest:
                 raise ModelBroken("its files are not those that were tried: they have changed since")
-            lane = Lane(version, session, self.executor, self.timers)
+            sessions = [session, *(Session(version) for _ in range(settings.sessions.replicas - 1))]
+            lane = Lane(
+                version, sessions, self.executor, self.timers, self.loop, reload=functools.partial(Session, version)
+            )
             lane.prove(lambda rows: synthetic(version.signature.inputs, rows))
             lane.stats.load_ns = time.monotonic_ns() - began
             with self._figures_lock:

@@ -309,7 +309,7 @@ class Lifecycle:
         spare = self._spares.get(made.model)
         if made.champion is not None or spare is None:
             return made
-        return Route(made.model, spare.number, {**made.versions, spare.number: spare})
+        return replace(made, champion=spare.number, versions={**made.versions, spare.number: spare})
 
     def _inspect(self, requests: list[Request]) -> list[Result]:
         results: list[Result] = []
@@ -414,7 +414,7 @@ def _unloaded(each: Route) -> Route:
         number: replace(version, state=VersionState.UNAVAILABLE, reason="unloaded")
         for number, version in each.versions.items()
     }
-    return Route(each.model, None, versions)
+    return replace(each, champion=None, versions=versions)
 
 
 def _without(
@@ -435,5 +435,5 @@ def _without(
         champion = each.champion
         if champion == refusal.version:
             champion = before if before in ready else max(ready, key=int, default=None)
-        made[refusal.model] = Route(each.model, champion, versions)
+        made[refusal.model] = replace(each, champion=champion, versions=versions)
     return made

@@ -21,12 +21,13 @@ from typing import Final
 from google.protobuf import text_format
 from pydantic import ValidationError
 
-from router.config import ModelSettings, explain, model_settings
+from router.config import explain
 from router.control.artefact import shown
 from router.control.inspection import Request, Result
 from router.core.table import Batching, Route, Version, VersionState
 from router.core.tensor import ANY, BYTES, Signature, TensorSpec
 from router.errors import ModelBroken, SettingsError
+from router.model_settings import ModelSettings, model_settings
 from router.pb.model_config_pb2 import DataType, ModelConfig, ModelInput, ModelOutput
 
 MODEL_FILE: Final = "model.onnx"
@@ -157,7 +158,7 @@ def route(found: FoundModel, results: Mapping[str, Result]) -> Route:
     if not versions:
         versions[""] = Version(found.name, "", "", "", VersionState.UNAVAILABLE, found.reason, declared=found.declared)
     ready = [number for number, version in versions.items() if version.state is VersionState.READY]
-    return Route(found.name, max(ready, key=int, default=None), versions)
+    return Route(found.name, max(ready, key=int, default=None), versions, found.settings)
 
 
 def contradiction(found: FoundModel, signature: Signature) -> str:

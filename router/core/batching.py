@@ -23,6 +23,8 @@ class Joinable(Protocol):
     def plan(self) -> Kind: ...  # noqa: D102
     @property
     def nbytes(self) -> int: ...  # noqa: D102
+    @property
+    def alone(self) -> bool: ...  # noqa: D102
 
 
 C = TypeVar("C", bound=Joinable)
@@ -47,10 +49,11 @@ def take(waiting: deque[C], max_rows: int, max_bytes: int, alive: Callable[[C], 
             continue
         plan = call.plan
         if batch:
-            if plan.batch_key is not key or rows + plan.rows > max_rows or nbytes + call.nbytes > max_bytes:
+            fits = rows + plan.rows <= max_rows and nbytes + call.nbytes <= max_bytes
+            if plan.batch_key is not key or call.alone or not fits:
                 break
         else:
-            key = plan.batch_key
+            key = None if call.alone else plan.batch_key
         rows += plan.rows
         nbytes += call.nbytes
         batch.append(waiting.popleft())

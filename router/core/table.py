@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from router.core.tensor import Signature
+from router.model_settings import ModelSettings
 
 
 class VersionState(StrEnum):
@@ -51,11 +52,16 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How a model's requests are answered now. `champion` is the number that answers, None when nothing can."""
+    """How a model's requests are answered now. `champion` is the number that answers, None when nothing can.
+
+    `switched`: an operator has switched the model to its fallback, nothing is run.
+    """
 
     model: str
     champion: str | None
     versions: Mapping[str, Version]
+    settings: ModelSettings = field(default_factory=ModelSettings)
+    switched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,13 +317,22 @@ class _CoreStream:
 class CoreTransport:
     """A gRPC server whose loop is ours: poll, take in what is there, let the router work, answer."""
 
-    def __init__(self, methods: Methods, work: Work, limits: Limits = Limits()) -> None:  # noqa: B008  # frozen
+    def __init__(
+        self,
+        methods: Methods,
+        work: Work,
+        limits: Limits = Limits(),  # noqa: B008  # frozen
+        enter: Callable[[], None] = lambda: None,
+    ) -> None:
         reason = supported()
         if reason:
             raise SettingsError(reason)
         self.limits = limits
         self.taken = 0
         self._work = work
+        self._enter = enter
+        self._epoch = 0
+        self._over = threading.Event()
         self._unary = {name.encode(): handler for name, handler in methods.unary.items()}
         self._stream = {name.encode(): handler for name, handler in methods.stream.items()}
         self._queue = cygrpc.CompletionQueue()
@@ -374,7 +383,7 @@ class CoreTransport:
         return now > self._grace_ends + _PATIENCE_S
 
     def run(self) -> None:
-        """Serve on this thread until the drain is over."""
+        """Serve until the drain is over: on this thread, and on those that the loop is handed to."""
         with self._lock:
             self._server.start()
             self._started = True
@@ -383,6 +392,16 @@ class CoreTransport:
         with contextlib.suppress(ValueError):  # the drain began in between
             for _ in range(_OUTSTANDING):
                 self._server.request_call(self._queue, self._queue, self._new_call)
+        self._loop(self._epoch)
+        self._over.wait()
+
+    def hand_over(self) -> None:
+        """The loop thread is stuck in the router's work: a fresh one polls from now on, the stuck one retires."""
+        self._epoch += 1
+        threading.Thread(target=self._loop, args=(self._epoch,), name=f"loop-{self._epoch}", daemon=True).start()
+
+    def _loop(self, epoch: int) -> None:
+        self._enter()
         poll = self._queue.poll
         monotonic, wall = time.monotonic, time.time
         spin_seconds = self.limits.spin_seconds
@@ -431,10 +450,13 @@ class CoreTransport:
             except Exception:  # a fault of ours must not end the loop of everybody
                 log.exception("the router's work failed")
                 more = False
+            if self._epoch != epoch:
+                return
             if self._draining and self._overdue(now):
                 log.warning("calls did not end after they were cancelled: the server leaves without them")
                 break
         self._take_rest()
+        self._over.set()
 
     def _take_rest(self) -> None:
         """Take in what came with the end, such as the news of calls that were cancelled."""

@@ -9,6 +9,7 @@ from google.protobuf import json_format
 from router.core.table import Batching, Route, Version, VersionState, VersionTable
 from router.core.tensor import Signature, TensorSpec
 from router.errors import RouterError
+from router.model_settings import ModelSettings
 from router.pb import table_pb2 as pb
 
 
@@ -23,6 +24,8 @@ def route_to_message(route: Route) -> pb.Route:
         model=route.model,
         champion=route.champion or "",
         versions=[_version_to_message(version) for version in route.versions.values()],
+        settings=route.settings.model_dump_json(exclude_unset=True),
+        switched=route.switched,
     )
 
 
@@ -70,6 +73,8 @@ def routes_from_messages(messages: Iterable[pb.Route]) -> list[Route]:
             message.model,
             message.champion or None,
             {each.number: _version_from_message(message.model, each) for each in message.versions},
+            ModelSettings.model_validate_json(message.settings or "{}"),
+            message.switched,
         )
         for message in messages
     ]

@@ -69,14 +69,18 @@ class Version(_message.Message):
     def __init__(self, number: _Optional[str] = ..., digest: _Optional[str] = ..., path: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., batching: _Optional[_Union[Batching, _Mapping]] = ..., intra_op_threads: _Optional[int] = ..., file_bytes: _Optional[int] = ..., declared: _Optional[str] = ...) -> None: ...
 
 class Route(_message.Message):
-    __slots__ = ("model", "champion", "versions")
+    __slots__ = ("model", "champion", "versions", "settings", "switched")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CHAMPION_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    SWITCHED_FIELD_NUMBER: _ClassVar[int]
     model: str
     champion: str
     versions: _containers.RepeatedCompositeFieldContainer[Version]
-    def __init__(self, model: _Optional[str] = ..., champion: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[Version, _Mapping]]] = ...) -> None: ...
+    settings: str
+    switched: bool
+    def __init__(self, model: _Optional[str] = ..., champion: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[Version, _Mapping]]] = ..., settings: _Optional[str] = ..., switched: _Optional[bool] = ...) -> None: ...
 
 class Table(_message.Message):
     __slots__ = ("generation", "routes")

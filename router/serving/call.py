@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from router.core.fallback import Reason
 from router.core.request import Elements
 from router.errors import RouterError
 
 if TYPE_CHECKING:
     from router.serving.plan import Plan
-
+    from router.serving.stats import Failure
 
 log = structlog.get_logger()
+
+_attempts = threading.Lock()
+"""Guards `Call.attempts` of all calls, which changes only where something is slow or has gone wrong."""
 
 
 class Reply(Protocol):
@@ -33,10 +38,28 @@ class Reply(Protocol):
 class Call:
     """A request that waits for its answer. Whoever wins `claim` answers, on whatever thread it stands.
 
-    `deadline` is in seconds, `received` in nanoseconds of the monotonic clock.
+    `due` is the instant by which the answer must leave, in seconds of the monotonic clock (None: whenever);
+    `received` is in nanoseconds of it. Calls wait in the order of `rank`. `attempts` counts those who may still answer:
+    one that fails leaves it to the others. `failed_over` says whether the failover model was asked,
+    `alone` that it joins no other call's run.
     """
 
-    __slots__ = ("__weakref__", "_claims", "deadline", "elements", "id_field", "nbytes", "plan", "received", "reply")
+    __slots__ = (
+        "__weakref__",
+        "_claims",
+        "alone",
+        "attempts",
+        "due",
+        "elements",
+        "failed_over",
+        "id_field",
+        "nbytes",
+        "plan",
+        "rank",
+        "received",
+        "reply",
+        "trouble",
+    )
 
     def __init__(
         self,
@@ -45,16 +68,22 @@ class Call:
         id_field: bytes,
         elements: Sequence[Elements],
         nbytes: int,
-        deadline: float | None,
+        due: float | None,
         received: int,
+        rank: float = 0.0,
     ) -> None:
         self.plan = plan
         self.reply = reply
         self.id_field = id_field
         self.elements = elements
         self.nbytes = nbytes
-        self.deadline = deadline
+        self.due = due
         self.received = received
+        self.rank = rank
+        self.attempts = 1
+        self.failed_over = False
+        self.alone = False
+        self.trouble: tuple[Reason, RouterError, Failure] | None = None
         self._claims = [None]
 
     @property
@@ -76,18 +105,40 @@ class Call:
             self._claims.pop()
         except IndexError:
             return False
+        self.send(message)
+        return True
+
+    def attempt(self) -> None:
+        """Somebody else tries to answer it as well."""
+        with _attempts:
+            self.attempts += 1
+
+    def attempt_over(self) -> bool:
+        """An attempt has failed; True when it was the last."""
+        with _attempts:
+            self.attempts -= 1
+            return not self.attempts
+
+    def give_up(self, reason: Reason, error: RouterError, failure: Failure) -> None:
+        """One attempt has failed. Others go on; after the last one the fallback answers, else the error is told.
+
+        The caller learns of what went wrong first. At the deadline nobody is waited for.
+        """
+        if self._claims and self.trouble is None:
+            self.trouble = (reason, error, failure)
+        if reason is Reason.DEADLINE or self.attempt_over():
+            self.plan.fallback.answer(self, reason)
+
+    def send(self, message: bytes) -> None:
+        """Send the answer; for whoever has claimed it."""
         try:
             self.reply.finish(message)
         except Exception:
             log.exception("an answer could not be sent")
-        return True
 
-    def fail(self, error: RouterError) -> bool:
-        """Answer with an error unless somebody else answers; True when this did."""
-        if not self.claim():
-            return False
+    def send_error(self, error: RouterError) -> None:
+        """Send an error; for whoever has claimed it."""
         try:
             self.reply.fail(error)
         except Exception:
             log.exception("an error could not be sent")
-        return True

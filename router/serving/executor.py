@@ -39,6 +39,16 @@ class Executor:
                 threading.Thread(target=self._run, name=f"executor-{self._threads}", daemon=True).start()
         self._ready.put(lane)
 
+    def lost(self) -> None:
+        """A thread hangs in a run: another one may be started in its place."""
+        with self._lock:
+            self._most += 1
+
+    def back(self) -> None:
+        """It has come back after all."""
+        with self._lock:
+            self._most -= 1
+
     def stop(self) -> None:
         """Let the threads end once nothing is left to do."""
         with self._lock:

@@ -1,37 +1,42 @@
-"""Where calls wait for a session, and who runs them.
+"""Where calls wait for a version's sessions, and who runs them.
 
-A *lane* belongs to one session. While its runs are short it is *inline*: the loop thread runs it between two looks
+A *lane* belongs to one version. While its runs are short it is *inline*: the loop thread runs it between two looks
 at the queue of the gRPC core, because handing a call to another thread costs more than a short run. A lane whose
 runs are long is served by *executor* threads. A lane changes sides by what is measured:
 
 - to inline, when what a caller sends is expected to take at most `INLINE_RUN_S`, shown by `PROOF_RUNS` runs in a row;
 - to the executor, when `LONG_RUNS` runs in a row took more than twice that; three times as many where the thread
-  did not compute but wait: on a busy machine it lost its core, if that goes on the model stalls.
+  did not compute but wait: on a busy machine it lost its core, if that goes on the model stalls;
+- to the executor at once, when a run overstays so long that the loop is taken from its thread (`serving/loop`).
 
-Only the loop thread changes sides, and only the side whose turn it is takes calls out. Inline batches are capped to
-`INLINE_BATCH_S` of expected time, so that the loop is never away for long (twice that while one lane has all the work).
+Only the loop thread changes sides (or who has taken the loop from it), and only the side whose turn it is takes calls
+out. Inline batches are capped to `INLINE_BATCH_S` of expected time, so that the loop is never away for long (twice
+that while one lane has all the work). Calls that come from other threads wait *aside* while the lane is inline.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
-import numpy as np
 import structlog
 
 from router.core.batching import take
+from router.core.fallback import Reason
 from router.core.latency import RunTimes
 from router.core.table import Version
-from router.errors import ModelFailed, Overloaded, TooLate
+from router.errors import ModelFailed, Overloaded, RouterError, TooLate
 from router.serving.call import Call
 from router.serving.executor import Executor
+from router.serving.expiry import Expiry
+from router.serving.fallback import Fallback
+from router.serving.loop import ARM_S, Loop, Superseded
+from router.serving.run import Held, Replica, Run, Runnable
 from router.serving.stats import Cell, Failure, Stats
 from router.serving.timers import Clock, Timers
 
@@ -52,45 +57,62 @@ MAX_BATCH_BYTES: Final = 256 << 10
 """Joining larger requests costs fresh memory, which costs more than the join saves."""
 MAX_WAITING: Final = 2048
 MAX_WAITING_BYTES: Final = 512 << 20
-SWEEP_S: Final = 0.02
 PROBE_S: Final = 1.0
 """How often a call that looks hopeless is run all the same, to learn whether the model is still that slow."""
-
-
-class Runnable(Protocol):
-    """A session as a lane sees it."""
-
-    def run(self, outputs: Sequence[str], feeds: dict[str, Any]) -> list[np.ndarray[Any, Any]]:
-        """One run. Raises ModelFailed."""
+HUNG_S: Final = 1.0
+HUNG_TIMES: Final = 10
+"""A run that takes longer than both, as a time and as a multiple of what was expected, hangs."""
+UNKNOWN_HUNG_S: Final = 30.0
+"""While nothing is known of the runs."""
+REFRESH_RUNS: Final = 8
+"""What admission goes by is worked out again after so many runs."""
 
 
 class Lane:
-    """The queue of one session and its runs."""
+    """The queue of one version and its runs. `reload` makes a fresh session in the place of one that hangs."""
 
     def __init__(
-        self, version: Version, session: Runnable, executor: Executor, timers: Timers, clock: Clock = time
+        self,
+        version: Version,
+        sessions: Sequence[Runnable],
+        executor: Executor,
+        timers: Timers,
+        loop: Loop,
+        clock: Clock = time,
+        reload: Callable[[], Runnable] | None = None,
     ) -> None:
         self.version = version
-        self.session = session
+        self.replicas = [Replica(each) for each in sessions]
         self.stats = Stats()
         self.times = RunTimes()
         self.waiting: deque[Call] = deque()
         self.inline = False
         self.joins = version.batching.max_size > 1
         self.loop_cell = self.stats.cell()
+        self.no_fallback = Fallback(self.stats, clock)
+        self.expiry = Expiry(timers, clock, self)
+        self.lost = 0
+        """Threads that are in runs which have been given up."""
         self._executor = executor
         self._timers = timers
-        self._clock = clock
+        self._loop = loop
+        self.clock = clock
+        self._reload = reload
         self._wait_s = version.batching.max_wait_us / 1e6
         self._start_by = math.inf  # where calls wait for company: when the next batch leaves at the latest
-        # Bytes that ever came (the loop thread writes) and left (whoever takes calls out): both only grow.
+        # Bytes that ever came to wait and left again. The side whose turn it is writes; those aside do not count.
         self._bytes_in = 0
         self._bytes_out = 0
         self._lock = threading.Lock()
         self._tokens = 0
-        self._batches: list[list[Call]] = []
-        self._sweeping = False
+        self._aside: deque[Call] = deque()
+        self._runs: list[Run] = []  # those of the executor; the loop thread's own is in `loop.run`
+        self._inline_stop = self.replicas[0].session.stop()
+        self._soonest = math.inf  # of the batch that was taken last
         self._expected = 0.0
+        self._row_s = 0.0
+        self._run_s = 0.0
+        self._learned = 0
         self._good_runs = 0
         self._long_runs = 0
         self._stolen = False
@@ -100,35 +122,60 @@ class Lane:
     @property
     def pending(self) -> int:
         """Calls that wait or run."""
-        return len(self.waiting) + sum([len(batch) for batch in list(self._batches)])
+        return len(self.waiting) + len(self._aside) + sum([len(run.calls) for run in list(self._runs)])
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes of the messages that wait."""
         return self._bytes_in - self._bytes_out
 
+    @property
+    def slots(self) -> int:
+        """How many runs may go on at once."""
+        return self._executor.slots * len([replica for replica in self.replicas if not replica.loading])
+
     # ---- the loop thread ----
 
     def put(self, call: Call) -> bool:
         """Let a call wait. True when the loop thread has to come, and was not expected already.
 
-        Raises Overloaded when too much waits.
+        One that cannot be run in time, or finds too much waiting, is answered otherwise.
         """
         waiting = self.waiting
         nbytes = call.nbytes
         if waiting and (len(waiting) >= MAX_WAITING or self._bytes_in - self._bytes_out + nbytes > MAX_WAITING_BYTES):
-            raise self._overloaded()
+            self._turn_away(call)
+            return False
         if not self.inline:
             return self._offer(call)
+        due = call.due
+        if waiting:
+            if due is not None and due - call.received * 1e-9 < len(waiting) * self._row_s + self._run_s:
+                self._turn_away(call)
+                return False
+            self._bytes_in += nbytes
+            if call.rank < waiting[-1].rank:
+                _insert(waiting, call)
+            else:
+                waiting.append(call)
+            return False
         self._bytes_in += nbytes
-        first = not waiting
         waiting.append(call)
-        return first
+        return True
+
+    def _turn_away(self, call: Call) -> None:
+        """Answer a new call that could not be run in time: because of others, or not even without them."""
+        left = math.inf if call.due is None else call.due - call.received * 1e-9
+        if left <= 0:
+            call.give_up(Reason.DEADLINE, self._too_late(), Failure.OTHER)
+        elif left < self._run_s:
+            call.give_up(Reason.SLOW, self._too_late(), Failure.OTHER)
+        else:
+            call.give_up(Reason.OVERLOADED, self._overloaded(), Failure.REJECTED)
 
     def _overloaded(self) -> Overloaded:
-        self.loop_cell.fail(Failure.REJECTED, 0)
         rows = self.version.batching.max_size
-        waiting = len(self.waiting)
+        waiting = self.pending
         expected = self.times.predict(rows) * max(waiting / rows, 1)
         return Overloaded(
             f"model '{self.version.model}' has {waiting} requests waiting: come back later",
@@ -137,31 +184,92 @@ class Lane:
 
     def _offer(self, call: Call) -> bool:
         """Let a call wait for an executor thread, unless the lane has just earned its way back to the loop thread."""
-        if self._good_runs >= PROOF_RUNS and not self._wait_s:
+        if self._good_runs >= PROOF_RUNS and not self._wait_s and self._loop.runs:
             with self._lock:
                 self.inline = True
             self._bytes_in += call.nbytes
             self.waiting.append(call)
             return True
+        now = self.clock.monotonic()
+        if call.due is not None and call.due - now < self._wait(now) + self._run_s and now - self._probed <= PROBE_S:
+            self._turn_away(call)
+            return False
         self._listen(call)
-        self._bytes_in += call.nbytes
-        self.waiting.append(call)
-        self._watch((call,), self._clock.monotonic())
+        self._queue(call)
+        self.expiry.watch((call,), now)
         if self._wait_s:
             self._start(call)
         else:
             self.schedule()
         return False
 
+    def _wait(self, now: float) -> float:
+        """Seconds until a call that comes now is run: what is left of the runs under way, then those who wait.
+
+        A run that has taken longer than expected is taken to last as long again.
+        """
+        runs = self._runs
+        slots = max(self.slots, 1)
+        wait = len(self.waiting) * self._row_s / slots
+        if len(runs) < slots:
+            return wait
+        left = []
+        for run in list(runs):
+            taken = now - run.began
+            expected = self.times.predict(len(run.calls))
+            left.append(expected - taken if taken < expected else taken)
+        return wait + min(left, default=0.0)
+
+    def _queue(self, call: Call) -> None:
+        """Put a call among those who wait for the executor, in the order of rank."""
+        with self._lock:
+            if self.inline:
+                queue = self._aside
+            else:
+                queue = self.waiting
+                self._bytes_in += call.nbytes
+            if queue and call.rank < queue[-1].rank:
+                _insert(queue, call)
+            else:
+                queue.append(call)
+
+    def offer(self, call: Call) -> None:
+        """Let a call wait that comes from within, on any thread. Raises Overloaded, TooLate when it cannot be run."""
+        now = self.clock.monotonic()
+        if len(self.waiting) + len(self._aside) >= MAX_WAITING:
+            raise self._overloaded()
+        if call.due is not None and call.due - now < self._wait(now) + self._run_s:
+            raise self._too_late()
+        if self.inline and self._loop.mine:
+            if self.put(call):
+                self._loop.busy.append(self)
+            return
+        self._queue(call)
+        self.expiry.watch((call,), now)
+        self.schedule()
+
     def work_inline(self, batch_s: float = INLINE_BATCH_S) -> bool:
-        """One batch of at most `batch_s` expected seconds on the loop thread; True when more calls wait."""
+        """One batch of at most `batch_s` expected seconds on the loop thread; True when more calls wait.
+
+        Raises Superseded when the loop has been given to another thread meanwhile.
+        """
         if not self.inline:  # handed over since the loop thread was asked to come
             return False
-        batch, dead = self._take(self._inline_rows(batch_s) if len(self.waiting) > 1 else 1)
+        batch, dead = self._take(self.waiting, self._inline_rows(batch_s) if len(self.waiting) > 1 else 1)
         if dead:
             self._refuse(dead)
         if batch:
-            self._run(batch, self.loop_cell)
+            loop = self._loop
+            now = self.clock.monotonic()
+            run = Run(self, batch, self.replicas[0], now, self._inline_stop)
+            loop.run = run
+            if not loop.watched:
+                loop.watch()
+            if self._soonest < now + ARM_S:
+                self.expiry.watch_run(run)
+            if not self._execute(run, self.loop_cell):
+                self._returned(run)
+                raise Superseded
             if self._long_runs >= LONG_RUNS * LONG_RUNS:
                 self._hand_over()
                 return False
@@ -193,11 +301,20 @@ class Lane:
         with self._lock:
             self._good_runs = 0
             self.inline = False
-        self._watch(moved, self._clock.monotonic())
-        for _ in range(min(len(moved), self._executor.slots)):
+        self._rewatch(moved)
+
+    def _rewatch(self, moved: list[Call]) -> None:
+        """Calls wait for the executor now."""
+        self.expiry.watch(moved, self.clock.monotonic())
+        for _ in range(min(len(moved), self.slots)):
             self.schedule()
 
-    # ---- what happens to calls that wait for the executor ----
+    # ---- what happens to calls that wait for the executor, and to runs that do not return ----
+
+    def calls(self) -> list[Call]:
+        """Those that wait or run, but for what the loop thread runs."""
+        with self._lock:
+            return [*self.waiting, *self._aside, *[call for run in self._runs for call in run.calls]]
 
     def _listen(self, call: Call) -> None:
         """Learn of a caller that goes away. The reply must not hold the call, which holds the reply."""
@@ -207,55 +324,106 @@ class Lane:
             call = held()
             if call is not None and call.claim():
                 self._drop(call)
-                self.stats.own_cell().fail(Failure.CANCELED, self._clock.monotonic_ns() - call.received)
+                self.stats.own_cell().fail(Failure.CANCELED, self.clock.monotonic_ns() - call.received)
 
         call.reply.on_cancel(cancelled)
 
-    def _watch(self, calls: Iterable[Call], now: float) -> None:
-        """See to it that calls end by their deadlines. Far ones are left to the sweep: most never come due."""
-        far = False
-        for call in calls:
-            deadline = call.deadline
-            if deadline is None:
-                continue
-            if deadline < now + 2 * SWEEP_S:
-                self._timers.at(deadline, self._expiry(weakref.ref(call)))
-            else:
-                far = True
-        if far:
-            with self._lock:
-                armed, self._sweeping = self._sweeping, True
-            if not armed:
-                self._timers.at(now + SWEEP_S, self._sweep)
+    def _too_late(self) -> TooLate:
+        return TooLate(f"the deadline leaves no time for a run of model '{self.version.model}'")
 
-    def _sweep(self) -> None:
-        """Look after all calls that wait or run."""
-        with self._lock:
-            self._sweeping = False
-            pending = [*self.waiting, *itertools.chain.from_iterable(self._batches)]
-        self._watch([call for call in pending if not call.over], self._clock.monotonic())
-
-    def _expiry(self, held: weakref.ref[Call]) -> Callable[[], None]:
-        def expire() -> None:
-            call = held()
-            if call is not None and not call.over:
-                late = TooLate(f"the deadline passed while model '{self.version.model}' was busy")
-                if call.fail(late):
-                    self._drop(call)
-                    self.stats.own_cell().fail(Failure.OTHER, self._clock.monotonic_ns() - call.received)
-
-        return expire
+    def expired(self, call: Call) -> None:
+        """A call is due, wherever it is."""
+        late = TooLate(f"the deadline passed while model '{self.version.model}' was busy")
+        call.give_up(Reason.DEADLINE, late, Failure.OTHER)
+        self._drop(call)
 
     def _drop(self, call: Call) -> None:
-        """Take a call that is over out of the queue, if it is still there and the loop thread is not at it."""
+        """Take a call that is over out of the queue, if it is still there and the loop thread is not at it.
+
+        A run that nobody waits for any more is stopped.
+        """
         with self._lock:
-            if self.inline:
-                return
-            try:
+            if call in self._aside:
+                self._aside.remove(call)
+            elif not self.inline and call in self.waiting:
                 self.waiting.remove(call)
-            except ValueError:
+                self._bytes_out += call.nbytes
+            unwanted = [run for run in self._runs if not run.wanted]
+        for run in unwanted:
+            run.stop.terminate = True
+
+    def take_from_loop(self, run: Run) -> bool:
+        """The loop thread is stuck in a run of this lane: to the executor, with all that waits. From the timer thread.
+
+        False when the run has returned in this very moment.
+        """
+        with self._lock:
+            if not run.seize():
+                return False
+            run.held = Held.MOVED
+            self._runs.append(run)
+            self._tokens += 1
+            self._good_runs = 0
+            self.inline = False
+            moved = [call for call in (*run.calls, *self.waiting) if not call.over]
+        for call in moved:
+            self._listen(call)
+            call.plan.fallback.join(call, Reason.SLOW)
+        self._rewatch(moved)
+        return True
+
+    def _returned(self, run: Run) -> None:
+        """A thread has come back from a run that was taken from it."""
+        with self._lock:
+            moved = run.held is Held.MOVED
+            if moved:
+                self._runs.remove(run)
+                self._tokens -= 1
+            else:
+                self.lost -= 1
+        if moved:
+            self.schedule()
+        else:
+            self._executor.back()
+
+    def look(self, now: float) -> None:
+        """Give up runs that hang: their session makes room for a fresh one. Called now and then on the timer thread."""
+        for run in list(self._runs):
+            expected = self.times.predict(len(run.calls))
+            limit = max(HUNG_S, HUNG_TIMES * expected) if expected else UNKNOWN_HUNG_S
+            if now - run.began > limit:
+                self._abandon(run)
+
+    def _abandon(self, run: Run) -> None:
+        with self._lock:
+            if run not in self._runs or not (run.held is Held.MOVED or run.seize()):
                 return
-            self._bytes_out += call.nbytes
+            run.held = Held.ABANDONED
+            self._runs.remove(run)
+            self._tokens -= 1
+            self.lost += 1
+            replica = run.replica
+            fresh = replica.session is run.session and not replica.loading and self._reload is not None
+            replica.loading |= fresh
+        run.stop.terminate = True
+        self._executor.lost()
+        log.warning("a run hangs: it is given up", model=self.version.model, version=self.version.number)
+        if fresh:
+            threading.Thread(target=self._replace, args=(replica,), name="replace", daemon=True).start()
+        else:
+            self.schedule()
+
+    def _replace(self, replica: Replica) -> None:
+        """Load a fresh session in the place of one that hangs."""
+        assert self._reload is not None
+        try:
+            replica.session = self._reload()
+        except RouterError as error:
+            log.warning("a session cannot be loaded anew", model=self.version.model, reason=str(error))
+        finally:
+            with self._lock:
+                replica.loading = False
+            self.schedule()
 
     # ---- the executor ----
 
@@ -272,25 +440,26 @@ class Lane:
 
     def _latest(self, call: Call) -> float:
         """When a call that waits for company has to be run at the latest."""
-        if call.plan.batch_key is None:
+        if call.alone or call.plan.batch_key is None:
             return call.received / 1e9
         by = call.received / 1e9 + self._wait_s
-        return by if call.deadline is None else min(by, call.deadline - 2 * self.times.predict(call.plan.rows))
+        return by if call.due is None else min(by, call.due - 2 * self.times.predict(call.plan.rows))
 
-    def _due(self) -> bool:
-        """Whether a batch may leave. Called with the lock held."""
-        if not self.waiting:
-            return False
-        if not self._wait_s or self._clock.monotonic() >= self._start_by:
-            return True
+    def _ready(self) -> deque[Call] | None:
+        """The queue from which a batch may leave. Called with the lock held."""
         waiting, most = self.waiting, self.version.batching.max_size
-        head = range(min(len(waiting), most))  # by index: the loop thread may append meanwhile
-        return sum([waiting[index].plan.rows for index in head]) >= most
+        if waiting and not self.inline:
+            if not self._wait_s or self.clock.monotonic() >= self._start_by:
+                return waiting
+            head = range(min(len(waiting), most))
+            if sum([waiting[index].plan.rows for index in head]) >= most:
+                return waiting
+        return self._aside or None
 
     def schedule(self) -> None:
         """See to it that an executor thread comes for what waits."""
         with self._lock:
-            if self.inline or self._tokens >= self._executor.slots or not self._due():
+            if self._tokens >= self.slots or self._ready() is None:
                 return
             self._tokens += 1
         self._executor.put(self)
@@ -299,99 +468,155 @@ class Lane:
         """One batch on an executor thread; True when the thread is to come back for more."""
         batch: list[Call] = []
         dead: list[Call] = []
+        rest: list[Call] = []
+        run = None
         try:
             with self._lock:
-                if not self.inline and self._due():
-                    batch, dead = self._take(self.version.batching.max_size)
-                    self._batches.append(batch)
-                    if self._wait_s:
+                queue = self._ready()
+                if queue is not None:
+                    batch, dead = self._take(queue, self.version.batching.max_size)
+                    if self._wait_s and queue is self.waiting:
                         self._start_by = math.inf
-                        rest = list(self.waiting)
+                        rest = list(queue)
+                if batch:
+                    run = self._begin(batch)
             if dead:
                 self._refuse(dead)
-            if batch:
-                if self._wait_s:
-                    for call in rest:
-                        self._start(call)
-                self._run(batch, self.stats.own_cell())
+            for call in rest:
+                self._start(call)
+            if run is not None and not self._execute(run, self.stats.own_cell()):
+                self._returned(run)
         finally:
             with self._lock:
-                self._batches = [each for each in self._batches if each is not batch]
-                again = not self.inline and self._due()
-                if not again:
-                    self._tokens -= 1
+                again = False
+                if run is None or run.held is Held.THREAD:
+                    if run is not None:
+                        run.end()
+                        self._runs.remove(run)
+                    again = self._ready() is not None and self._tokens <= self.slots
+                    if not again:
+                        self._tokens -= 1
         return again
+
+    def _begin(self, batch: list[Call]) -> Run:
+        """A run of the batch on the session that has least to do. Called with the lock held."""
+        replicas = [replica for replica in self.replicas if not replica.loading] or self.replicas
+        busy = [sum([run.replica is replica for run in self._runs]) for replica in replicas]
+        replica = replicas[busy.index(min(busy))]
+        run = Run(self, batch, replica, self.clock.monotonic(), replica.session.stop())
+        self._runs.append(run)
+        return run
 
     # ---- either side ----
 
-    def _take(self, max_rows: int) -> tuple[list[Call], list[Call]]:
+    def _probes(self, now: float) -> bool:
+        """Whether to try what looks hopeless, once a second: else nobody would learn that it is not any more."""
+        if now - self._probed <= PROBE_S:
+            return False
+        self._probed = now
+        return True
+
+    def _take(self, queue: deque[Call], max_rows: int) -> tuple[list[Call], list[Call]]:
         """A batch to run, and calls that are over or hopeless. The executor calls it with the lock held."""
-        now = self._clock.monotonic()
-        least = self.times.of_one_row() / 2  # half of the mean: to refuse what would have been in time is worse
+        now = self.clock.monotonic()
+        latest = now + self._run_s
+        soonest = math.inf
 
         def alive(call: Call) -> bool:
+            nonlocal soonest
             if not call._claims:  # noqa: SLF001  # Call.over without the price of a property
                 return False
-            deadline = call.deadline
-            if deadline is None or deadline - least > now:
+            due = call.due
+            if due is None:
                 return True
-            if deadline > now and now - self._probed > PROBE_S:
-                self._probed = now
-                return True
-            return False
+            if due <= latest and not (due > now and self._probes(now)):
+                return False
+            soonest = min(soonest, due)
+            return True
 
-        batch, dead, nbytes = take(self.waiting, max_rows if self.joins else 1, MAX_BATCH_BYTES, alive)
-        self._bytes_out += nbytes
+        batch, dead, nbytes = take(queue, max_rows if self.joins else 1, MAX_BATCH_BYTES, alive)
+        if queue is self.waiting:
+            self._bytes_out += nbytes
+        self._soonest = soonest
         return batch, dead
 
     def _refuse(self, dead: list[Call]) -> None:
         """Answer the calls that cannot be answered in time any more. Called without the lock: answers may call back."""
+        now = self.clock.monotonic()
         for call in dead:
-            if not call.over and call.fail(
-                TooLate(f"the deadline leaves no time for a run of model '{self.version.model}'")
-            ):
-                self.stats.own_cell().fail(Failure.OTHER, self._clock.monotonic_ns() - call.received)
+            if not call.over:
+                reason = Reason.DEADLINE if call.due is not None and call.due <= now else Reason.SLOW
+                call.give_up(reason, self._too_late(), Failure.OTHER)
 
-    def _run(self, calls: list[Call], cell: Cell) -> None:
+    def _execute(self, run: Run, cell: Cell) -> bool:
+        """Run and answer. False when the run was taken from this thread meanwhile: it owns neither loop nor slot."""
+        calls = run.calls
         plan = calls[0].plan
-        clock = self._clock.monotonic_ns
-        busy_before = self._clock.thread_time_ns() if self.inline else 0
-        began = clock()
+        clock = self.clock.monotonic_ns
+        inline = cell is self.loop_cell
+        busy_before = self.clock.thread_time_ns() if inline else 0
+        began = fed = clock()
+        outputs = None
         try:
             feeds = plan.feeds(calls)
             fed = clock()
-            outputs = self.session.run(plan.outputs, feeds)
-            inferred = clock()
-            if busy_before and inferred - fed > SUSPICIOUS_NS:
-                # Long by the wall clock. Did it compute so long, or did its thread lose the core meanwhile?
-                self._stolen = self._clock.thread_time_ns() - busy_before < (inferred - fed) // 2
-            replies = plan.replies(calls, outputs)
+            outputs = run.session.run(plan.outputs, feeds, run.stop)
         except ModelFailed as error:
-            self._failed(calls, error, cell, began)
-            return
-        except Exception:  # a fault of ours: the callers are told, the log has it all
-            log.exception("a run failed", model=self.version.model, version=self.version.number)
-            self._failed(calls, ModelFailed(f"model '{self.version.model}' failed on this input"), cell, began)
-            return
-        answered = [call.received for call, reply in zip(calls, replies, strict=True) if call.finish(reply)]
-        rows = plan.rows if len(calls) == 1 else sum([call.plan.rows for call in calls])
-        cell.ran(answered, rows, began, fed, inferred, clock())
-        self._learn(rows, (inferred - fed) / 1e9, len(calls) > 1)
+            failed = error.with_traceback(None)  # it would hold this frame, which holds it
+        except Exception:  # noqa: BLE001  # a fault of ours: the callers are told, the log has it all
+            failed = self._fault()
+        inferred = clock()
+        mine = run.end()
+        if not mine:
+            cell = self.stats.own_cell()
+        elif inline and inferred - fed > SUSPICIOUS_NS:
+            # Long by the wall clock. Did it compute so long, or did its thread lose the core meanwhile?
+            self._stolen = self.clock.thread_time_ns() - busy_before < (inferred - fed) // 2
+        seconds = (inferred - fed) / 1e9
+        if outputs is not None:
+            try:
+                replies = plan.replies(calls, outputs)
+            except ModelFailed as error:
+                failed = error.with_traceback(None)
+            except Exception:  # noqa: BLE001  # as above
+                failed = self._fault()
+            else:
+                answered = [call.received for call, reply in zip(calls, replies, strict=True) if call.finish(reply)]
+                rows = plan.rows if len(calls) == 1 else sum([call.plan.rows for call in calls])
+                cell.ran(answered, rows, began, fed, inferred, clock())
+                if mine:
+                    self._learn(rows, seconds, len(calls) > 1)
+                return mine
+        self._failed(calls, failed, began, mine, inline)
+        return mine
 
-    def _failed(self, calls: list[Call], error: ModelFailed, cell: Cell, began: int) -> None:
+    def _fault(self) -> ModelFailed:
+        log.exception("a run failed", model=self.version.model, version=self.version.number)
+        return ModelFailed(f"model '{self.version.model}' failed on this input")
+
+    def _failed(self, calls: list[Call], error: ModelFailed, began: int, mine: bool, inline: bool) -> None:
         """One bad request fails alone: the others of its batch run again, each for itself."""
         if len(calls) > 1:
-            for call in calls:
-                if not call.over:
-                    self._run([call], cell)
+            self._again([call for call in calls if not call.over], mine and inline)
             return
-        call = calls[0]
-        ended = self._clock.monotonic_ns()
-        if call.fail(error):
-            cell.fail(Failure.BACKEND, ended - call.received)
-        seconds = (ended - began) / 1e9
-        if seconds > self._expected / 2:  # what fails at once says nothing of the runs that do not
-            self._learn(call.plan.rows, seconds, joined=False)
+        calls[0].give_up(Reason.FAILED, error, Failure.BACKEND)
+        seconds = (self.clock.monotonic_ns() - began) / 1e9
+        if mine and seconds > self._expected / 2:  # what fails at once says nothing of the runs that do not
+            self._learn(calls[0].plan.rows, seconds, joined=False)
+
+    def _again(self, calls: list[Call], on_loop: bool) -> None:
+        """Put calls before all others, each to be run alone."""
+        for call in calls:
+            call.alone = True
+        with self._lock:
+            if self.inline and not on_loop:
+                self._aside.extendleft(reversed(calls))
+            else:
+                self.waiting.extendleft(reversed(calls))
+                self._bytes_in += sum([call.nbytes for call in calls])
+            self._start_by = -math.inf
+        if not on_loop:
+            self.schedule()
 
     def _learn(self, rows: int, seconds: float, joined: bool) -> None:
         """A run took so long. Rows that were joined could have run by themselves; a caller's own rows cannot."""
@@ -408,6 +633,11 @@ class Lane:
             expected = min(expected, times.predict(1))
         self._good_runs = self._good_runs + 1 if expected <= INLINE_RUN_S and seconds <= long else 0
         self._expected = expected
+        self._learned += 1
+        if self._learned < REFRESH_RUNS or not self._learned % REFRESH_RUNS:
+            self._run_s = times.of_one_row()
+            most = self.version.batching.max_size if self.joins else 1
+            self._row_s = times.predict(most) / most
 
     def prove(self, feeds_of: Callable[[int], dict[str, Any]], runs: int = PROOF_RUNS) -> None:
         """Run the session with synthetic input, by rows, to learn its times before the first caller comes.
@@ -415,21 +645,30 @@ class Lane:
         `feeds_of(rows)` makes the input. A model that fails on such input is not at fault: it learns from callers.
         """
         names = [spec.name for spec in self.version.signature.outputs]
+        session = self.replicas[0].session
         rows = 1
-        until = self._clock.monotonic() + 1.0
+        until = self.clock.monotonic() + 1.0
         while rows <= self.version.batching.max_size:
             feeds = feeds_of(rows)
             for _ in range(runs):
-                began = self._clock.monotonic()
+                began = self.clock.monotonic()
                 try:
-                    self.session.run(names, feeds)
+                    session.run(names, feeds)
                 except ModelFailed:
                     return
-                ended = self._clock.monotonic()
+                ended = self.clock.monotonic()
                 self._learn(rows, ended - began, joined=rows > 1)
                 if ended > until:
                     break
             if ended > until:
                 break
             rows *= 4
-        self.inline = self._good_runs >= PROOF_RUNS and not self._wait_s
+        self.inline = self._good_runs >= PROOF_RUNS and not self._wait_s and self._loop.runs
+
+
+def _insert(queue: deque[Call], call: Call) -> None:
+    """Put a call before those of a higher rank, behind all others."""
+    at = len(queue)
+    while at and queue[at - 1].rank > call.rank:
+        at -= 1
+    queue.insert(at, call)

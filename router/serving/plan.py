@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
 from router.core.request import Checked, Elements, Parameters
 from router.core.tensor import BYTES, DTYPES, TensorSpec, decode_bytes, encode_bytes
 from router.errors import InvalidRequest, ModelFailed
+from router.model_settings import DeadlineSettings
 from router.serving.call import Call
 
 if TYPE_CHECKING:
+    from router.serving.fallback import Fallback
     from router.serving.lanes import Lane
 
 Array = np.ndarray[Any, Any]
+NO_SLA: Final = DeadlineSettings()
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -67,13 +70,30 @@ class Plan:
         "_sizes",
         "_text",
         "batch_key",
+        "fallback",
         "lane",
         "outputs",
+        "reserve_s",
         "rows",
+        "sla_s",
+        "switched",
     )
 
-    def __init__(self, lane: Lane, checked: Checked, batch_key: object, encoder: Encoder) -> None:
+    def __init__(
+        self,
+        lane: Lane,
+        checked: Checked,
+        batch_key: object,
+        encoder: Encoder,
+        fallback: Fallback,
+        deadline: DeadlineSettings = NO_SLA,
+        switched: bool = False,
+    ) -> None:
         self.lane = lane
+        self.fallback = fallback
+        self.switched = switched
+        self.sla_s = deadline.sla_ms / 1e3 if deadline.sla_ms is not None else None
+        self.reserve_s = deadline.reserve_ms / 1e3
         self.rows = checked.rows or 1
         self.batch_key = batch_key
         self.outputs = [spec.name for spec in checked.outputs]

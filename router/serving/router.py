@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Final
 
-from router.core.request import Header, Request, check
-from router.core.table import Route, VersionState, VersionTable
-from router.errors import InvalidRequest, NotFound, NotReady
+from router.core.fallback import Reason
+from router.core.request import Parameters, Request
+from router.errors import InvalidRequest, NotReady
 from router.serving.call import Call, Reply
-from router.serving.lanes import ALONE_BATCH_S, INLINE_BATCH_S, Lane
-from router.serving.plan import EncoderFactory, Plan
+from router.serving.lanes import ALONE_BATCH_S, INLINE_BATCH_S
+from router.serving.loop import Loop, Superseded
+from router.serving.serving_table import ServingTable
+from router.serving.stats import Failure
 from router.serving.timers import Clock
 
 WORK_S: Final = 0.0015
@@ -20,89 +21,20 @@ ALONE_S: Final = 1.0
 """When no other lane had work for so long, nobody has to wait for a long batch."""
 LONGEST_TIMEOUT_US: Final = 2**53
 """A timeout beyond this is a mistake (285 years)."""
-MAX_KEPT: Final = 1024
-"""Plans and kinds of batches that a table keeps; when full, all are forgotten and made again."""
-
-
-class ServingTable:
-    """A table of routes with its lanes: what a worker answers from while this generation is pinned."""
-
-    def __init__(self, table: VersionTable, lanes: Mapping[tuple[str, str], Lane], encoder: EncoderFactory) -> None:
-        self.generation = table.generation
-        self.routes = table.routes
-        self.lanes = lanes
-        self.plans: dict[Header, Plan] = {}
-        """What was made of headers that come again. It goes with the table: a header holds no session."""
-        self._encoder = encoder
-        self._keys: dict[tuple[object, ...], object] = {}
-
-    def route(self, model: str) -> Route:
-        """The route of a model. Raises NotFound."""
-        route = self.routes.get(model)
-        if route is None:
-            raise NotFound(f"unknown model '{model[:200]}'" if model else "the request names no model")
-        return route
-
-    def lane(self, model: str, version: str) -> Lane:
-        """The lane that answers for a model, or for the version that the caller names.
-
-        Raises NotFound for what is unknown, NotReady for what is known but cannot answer.
-        """
-        route = self.route(model)
-        number = version or route.champion
-        if number is None:
-            reasons = "; ".join(f"version {v.number}: {v.reason}" for v in route.versions.values() if v.reason)
-            raise NotReady(f"model '{model}' has no version that can answer" + (f" ({reasons})" if reasons else ""))
-        known = route.versions.get(number)
-        if known is None:
-            have = ", ".join(route.versions)
-            raise NotFound(f"model '{model}' has no version '{number[:200]}'; it has {have or 'none'}")
-        lane = self.lanes.get((model, number))
-        if lane is None or known.state is not VersionState.READY:
-            raise NotReady(f"version {number} of model '{model}' cannot answer: {known.reason or known.state.value}")
-        return lane
-
-    def plan(self, header: Header) -> Plan:
-        """What to do with requests of this header. Raises a RouterError for the caller."""
-        lane = self.lane(header.model, header.version)
-        version = lane.version
-        try:
-            checked = check(header, version.signature)
-        except InvalidRequest as error:
-            raise InvalidRequest(f"model '{header.model}': {error}") from None
-        champion = self.routes[header.model].champion == version.number
-        marks = {
-            "served_by": "champion" if champion else "version",
-            "model_version": version.number,
-            "generation": self.generation,
-            "degraded": False,
-        }
-        encoder = self._encoder(header.model, version.number, marks, checked.outputs)
-        key: object = None
-        given = {feed.name for feed in checked.feeds}
-        own_weights = any(spec.optional and spec.name in given for spec in version.signature.inputs)
-        if checked.rows and checked.rows <= version.batching.max_size > 1 and not own_weights:
-            kinds = tuple([(feed.name, feed.shape[1:]) for feed in checked.feeds])
-            same = (lane, kinds, tuple([spec.name for spec in checked.outputs]))
-            if len(self._keys) >= MAX_KEPT:
-                self._keys.clear()
-            key = self._keys.setdefault(same, same)
-        plan = Plan(lane, checked, key, encoder)
-        if header.kept:
-            if len(self.plans) >= MAX_KEPT:
-                self.plans.clear()
-            self.plans[header] = plan
-        return plan
+WHENEVER: Final = 1e12
+"""The rank of calls without a deadline: behind all that have one."""
+LEVEL: Final = 1e13
+"""What one level of priority adds to the rank."""
 
 
 class Router:
     """The worker's router. All but `install` and `forget` is called by the loop thread."""
 
-    def __init__(self, word: memoryview, clock: Clock = time) -> None:
+    def __init__(self, word: memoryview, loop: Loop, clock: Clock = time) -> None:
         self._word = word
+        self._loop = loop
         self._clock = clock
         self._tables: dict[int, ServingTable] = {}
-        self._busy: list[Lane] = []
         self._latest = 0  # which lane had work; its identity only, a retired one must go
         self._alone_from = 0.0
 
@@ -134,34 +66,69 @@ class Router:
         if plan is None:
             plan = table.plan(request.header)
         plan.admit(request.elements)
-        if request.parameters and "timeout" in request.parameters:
-            at = received / 1e9 + _timeout_us(request.parameters["timeout"]) / 1e6
-            deadline = at if deadline is None else min(deadline, at)
-        call = Call(plan, reply, request.id_field, request.elements, request.nbytes, deadline, received)
-        if plan.lane.put(call):
-            self._busy.append(plan.lane)
+        level = 0.0
+        if request.parameters or plan.sla_s is not None:
+            deadline, level = _bounds(request.parameters, deadline, plan.sla_s, received / 1e9)
+        due, rank = None, WHENEVER + level
+        if deadline is not None:
+            left = deadline - received / 1e9
+            due = deadline - (plan.reserve_s if left > 2 * plan.reserve_s else left / 2)
+            rank = due + level
+        call = Call(plan, reply, request.id_field, request.elements, request.nbytes, due, received, rank)
+        if plan.switched:
+            error = NotReady(f"model '{request.header.model}' is switched to its fallback, which has no answer")
+            call.give_up(Reason.SWITCHED, error, Failure.OTHER)
+        elif plan.lane.put(call):
+            self._loop.busy.append(plan.lane)
 
     def work(self) -> bool:
         """Run what waits for the loop thread, a batch of every lane in turn; True when more waits after `WORK_S`.
 
         More is taken in between two calls than one batch holds: running only one would let the queues grow for ever
-        under a load that the runs themselves could bear.
+        under a load that the runs themselves could bear. A thread that has lost the loop meanwhile leaves all as it is.
         """
-        busy = self._busy
+        loop = self._loop
+        busy = asked = loop.busy
         if not busy:
             return False
+        known = len(asked)
         now = self._clock.monotonic()
         until = now + WORK_S
         if len(busy) > 1 or id(busy[0]) != self._latest:
             self._latest = id(busy[0])
             self._alone_from = now + ALONE_S
         batch_s = INLINE_BATCH_S if now < self._alone_from else ALONE_BATCH_S
-        while True:
-            busy = [lane for lane in busy if lane.work_inline(batch_s)]
-            if not busy or self._clock.monotonic() >= until:
-                break
-        self._busy = busy
-        return bool(busy)
+        try:
+            while True:
+                busy = [lane for lane in busy if lane.work_inline(batch_s)]
+                if not busy or self._clock.monotonic() >= until:
+                    break
+        except Superseded:
+            return False
+        loop.busy = busy + asked[known:] if len(asked) > known else busy  # runs that failed may ask other lanes
+        loop.run = None
+        return bool(loop.busy)
+
+
+def _bounds(
+    parameters: Parameters, deadline: float | None, sla_s: float | None, now: float
+) -> tuple[float | None, float]:
+    """The earliest of the deadlines, in seconds, and what the priority adds to the rank. Raises InvalidRequest."""
+    if sla_s is not None:
+        deadline = now + sla_s if deadline is None else min(deadline, now + sla_s)
+    if not parameters:
+        return deadline, 0.0
+    if "timeout" in parameters:
+        at = now + _timeout_us(parameters["timeout"]) / 1e6
+        deadline = at if deadline is None else min(deadline, at)
+    return deadline, _level(parameters["priority"]) * LEVEL if "priority" in parameters else 0.0
+
+
+def _level(value: object) -> int:
+    """Levels below the default: Triton's clients send 1 for the highest, 0 for the default, which stands above all."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LONGEST_TIMEOUT_US:
+        raise InvalidRequest(f"parameter 'priority' is {str(value)[:40]!r}: it takes a whole number, 0 or more")
+    return min(value, 100)
 
 
 def _timeout_us(value: object) -> int:

@@ -52,17 +52,21 @@ class Session:
         self._bfloat = any(spec.datatype == "BF16" for spec in (*version.signature.inputs, *version.signature.outputs))
         self._model = version.model
 
-    def run(self, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
+    def stop(self) -> Any:
+        """What ends a run at its next node, when its `terminate` is set: for one run, or for several until it is."""
+        return ort.RunOptions()
+
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, Array], stop: Any = None) -> list[Array]:
         """One run. Raises ModelFailed with what the model's operator had to say."""
         try:
             if self._bfloat:
-                return self._run_values(outputs, feeds)
-            made: list[Array] = self._session.run(outputs, feeds)
+                return self._run_values(outputs, feeds, stop)
+            made: list[Array] = self._session.run(outputs, feeds, stop)
         except Exception as error:  # as above
             raise ModelFailed(f"model '{self._model}' failed on this input: {readable(error)}") from error
         return made
 
-    def _run_values(self, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
+    def _run_values(self, outputs: Sequence[str], feeds: Mapping[str, Array], stop: Any) -> list[Array]:
         """A run of a model that knows BF16, which ONNX Runtime's plain interface to numpy does not."""
         values = {}
         for name, array in feeds.items():
@@ -71,7 +75,7 @@ class Session:
                 values[name] = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, _ONNX_BF16)
             else:
                 values[name] = ort.OrtValue.ortvalue_from_numpy(array)
-        made = self._session.run_with_ort_values(outputs, values)
+        made = self._session.run_with_ort_values(outputs, values, stop)
         return [_bfloats(value) if value.data_type() == "tensor(bfloat16)" else value.numpy() for value in made]
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from enum import IntEnum
 
+from router.core.fallback import Reason, Step
 from router.core.latency import BUCKETS, bucket
 
 
@@ -34,6 +35,7 @@ class Cell:
         "compute_output",
         "failed",
         "failures",
+        "fallbacks",
         "last_ms",
         "queue",
         "request",
@@ -53,6 +55,7 @@ class Cell:
         self.compute_output = 0
         self.failed = 0  # time spent on requests that failed
         self.failures = [0] * len(Failure)
+        self.fallbacks: dict[tuple[Step, Reason], list[int]] = {}  # → calls, time
         self.buckets = [0] * BUCKETS
         self.batches: dict[int, list[int]] = {}  # rows → runs, input, infer, output
         self.last_ms = 0
@@ -61,6 +64,12 @@ class Cell:
         """Count a failed request."""
         self.failures[reason] += 1
         self.failed += nanoseconds
+
+    def fell_back(self, step: Step, reason: Reason, nanoseconds: int) -> None:
+        """Count a request that was answered without the model."""
+        figures = self.fallbacks.setdefault((step, reason), [0, 0])
+        figures[0] += 1
+        figures[1] += nanoseconds
 
     def ran(self, received: Iterable[int], rows: int, began: int, fed: int, inferred: int, ended: int) -> None:
         """Count a run and the requests that it answered: when each was `received`, and the run's four instants."""
@@ -132,6 +141,9 @@ class Stats:
                 setattr(total, name, getattr(total, name) + getattr(cell, name))
             total.failures = [a + b for a, b in zip(total.failures, cell.failures, strict=True)]
             total.buckets = [a + b for a, b in zip(total.buckets, cell.buckets, strict=True)]
+            for key, figures in list(cell.fallbacks.items()):
+                have = total.fallbacks.get(key, [0, 0])
+                total.fallbacks[key] = [a + b for a, b in zip(have, figures, strict=True)]
             for rows, figures in list(cell.batches.items()):
                 have = total.batches.get(rows, [0, 0, 0, 0])
                 total.batches[rows] = [a + b for a, b in zip(have, figures, strict=True)]

@@ -26,6 +26,7 @@ class FakeCall:
     plan: FakePlan
     nbytes: int
     alive: bool = True
+    alone: bool = False
 
 
 CALLS = st.lists(

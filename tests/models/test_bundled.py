@@ -12,7 +12,7 @@ import numpy.typing as npt
 import onnxruntime
 import pytest
 
-from router.config import model_settings
+from router.model_settings import model_settings
 
 MODELS = Path(__file__).parents[2] / "models"
 TRAIN = MODELS / "train.py"

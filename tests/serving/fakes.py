@@ -17,7 +17,9 @@ from router.errors import RouterError
 from router.pb.inference_pb2 import ModelInferRequest, ModelInferResponse
 from router.serving.executor import Visited
 from router.serving.lanes import Lane
-from router.serving.router import Router, ServingTable
+from router.serving.loop import Loop
+from router.serving.router import Router
+from router.serving.serving_table import ServingTable
 from router.serving.timers import Timers
 
 Array = np.ndarray[Any, Any]
@@ -101,6 +103,12 @@ def doubled(feeds: Mapping[str, Array]) -> list[Array]:
     return [feeds["x"] * 2]
 
 
+class FakeStop:
+    """Remembers whether it was used."""
+
+    terminate = False
+
+
 class FakeSession:
     """Runs a function of the feeds; `during` is called in the middle of each run."""
 
@@ -109,7 +117,11 @@ class FakeSession:
         self.during: Callable[[], None] = lambda: None
         self.runs: list[dict[str, Array]] = []
 
-    def run(self, outputs: Sequence[str], feeds: dict[str, Any]) -> list[Array]:  # noqa: ARG002
+    def stop(self) -> FakeStop:
+        """What ends a run."""
+        return FakeStop()
+
+    def run(self, outputs: Sequence[str], feeds: dict[str, Any], stop: Any = None) -> list[Array]:  # noqa: ARG002
         """One run."""
         self.runs.append(feeds)
         self.during()
@@ -121,24 +133,40 @@ class FakeSession:
         return [len(feeds["x"]) for feeds in self.runs]
 
 
+LOOP, TIMER, EXECUTOR = 1, 2, 3
+"""Threads, as far as the router asks which one it is on."""
+
+
 class FakeExecutor:
     """Remembers which lanes asked for a thread; the test is the thread."""
 
-    def __init__(self, slots: int = 1) -> None:
+    def __init__(self, slots: int = 1, on_thread: Callable[[int], int] = lambda _: 0) -> None:
         self.slots = slots
+        self.on_thread = on_thread
         self.visits: deque[Visited] = deque()
+        self.missing = 0
 
     def put(self, lane: Visited) -> None:
         """A lane asks for a thread."""
         self.visits.append(lane)
+
+    def lost(self) -> None:
+        """A thread does not come back from a run."""
+        self.missing += 1
+
+    def back(self) -> None:
+        """It does after all."""
+        self.missing -= 1
 
     def step(self) -> bool:
         """One visit; False when nobody asked."""
         if not self.visits:
             return False
         lane = self.visits.popleft()
+        was = self.on_thread(EXECUTOR)
         if lane.work():
             self.visits.append(lane)
+        self.on_thread(was)
         return True
 
 
@@ -218,17 +246,33 @@ class World:
     def __post_init__(self) -> None:
         self.clock = FakeClock()
         self.timers = Timers(self.clock.monotonic)
-        self.executor: Any = FakeExecutor(self.slots)
+        self.thread = LOOP
+        self.executor: Any = FakeExecutor(self.slots, self.on_thread)
+        self.handed_over = 0
+        self.loop = Loop(self.timers, self.clock, lambda _: self.clock.waited, self.hand_over, lambda: self.thread)
         self.session = FakeSession()
         self.lane = self.new_lane(self.version, self.session)
         self.lane.inline = self.inline
         self.word = new_word()
-        self.router = Router(self.word, self.clock)
+        self.router = Router(self.word, self.loop, self.clock)
         self.router.install(table(1, {self.version.number: self.lane}))
 
     def new_lane(self, version: Version, session: FakeSession) -> Lane:
         """Another lane of the same worker."""
-        return Lane(version, session, self.executor, self.timers, self.clock)
+        return Lane(version, [session], self.executor, self.timers, self.loop, self.clock)
+
+    def on_thread(self, thread: int) -> int:
+        """From now on the test stands for this thread; gives the one before."""
+        was, self.thread = self.thread, thread
+        return was
+
+    def router_of(self, word: memoryview) -> Router:
+        """Another router, that has no table yet."""
+        return Router(word, self.loop, self.clock)
+
+    def hand_over(self) -> None:
+        """The loop is taken from its thread; the test is the next one."""
+        self.handed_over += 1
 
     def send(self, *values: float, deadline: float | None = None, **about: Any) -> FakeReply:
         """A caller sends a request; `deadline` counts from now."""
@@ -251,7 +295,9 @@ class World:
     def after(self, seconds: float) -> None:
         """Time passes, and the timers notice."""
         self.clock.now += seconds
+        was = self.on_thread(TIMER)
         self.timers.fire()
+        self.on_thread(was)
 
     def runs_take(self, seconds: float, without_core: float = 0.0) -> None:
         """From now on a run takes so long; for so much of it its thread had no core."""

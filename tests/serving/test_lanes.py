@@ -13,12 +13,15 @@ from router.core.latency import RunTimes
 from router.core.request import Header, InputHeader
 from router.core.tensor import TensorSpec
 from router.errors import ModelFailed, NotReady, Overloaded, RouterError, TooLate
+from router.model_settings import DeadlineSettings
 from router.serving import lanes
-from router.serving.lanes import INLINE_BATCH_S, INLINE_RUN_S, LONG_RUNS, PROBE_S, PROOF_RUNS, SWEEP_S
+from router.serving.expiry import SWEEP_S
+from router.serving.lanes import INLINE_BATCH_S, INLINE_RUN_S, LONG_RUNS, PROBE_S, PROOF_RUNS
 from router.serving.router import ALONE_S, WORK_S
 from router.serving.stats import Failure
 from tests.serving.fakes import Array, FakeReply, FakeSession, World, request, table, values, version
 
+RESERVE_S = DeadlineSettings().reserve_ms / 1e3
 SLOW = version(max_wait_us=20_000)
 
 
@@ -219,7 +222,7 @@ def test_an_answer_that_cannot_be_sent_harms_nobody_else() -> None:
 def test_expired_calls_are_not_run(inline: bool) -> None:
     """Whoever waits behind them is."""
     world = World(inline=inline)
-    late, never, fine = world.send(1, deadline=0.1), world.send(2, deadline=-1.0), world.send(3, deadline=1.0)
+    fine, late, never = world.send(3, deadline=1.0), world.send(1, deadline=0.1), world.send(2, deadline=-1.0)
     world.clock.now += 0.2
     world.work()
     assert world.session.rows == [1]
@@ -233,26 +236,52 @@ def test_expired_calls_are_not_run(inline: bool) -> None:
 def test_hopeless_calls_are_refused_but_one_a_second_finds_out(inline: bool) -> None:
     """A model expected to take 1 s does not run calls with 0.1 s left, except to learn whether that is still so."""
     world = World(inline=inline)
-    world.lane.times.record(1, 1.0)
-    replies = [world.send(value, deadline=0.1) for value in range(4)]
-    world.work()
+    world.lane._learn(1, 1.0, joined=False)
+    world.runs_take(0.01)
+
+    def sent() -> list[FakeReply]:
+        replies = []
+        for value in range(4):
+            replies.append(world.send(value, deadline=0.1))
+            world.work()
+        return replies
+
+    replies = sent()
     assert [bool(reply.messages) for reply in replies] == [True, False, False, False]
     assert "leaves no time for a run of model 'm'" in str(replies[1].error)
     world.after(PROBE_S + 0.1)
-    again = [world.send(value, deadline=0.1) for value in range(4)]
-    world.work()
-    assert [bool(reply.messages) for reply in again] == [True, False, False, False]
+    assert [bool(reply.messages) for reply in sent()] == [True, False, False, False]
 
 
-def test_a_call_is_hopeless_only_when_half_a_run_would_not_fit() -> None:
-    """The mean is no promise either way: with more than half of it left a call is tried."""
-    world = World()
-    world.lane.times.record(1, 1.0)
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_call_that_would_wait_too_long_is_refused_at_once(inline: bool) -> None:
+    """Two runs of 10 ms each fit into what is left of 30 ms; who comes third may come back later."""
+    world = World(version(max_size=1), inline=inline)
+    world.lane._learn(1, 0.01, joined=False)
     world.lane._probed = world.clock.now
-    for left, run in ((0.49, False), (0.51, True)):
-        reply = world.send(1, deadline=left)
-        world.work()
-        assert bool(reply.messages) is run
+    replies = [world.send(value, deadline=0.03) for value in range(4)]
+    assert [isinstance(reply.errors[0], Overloaded) if reply.errors else None for reply in replies] == [
+        None, None, True, True,
+    ]  # fmt: skip
+    world.runs_take(0.01)
+    world.work()
+    assert [bool(reply.messages) for reply in replies] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_who_is_due_first_runs_first(inline: bool) -> None:
+    """Priority goes before, order of arrival decides where nothing else does."""
+    world = World(version(max_size=1), inline=inline)
+    order: list[float] = []
+    world.session.function = lambda feeds: [feeds["x"] * 2] if order.append(float(feeds["x"][0])) is None else []
+    world.send(1)
+    world.send(2, deadline=0.5)
+    world.send(3, deadline=0.3)
+    world.send(4, deadline=0.3)
+    world.send(5, deadline=0.9, parameters={"priority": 1})
+    world.send(6, deadline=0.1, parameters={"priority": 2})
+    world.work()
+    assert order == [3, 4, 2, 1, 5, 6]
 
 
 def test_what_large_runs_took_makes_no_small_call_hopeless() -> None:
@@ -271,11 +300,12 @@ def test_a_call_that_waits_for_the_executor_ends_by_its_deadline(left: float) ->
     world = World(inline=False)
     reply = world.send(1, deadline=left)
     passed = 0.0
+    left -= RESERVE_S
     while passed + SWEEP_S < left:
         world.after(SWEEP_S)
         passed += SWEEP_S
         assert not reply.answers
-    world.after(left - passed + 1e-6)
+    world.after(left - passed + 1e-6)  # the reserve before the deadline
     assert isinstance(reply.error, TooLate)
     assert (world.lane.pending, world.lane.waiting_bytes) == (0, 0)
 
@@ -459,7 +489,7 @@ def test_a_lane_moves_to_the_executor_when_its_runs_get_long_with_all_that_waits
     world.lane.times.record(1, 1e-5)
     world.runs_take(5 * INLINE_RUN_S)
     replies = [world.send(value) for value in range(LONG_RUNS + 1)]
-    tight, gone = world.send(4, deadline=0.07), world.send(5)
+    tight, gone = world.send(4, deadline=0.07, parameters={"priority": 1}), world.send(5)
     for _ in range(LONG_RUNS):
         assert world.lane.inline
         world.router.work()
@@ -629,9 +659,9 @@ def test_two_threads_may_serve_one_lane_where_slots_allow() -> None:
 
     def during() -> None:
         if len(depth) < 1:
-            depth.append(len(world.lane._batches))
+            depth.append(len(world.lane._runs))
             world.executor.step()
-            depth.append(len(world.lane._batches))
+            depth.append(len(world.lane._runs))
 
     world.session.during = during
     replies = [world.send(1), world.send(2), world.send(3)]
@@ -741,7 +771,7 @@ def test_waiting_for_company_costs_no_deadline() -> None:
     """A batch leaves in time for the call that has least."""
     world = World(SLOW, inline=False)
     world.lane.times.record(1, 0.002)
-    replies = [world.send(1, deadline=1.0), world.send(2, deadline=0.01)]
+    replies = [world.send(1, deadline=1.0), world.send(2, deadline=0.01 + RESERVE_S)]
     world.after(0.0055)
     world.work()
     assert not world.session.runs

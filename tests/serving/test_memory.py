@@ -18,6 +18,7 @@ from router.serving import lanes
 from router.serving.call import Call
 from router.serving.executor import Executor
 from router.serving.lanes import Lane
+from router.serving.loop import Loop
 from router.serving.plan import Plan
 from router.serving.router import Router
 from router.serving.timers import Timers
@@ -184,9 +185,10 @@ def test_threads_and_timers_at_rest_keep_no_session(max_wait_us: int) -> None:
     timers, executor = Timers(), Executor(threads=3)
     timers.start()
     word = new_word()
-    router = Router(word)
+    loop = Loop(timers, hand_over=lambda: None)
+    router = Router(word, loop)
     session = FakeSession()
-    lane = Lane(version(max_wait_us=max_wait_us), session, executor, timers)
+    lane = Lane(version(max_wait_us=max_wait_us), [session], executor, timers, loop)
     router.install(table(1, {"1": lane}))
     answered = threading.Semaphore(0)
 
@@ -197,12 +199,12 @@ def test_threads_and_timers_at_rest_keep_no_session(max_wait_us: int) -> None:
 
     try:
         for late in (None, 0.5, 5.0, 60.0):
-            router.infer(request(1), Told(), None if late is None else lane._clock.monotonic() + late)
+            router.infer(request(1), Told(), None if late is None else lane.clock.monotonic() + late)
         for _ in range(4):
             assert answered.acquire(timeout=LIMIT_S)
         gone = threading.Event()
         weakref.finalize(session, gone.set)
-        retire(router, word, Lane(version(), FakeSession(), executor, timers))
+        retire(router, word, Lane(version(), [FakeSession()], executor, timers, loop))
         del session, lane
         assert gone.wait(LIMIT_S)
     finally:

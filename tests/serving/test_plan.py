@@ -172,7 +172,7 @@ def test_several_inputs_and_outputs_are_split_by_rows(data: st.DataObject) -> No
             "half": feeds["a"][:, :1].astype(DTYPES["BF16"]),
         }
 
-    def run(names: Any, feeds: Any) -> list[Array]:
+    def run(names: Any, feeds: Any, stop: Any = None) -> list[Array]:  # noqa: ARG001
         world.session.runs.append(feeds)
         return [model(feeds)[name] for name in names]
 

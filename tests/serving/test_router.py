@@ -8,9 +8,8 @@ from router.core.request import Header, InputHeader
 from router.core.table import VersionState
 from router.core.tensor import ANY, TensorSpec
 from router.errors import InvalidRequest, NotFound, NotReady, Status, TooLate
-from router.serving import router as router_module
+from router.serving import serving_table
 from router.serving.lanes import Lane
-from router.serving.router import Router
 from tests.serving.fakes import FakeSession, World, new_word, request, table, values, version
 
 
@@ -116,9 +115,9 @@ def test_a_loading_version_is_unavailable() -> None:
 def test_a_word_that_names_an_unknown_table_is_not_a_fault() -> None:
     """The caller may try another worker."""
     with pytest.raises(NotReady, match="has not prepared the table"):
-        Router(new_word(7)).infer(request(1), None, None)  # type: ignore[arg-type]
+        World().router_of(new_word(7)).infer(request(1), None, None)  # type: ignore[arg-type]
     with pytest.raises(NotReady):
-        _ = Router(new_word(7)).table
+        _ = World().router_of(new_word(7)).table
 
 
 def test_a_request_that_does_not_fit_is_refused_in_the_models_name() -> None:
@@ -175,7 +174,7 @@ def test_plans_are_made_once_for_headers_that_come_again() -> None:
 
 def test_what_a_table_keeps_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Callers with ever new headers and shapes do not fill the memory."""
-    monkeypatch.setattr(router_module, "MAX_KEPT", 5)
+    monkeypatch.setattr(serving_table, "MAX_KEPT", 5)
     inputs, made = [TensorSpec("x", "FP32", (ANY, ANY))], [TensorSpec("y", "FP32", (ANY, ANY))]
     world = World(version(max_size=64, inputs=inputs, outputs=made))
     serving = world.router.table

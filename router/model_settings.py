@@ -1,0 +1,137 @@
+"""Validated settings of a model: `model.toml` beside its versions. They are the operator's, never the trainer's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from router.config import explain, read_toml
+from router.errors import SettingsError
+
+CPU: Final = "CPUExecutionProvider"
+
+_REMOTE: Final = re.compile(r"grpc://(?P<address>[^/\s]+:\d{1,5})/(?P<model>[^/\s]+)")
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Value = bool | int | Number | str
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DeadlineSettings(_Settings):
+    """`[deadline]`: by when callers have their answer, and what has to be left of that time for its way back."""
+
+    sla_ms: Number | None = Field(None, gt=0, le=3_600_000)
+    """Every request has this long at most, whatever its caller allows."""
+    reserve_ms: Number = Field(3.0, ge=0, le=10_000)
+    """An answer leaves so long before the deadline; longer where answers were measured to need longer."""
+
+
+class HedgeSettings(_Settings):
+    """`[hedge]`: a second attempt where the first is slow."""
+
+    enabled: bool = True
+    """Where there is a second target: another replica, the failover model, or `target`."""
+    budget: Number = Field(0.02, ge=0, le=1)
+    """Extra runs, as a share of all."""
+    min_delay_ms: Number = Field(1.0, ge=0, le=60_000)
+    target: str | None = None
+    """Another server of the protocol: `grpc://HOST:PORT/MODEL`."""
+
+    @field_validator("target")
+    @classmethod
+    def _is_remote(cls, value: str | None) -> str | None:
+        if value is not None and not _REMOTE.fullmatch(value):
+            raise ValueError("expected grpc://HOST:PORT/MODEL")
+        return value
+
+
+class SessionsSettings(_Settings):
+    """`[sessions]`: how a version is loaded."""
+
+    replicas: int = Field(1, ge=1, le=16)
+    """Sessions of one version side by side, in each worker."""
+    intra_op_threads: int = Field(1, ge=1, le=256)
+    providers: tuple[str, ...] = (CPU,)
+    """ONNX Runtime's execution providers, the first that can run a node does."""
+
+
+class BatchSettings(_Settings):
+    """`[batch]`: how rows of different callers share a run."""
+
+    max_size: int = Field(32, ge=1, le=4096)
+    max_wait_us: int = Field(0, ge=0, le=1_000_000)
+    rows_independent: bool | None = None
+    """The owner's word; without it the graph and trial runs decide."""
+
+
+class FallbackSettings(_Settings):
+    """`[fallback]`: what answers where the model cannot, in this order."""
+
+    chain: tuple[Literal["failover", "cached", "default"], ...] = ()
+    failover: str | None = None
+    """`MODEL` or `MODEL:VERSION` of the same signature."""
+    cached_max_age_s: Number = Field(3600.0, gt=0, le=31_536_000)
+    cached_other_versions: bool = False
+    """Whether an answer of another version of this model will do; the reply names that version."""
+    default: dict[str, Value | list[Any]] = {}
+    """For each output a value that is repeated, or the values of one row."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> FallbackSettings:
+        if len(set(self.chain)) != len(self.chain):
+            raise ValueError("each step of the chain stands there once")
+        for step, given in (("failover", self.failover is not None), ("default", bool(self.default))):
+            if step in self.chain and not given:
+                raise ValueError(f"the chain names `{step}`: set fallback.{step} too")
+            if given and step not in self.chain:
+                raise ValueError(f"`{step}` is set but not used: add it to the chain, or remove it")
+        return self
+
+
+class AnswersSettings(_Settings):
+    """`[answers]`: what remembered answers may do while the model is well."""
+
+    serve_fresh_s: Number = Field(0.0, ge=0, le=31_536_000)
+    """An answer at most this old is given without a run; 0 switches that off."""
+
+
+class ContractSettings(_Settings):
+    """`[contract]`: what every output promises; an answer that breaks it is a failure."""
+
+    finite: bool = True
+    """No NaN, no infinity in floating outputs."""
+    rows: bool = False
+    """One row of output for each row of input."""
+    range: dict[str, tuple[Number, Number]] = {}
+    labels: dict[str, tuple[int | str, ...]] = {}
+
+
+class ModelSettings(_Settings):
+    """All of `model.toml`."""
+
+    versions: Literal["latest", "all"] | tuple[Annotated[int, Field(ge=1)], ...] = "latest"
+    deadline: DeadlineSettings = DeadlineSettings()
+    hedge: HedgeSettings = HedgeSettings()
+    sessions: SessionsSettings = SessionsSettings()
+    batch: BatchSettings = BatchSettings()
+    fallback: FallbackSettings = FallbackSettings()
+    answers: AnswersSettings = AnswersSettings()
+    contract: ContractSettings | None = None
+    """None: nothing is promised, as for a model without a model.toml."""
+
+
+def model_settings(path: Path) -> ModelSettings:
+    """The settings in a `model.toml`; the defaults where there is none. Raises SettingsError."""
+    if not path.exists():
+        return ModelSettings()
+    tables = read_toml(path, "model.toml")
+    try:
+        return ModelSettings.model_validate({"contract": {}, **tables})
+    except ValidationError as error:
+        raise SettingsError(explain(error, "model.toml")) from error

@@ -1,0 +1,152 @@
+"""The loop thread under watch: no run can keep it from everybody else.
+
+The loop thread runs short runs itself. When one of them overstays, the timer thread takes the loop from it: the lane
+of that run goes to the executor with all that waits there, and a fresh thread polls the queue of the gRPC core. The
+stuck thread learns that it has been superseded when its run returns, and retires.
+
+Time for which the loop thread waited for a core does not count (`/proc/self/task/TID/schedstat`): on a busy machine
+that is not the model's fault.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from router.serving.timers import Clock, Timers
+
+if TYPE_CHECKING:
+    from router.serving.lanes import Lane
+    from router.serving.run import Run
+
+log = structlog.get_logger()
+
+TICK_S: Final = 0.004
+STUCK_S: Final = 0.0075
+"""A run that the watch has seen for so long, waits for a core left out, is stuck."""
+ARM_S: Final = 2 * TICK_S
+"""Deadlines nearer than this cannot wait for the watch to see the run."""
+_RESTS: Final = 25
+"""After so many looks at an idle loop the watch rests, until the next run wakes it."""
+
+
+class Superseded(Exception):
+    """The loop has been given to another thread; this one has nothing more to do with it."""
+
+
+class Loop:
+    """What the loop thread is at. `hand_over` starts a fresh thread; without it nothing may run on the loop."""
+
+    def __init__(
+        self,
+        timers: Timers,
+        clock: Clock = time,
+        waited: Callable[[int], float] | None = None,
+        hand_over: Callable[[], None] | None = None,
+        ident: Callable[[], int] = threading.get_ident,
+    ) -> None:
+        self.busy: list[Lane] = []
+        """Lanes with calls for the loop thread."""
+        self.run: Run | None = None
+        self.watched = False
+        self.taken = 0
+        """How often the loop was taken from a thread."""
+        self.hand_over = hand_over
+        self._timers = timers
+        self._clock = clock
+        self._waited = waited or RunQueue().waited
+        self._ident = ident
+        self._thread = ident()
+        self._native = threading.get_native_id()
+        self._seen: Run | None = None
+        self._seen_at = self._seen_waited = 0.0
+        self._rests = 0
+
+    @property
+    def runs(self) -> bool:
+        """Whether lanes may be served by the loop thread: only where a stuck one can be replaced."""
+        return self.hand_over is not None
+
+    def enter(self) -> None:
+        """The thread that calls is the loop thread from now on."""
+        self._thread = self._ident()
+        self._native = threading.get_native_id()
+
+    @property
+    def mine(self) -> bool:
+        """Whether the thread that asks is the loop thread."""
+        return self._ident() == self._thread
+
+    def watch(self) -> None:
+        """Wake the watch. The loop thread calls it when it begins a run and `watched` is False."""
+        self.watched = True
+        self._rests = 0
+        self._timers.at(self._clock.monotonic() + TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        run = self.run
+        if run is None or run.over:
+            self._seen = None
+            self._rests += 1
+            if self._rests >= _RESTS:
+                self.watched = False
+                run = self.run  # one that began just now found the watch awake
+                if run is None or run.over:
+                    return
+                self.watched = True
+        else:
+            self._rests = 0
+            self._look(run)
+        self._timers.at(self._clock.monotonic() + TICK_S, self._tick)
+
+    def _look(self, run: Run) -> None:
+        now = self._clock.monotonic()
+        if run is not self._seen:
+            self._seen, self._seen_at, self._seen_waited = run, now, self._waited(self._native)
+            run.lane.expiry.watch_run(run)
+        elif now - self._seen_at > STUCK_S:
+            waited = self._waited(self._native) - self._seen_waited
+            if now - self._seen_at - waited > STUCK_S:
+                self._take(run)
+
+    def _take(self, run: Run) -> None:
+        """Give the loop to another thread, unless the run returns in this very moment."""
+        if self.hand_over is None or not run.lane.take_from_loop(run):
+            return
+        self.taken += 1
+        self.run = self._seen = None
+        log.warning(
+            "a run is stuck: another thread takes the loop",
+            model=run.lane.version.model,
+            version=run.lane.version.number,
+            after_ms=round((self._clock.monotonic() - run.began) * 1e3, 1),
+        )
+        self.hand_over()
+
+
+class RunQueue:
+    """For how long threads of this process have waited for a core."""
+
+    def __init__(self) -> None:
+        self._native = 0
+        self._file = -1
+
+    def waited(self, native: int) -> float:
+        """Seconds that the thread of this native id has waited; 0 where the system does not tell."""
+        try:
+            if native != self._native:
+                if self._file >= 0:
+                    os.close(self._file)
+                    self._file = -1
+                self._native = native
+                self._file = os.open(f"/proc/self/task/{native}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+            if self._file < 0:
+                return 0.0
+            return int(os.pread(self._file, 64, 0).split()[1]) / 1e9
+        except (OSError, ValueError, IndexError):
+            return 0.0

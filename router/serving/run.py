@@ -1,0 +1,92 @@
+"""One run of a batch of calls on one session, from its start to its return."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from router.serving.call import Call
+    from router.serving.lanes import Lane
+
+
+class Stop(Protocol):
+    """Ends a run at its next node, if the session can be stopped at all."""
+
+    terminate: bool
+
+
+class Runnable(Protocol):
+    """A session as a lane sees it."""
+
+    def run(self, outputs: Sequence[str], feeds: dict[str, Any], stop: Any = None) -> list[np.ndarray[Any, Any]]:
+        """One run, that `stop` may end. Raises ModelFailed."""
+
+    def stop(self) -> Stop:
+        """What ends a run."""
+
+
+class Held(Enum):
+    """Who answers for a run's slot."""
+
+    THREAD = "thread"
+    """The thread that runs it."""
+    MOVED = "moved"
+    """The lane: it was the loop thread's, and the loop has been given to another thread."""
+    ABANDONED = "abandoned"
+    """Nobody: its session has been replaced. Whoever comes back from it finds nothing to give back."""
+
+
+class Replica:
+    """One of the sessions of a lane."""
+
+    __slots__ = ("loading", "session")
+
+    def __init__(self, session: Runnable) -> None:
+        self.session = session
+        self.loading = False
+        """Its session hangs, a fresh one is being loaded: nothing is run on it."""
+
+
+class Run:
+    """A run under way.
+
+    `began` is in seconds. The thread that runs it and whoever finds it hung race for `_token`: the one that pops it
+    decides what becomes of the slot (and, for an inline run, of the loop).
+    """
+
+    __slots__ = ("__weakref__", "_token", "began", "calls", "held", "lane", "replica", "session", "stop")
+
+    def __init__(self, lane: Lane, calls: list[Call], replica: Replica, began: float, stop: Stop) -> None:
+        self.lane = lane
+        self.calls = calls
+        self.replica = replica
+        self.session = replica.session
+        self.began = began
+        self.stop = stop
+        self.held = Held.THREAD
+        self._token = [None]
+
+    def end(self) -> bool:
+        """The run has returned: True when its thread still owns what it owned."""
+        try:
+            self._token.pop()
+        except IndexError:
+            return False
+        return True
+
+    seize = end
+    """Take what the thread owns from it: True when it had not returned."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it has returned, or was taken from its thread."""
+        return not self._token
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a caller still waits for it."""
+        return any(not call.over for call in self.calls)

@@ -1,0 +1,150 @@
+"""A table of routes with its lanes: what a worker answers from, and what it makes of each kind of request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from router.core.fallback import Reason, Step, check_default
+from router.core.request import Checked, Header, Parameters, check
+from router.core.table import Route, VersionState, VersionTable
+from router.errors import InvalidRequest, NotFound, NotReady
+from router.serving.fallback import Answerer, Default, Failover, Fallback
+from router.serving.lanes import Lane
+from router.serving.plan import Encoder, EncoderFactory, Plan
+
+MAX_KEPT: Final = 1024
+"""Plans and kinds of batches that a table keeps; when full, all are forgotten and made again."""
+
+
+class ServingTable:
+    """A table of routes with its lanes: what a worker answers from while this generation is pinned."""
+
+    def __init__(self, table: VersionTable, lanes: Mapping[tuple[str, str], Lane], encoder: EncoderFactory) -> None:
+        self.generation = table.generation
+        self.routes = table.routes
+        self.lanes = lanes
+        self.plans: dict[Header, Plan] = {}
+        """What was made of headers that come again. It goes with the table: a header holds no session."""
+        self._encoder = encoder
+        self._keys: dict[tuple[object, ...], object] = {}
+        self._defaults: dict[tuple[str, str], dict[str, np.ndarray[Any, Any]]] = {}
+
+    def route(self, model: str) -> Route:
+        """The route of a model. Raises NotFound."""
+        route = self.routes.get(model)
+        if route is None:
+            raise NotFound(f"unknown model '{model[:200]}'" if model else "the request names no model")
+        return route
+
+    def lane(self, model: str, version: str) -> Lane:
+        """The lane that answers for a model, or for the version that the caller names.
+
+        Raises NotFound for what is unknown, NotReady for what is known but cannot answer.
+        """
+        route = self.route(model)
+        number = version or route.champion
+        if number is None:
+            reasons = "; ".join(f"version {v.number}: {v.reason}" for v in route.versions.values() if v.reason)
+            raise NotReady(f"model '{model}' has no version that can answer" + (f" ({reasons})" if reasons else ""))
+        known = route.versions.get(number)
+        if known is None:
+            have = ", ".join(route.versions)
+            raise NotFound(f"model '{model}' has no version '{number[:200]}'; it has {have or 'none'}")
+        lane = self.lanes.get((model, number))
+        if lane is None or known.state is not VersionState.READY:
+            raise NotReady(f"version {number} of model '{model}' cannot answer: {known.reason or known.state.value}")
+        return lane
+
+    def plan(self, header: Header) -> Plan:
+        """What to do with requests of this header. Raises a RouterError for the caller."""
+        lane = self.lane(header.model, header.version)
+        route = self.routes[header.model]
+        checked = self._checked(header, lane)
+        served_by = "champion" if route.champion == lane.version.number else "version"
+        fallback = self._fallback(header, lane, checked, route)
+        plan = self._plan(header, lane, checked, {"served_by": served_by, "degraded": False}, fallback, route)
+        if header.kept:
+            if len(self.plans) >= MAX_KEPT:
+                self.plans.clear()
+            self.plans[header] = plan
+        return plan
+
+    @staticmethod
+    def _checked(header: Header, lane: Lane) -> Checked:
+        try:
+            return check(header, lane.version.signature)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"model '{header.model}': {error}") from None
+
+    def _plan(
+        self, header: Header, lane: Lane, checked: Checked, marks: Parameters, fallback: Fallback, route: Route
+    ) -> Plan:
+        """A plan whose replies carry the marks."""
+        version = lane.version
+        key: object = None
+        given = {feed.name for feed in checked.feeds}
+        own_weights = any(spec.optional and spec.name in given for spec in version.signature.inputs)
+        if checked.rows and checked.rows <= version.batching.max_size > 1 and not own_weights:
+            kinds = tuple([(feed.name, feed.shape[1:]) for feed in checked.feeds])
+            same = (lane, kinds, tuple([spec.name for spec in checked.outputs]), header.model, *marks.values())
+            if len(self._keys) >= MAX_KEPT:
+                self._keys.clear()
+            key = self._keys.setdefault(same, same)
+        encoder = self._encode(header, version.number, marks, checked)
+        return Plan(lane, checked, key, encoder, fallback, route.settings.deadline, route.switched)
+
+    def _encode(self, header: Header, number: str, marks: Parameters, checked: Checked) -> Encoder:
+        known: dict[str, bool | int | float | str] = {"model_version": number, "generation": self.generation}
+        return self._encoder(header.model, number, {**marks, **known}, checked.outputs)
+
+    # ---- what answers when the model does not ----
+
+    def _fallback(self, header: Header, lane: Lane, checked: Checked, route: Route) -> Fallback:
+        chain = route.settings.fallback.chain
+        if not chain:
+            return lane.no_fallback
+        first: list[Answerer] = []
+        then: list[Answerer] = []
+        failover: Failover | None = None
+        for step in chain:
+            if step == "failover":
+                failover = self._failover(header, route)
+            elif step == "default":
+                (first if failover is None else then).append(self._default(header, lane, checked, route))
+        return Fallback(lane.stats, lane.clock, first, failover, then)
+
+    def _failover(self, header: Header, route: Route) -> Failover:
+        model, _, number = str(route.settings.fallback.failover).partition(":")
+        inner = Header(model, number, header.inputs, header.outputs)
+        made: dict[Reason, Plan] = {}
+
+        def plan(reason: Reason) -> Plan:
+            if reason not in made:
+                lane = self.lane(model, number)
+                marks = degraded(Step.FAILOVER, reason) | {"served_model": model}
+                checked = self._checked(inner, lane)
+                made[reason] = self._plan(header, lane, checked, marks, lane.no_fallback, route)
+            return made[reason]
+
+        return plan
+
+    def _default(self, header: Header, lane: Lane, checked: Checked, route: Route) -> Default:
+        key = (header.model, lane.version.number)
+        if key not in self._defaults:
+            self._defaults[key] = check_default(route.settings.fallback.default, lane.version.signature)
+        made: dict[Reason, Encoder] = {}
+
+        def encoder(reason: Reason) -> Encoder:
+            if reason not in made:
+                made[reason] = self._encode(header, lane.version.number, degraded(Step.DEFAULT, reason), checked)
+            return made[reason]
+
+        return Default(self._defaults[key], checked.outputs, encoder)
+
+
+def degraded(step: Step, reason: Reason) -> dict[str, bool | str]:
+    """The marks of an answer that is not the model's."""
+    return {"served_by": step.value, "degraded": True, "fallback_reason": reason.value}
