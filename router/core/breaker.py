@@ -41,6 +41,8 @@ class Breaker:
 
     Each allowed call is reported once: `succeeded`, `failed`, or `released` when nothing can be said of the target
     (its caller went away). A call that was given up has failed then, whenever its run may come back.
+
+    One thread at a time: whoever shares it holds a lock. `allow` of a closed one only reads and needs none.
     """
 
     __slots__ = (
