@@ -70,7 +70,7 @@ def _ends(output: Array) -> list[Any]:
 def _stranger(output: Array, values: list[Any] | None, labels: frozenset[Label]) -> str | None:
     """An element that is none of the labels, as a reason shows it; None when all are."""
     if values is None and output.dtype.kind in "iu":
-        known = np.isin(output, np.array(list(labels)))
+        known = np.isin(output, np.array(list(labels), output.dtype))
         return None if known.all() else str(output[~known].ravel()[0])
     values = output.ravel().tolist() if values is None else values
     if labels.issuperset(values):

@@ -262,3 +262,10 @@ def test_labels_fit_into_the_datatype() -> None:
     """The refusal says how far it reaches."""
     with pytest.raises(SettingsError, match=r"256 is none: labels of datatype UINT8 are integers from 0 to 255$"):
         declared_contract(SIGNATURE, {"small": Promise(labels=frozenset((0, 256)))})
+
+
+def test_large_labels_are_compared_exactly() -> None:
+    """UINT64 and small labels have no common integer type: through floats 2^60 + 1 would be 2^60."""
+    promise = Promise(labels=frozenset((*range(20), 2**60)))
+    assert one(promise, [2**60 + 1] * MANY, np.uint64).startswith(f"output 'y' has {2**60 + 1}, ")
+    assert not one(promise, [2**60] * MANY, np.uint64)
