@@ -1,0 +1,112 @@
+"""Whether a call can be answered in time, in what order calls run, and when a reply has to leave."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from router.core.latency import Recent, quantile
+from router.errors import InvalidRequest
+
+# ---- time ----
+
+
+def predict_wait(*, rows: int, rows_ahead: int, max_size: int, run_s: float, rest_s: float, slots: int) -> float:
+    """Seconds until the run of a new call of so many `rows` begins.
+
+    `rows_ahead` wait before it, in batches of at most `max_size` rows that take `run_s` each; `rest_s` is left of the
+    run under way that ends first, 0 where a slot is free. The call joins the last batch if it fits. Where batches are
+    spread over several slots they are taken to begin evenly.
+    """
+    batches = (rows_ahead + min(rows, max_size) - 1) // max_size
+    return rest_s + batches * run_s / slots
+
+
+def hopeless(now: float, due: float | None, wait_s: float, q95_s: float | None) -> bool:
+    """Whether a call that waits so long, and then runs as slow runs do, is too late for `due` (None: no deadline).
+
+    `q95_s`: what 95 of 100 runs of its batch size take at most; None while not known: then the wait alone counts.
+    Asked again, with no wait, when the call is taken out of the queue. Whoever refuses all calls learns nothing of a
+    model that has become faster: run one now and then all the same.
+    """
+    return due is not None and now + wait_s + (q95_s or 0.0) > due
+
+
+MAX_RETRY_MS: Final = 10_000
+
+
+def retry_after_ms(wait_s: float) -> int:
+    """When a caller that is sent away may come back: once what waits now has run; at least 1 ms, at most 10 s."""
+    return math.ceil(min(max(wait_s * 1e3, 1.0), MAX_RETRY_MS))
+
+
+# ---- order ----
+
+DEFAULT_PRIORITY: Final = 3
+"""What a caller's 0 means: two levels above it, 1 and 2, for the urgent, all below it for what can wait."""
+MAX_PRIORITY: Final = (1 << 64) - 1
+BACKGROUND: Final = 1 << 64
+"""The level of mirrors and hedges: below whatever a caller can ask for."""
+
+
+def priority_level(value: object) -> int:
+    """The level that the parameter `priority` asks for, the smaller the sooner. Raises InvalidRequest.
+
+    Triton's convention: unsigned, 1 is the highest, larger numbers come later, 0 is the default. Triton leaves to the
+    model which level that is; here it is `DEFAULT_PRIORITY`, so that callers can ask for more and for less.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_PRIORITY:
+        raise InvalidRequest(
+            f"parameter 'priority' is {str(value)[:40]!r}: it takes a whole number, 1 the highest, 0 the default"
+            f" (which is {DEFAULT_PRIORITY})"
+        )
+    return value or DEFAULT_PRIORITY
+
+
+def order(level: int, due: float | None) -> tuple[int, float]:
+    """What a queue is sorted by: level, then the instant the reply is due; calls without a deadline come last.
+
+    Calls of the same key keep the order of their arrival, which is the queue's to see to.
+    """
+    return level, math.inf if due is None else due
+
+
+# ---- reserve ----
+
+
+class Reserve:
+    """How long before its deadline a reply has to leave, so that the caller has it in time.
+
+    At least what is configured, which stands for the way to the caller; more while replies leave late: the lag that 99
+    of 100 replies stayed within in the last minute. At most `MOST_S`: beyond that nothing can be saved by hurrying.
+    """
+
+    __slots__ = ("_configured", "_lags", "_read", "_seconds")
+
+    Q: Final = 0.99
+    MOST_S: Final = 0.02
+    REFRESH_S: Final = 1.0
+
+    def __init__(self, configured_s: float) -> None:
+        self._configured = configured_s
+        self._lags = Recent()
+        self._seconds = configured_s
+        self._read = -math.inf
+
+    def record(self, lag_s: float, now: float) -> None:
+        """A reply left so much later than the instant at which it was due to."""
+        self._lags.record(lag_s, now)
+
+    def seconds(self, now: float) -> float:
+        """The reserve of a call that comes now."""
+        if now - self._read >= self.REFRESH_S:
+            self._read = now
+            lag = quantile(self._lags.counts(now), self.Q) or 0.0
+            self._seconds = max(self._configured, min(lag, self.MOST_S))
+        return self._seconds
+
+    def due(self, received: float, deadline: float | None) -> float | None:
+        """When the reply to a call has to leave. Of a short time never more than half is kept back."""
+        if deadline is None:
+            return None
+        return deadline - min(self.seconds(received), max(deadline - received, 0.0) / 2)
