@@ -298,8 +298,7 @@ class Lifecycle:
             if (spare := _spare(self.table.routes.get(name), model, results[name])) is not None:
                 self._spares[name] = spare
             for number, version in routes[name].versions.items():
-                asked = number not in model.versions or not model.versions[number].reason
-                if asked and version.state is not VersionState.READY:
+                if version.state is not VersionState.READY and not version.left_out:
                     facts = {"model": name, "version": number, "reason": version.reason}
                     log.warning("a version cannot be served", **facts)
         return routes
@@ -411,7 +410,7 @@ def _reasons(each: Route) -> str:
 def _unloaded(each: Route) -> Route:
     """The route of a model that nobody has asked for."""
     versions = {
-        number: replace(version, state=VersionState.UNAVAILABLE, reason="unloaded")
+        number: replace(version, state=VersionState.UNAVAILABLE, reason="unloaded", left_out=True)
         for number, version in each.versions.items()
     }
     return Route(each.model, None, versions)
