@@ -17,9 +17,12 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from router import __version__
-from router.app.doctor import Grade, check_tls, examine, report
+from router.app.banner import Loading
+from router.app.checks import BEFORE_START
+from router.app.doctor import Grade, as_object, examine, report
 from router.app.infer import infer
-from router.app.show import console, models, status
+from router.app.refusal import Refused
+from router.app.show import console, json_option, models, status
 from router.config import ServerSettings, flag, server_settings
 from router.errors import SettingsError
 
@@ -101,10 +104,9 @@ def serve(config: Path | None, **flags: Any) -> None:
     """Serve the models of a repository until stopped (Ctrl-C, SIGTERM or `router stop`)."""
     try:
         settings = _settings(config, flags)
-        if not settings.models.is_dir():
-            raise SettingsError(f"the model repository {settings.models} is no directory: name one with --models DIR")
-        check_tls(settings)
-    except SettingsError as error:
+        for check in BEFORE_START:
+            check(settings)
+    except (SettingsError, Refused) as error:
         raise click.ClickException(str(error)) from error
     # The supervisor is a small program of its own: it takes this process over and leaves behind what the command
     # line needed. The settings travel in a file without a name.
@@ -122,13 +124,17 @@ def _settings(config: Path | None, flags: dict[str, Any]) -> ServerSettings:
 
 @main.command()
 @_server_options
-def doctor(config: Path | None, **flags: Any) -> None:
-    """Say what would go wrong if a server were started with these settings."""
+@json_option
+def doctor(config: Path | None, as_json: bool, **flags: Any) -> None:
+    """Say what would go wrong if a server were started with these settings. Exit code 1: it would be refused."""
     try:
-        findings = list(examine(_settings(config, flags)))
+        findings = list(examine(_settings(config, flags), Loading()))
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
-    console().print(report(findings))
+    if as_json:
+        click.echo(json.dumps(as_object(findings), indent=2))
+    else:
+        console().print(report(findings))
     if any(finding.grade is Grade.BAD for finding in findings):
         raise SystemExit(1)
 

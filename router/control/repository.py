@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -126,6 +126,15 @@ def scan(root: Path) -> Mapping[str, FoundModel]:
         if model is not None and (name not in found or found[name].reason):
             found[name] = model
     return found
+
+
+def named(found: Mapping[str, FoundModel], wanted: Collection[str]) -> set[str]:
+    """The names of the models that are wanted; `*` stands for all. Raises SettingsError for one that is not there."""
+    if "*" in wanted:
+        return set(found)
+    for name in sorted(set(wanted) - set(found)):
+        raise SettingsError(f"the model repository holds no model '{shown(name, 200)}'")
+    return set(wanted)
 
 
 def route(found: FoundModel, results: Mapping[str, Result]) -> Route:
