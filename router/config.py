@@ -4,24 +4,41 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from router.errors import SettingsError
 
 
 def _address(value: str) -> str:
     host, colon, port = value.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65535:
+    if not colon or not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
         raise ValueError("expected HOST:PORT, for example 127.0.0.1:8001 or [::1]:8001")
+    return value
+
+
+def _path(value: Path) -> Path:
+    if "\0" in str(value):
+        raise ValueError("a path holds no NUL character")
     return value
 
 
 Address = Annotated[str, AfterValidator(_address)]
 """HOST:PORT; port 0 asks for a free one."""
+File = Annotated[Path, AfterValidator(_path)]
 
 
 class _Settings(BaseModel):
@@ -29,35 +46,59 @@ class _Settings(BaseModel):
 
 
 class ServerSettings(_Settings):
-    """What `router serve` is told, by flags or by the table `[server]` of `router.toml`."""
+    """What `router serve` is told, by flags or by the table `[server]` of a file. The descriptions are its help."""
 
-    models: Path = Path("models")
-    grpc: Address = "127.0.0.1:8001"
-    http: Address = "127.0.0.1:8002"
-    admin: Address = "127.0.0.1:8003"
-    workers: int = Field(default_factory=lambda: min(len(os.sched_getaffinity(0)), 4), ge=1, le=64)
-    transport: Literal["core", "aio"] = "core"
-    state: Path = Path(".router")
-    model_control: Literal["none", "explicit"] = "none"
-    load_models: tuple[str, ...] = ()
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    tls_client_ca: Path | None = None
-    max_message_mib: int = Field(64, ge=1, le=2047)
-    spin_us: int = Field(50, ge=0, le=1000)
-    """How long a worker looks for the next call before it sleeps; 0 switches it off."""
-    grace_s: float = Field(10.0, ge=0, le=3600)
-    """A stop waits this long for calls in flight."""
-    drain_delay_s: float = Field(0.0, ge=0, le=3600)
-    """Between NOT_SERVING and the stop: time for load balancers to look away."""
-    log_format: Literal["auto", "console", "json"] = "auto"
+    models: File = Field(Path("models"), description="The model repository.")
+    grpc: Address = Field("127.0.0.1:8001", description="Inference.")
+    http: Address = Field("127.0.0.1:8002", description="Metrics and health.")
+    admin: Address = Field("127.0.0.1:8003", description="Admin gRPC, on this machine only.")
+    workers: int = Field(
+        default_factory=lambda: min(len(os.sched_getaffinity(0)), 4),
+        ge=1,
+        le=64,
+        description="Worker processes; by default as many as there are cores, at most 4.",
+    )
+    transport: Literal["core", "aio"] = Field(
+        "core", description="core: grpcio's completion queue. aio: public API only, at a fifth of the capacity."
+    )
+    state: File = Field(Path(".router"), description="The state directory, one server's alone.")
+    model_control: Literal["none", "explicit"] = Field(
+        "none", description="none: every model is served. explicit: those that clients load."
+    )
+    load_models: tuple[str, ...] = Field(
+        (), description="With explicit control: what is loaded at the start; * is all."
+    )
+    tls_cert: File | None = Field(None, description="The server's certificate (PEM).")
+    tls_key: File | None = Field(None, description="Its key (PEM).")
+    tls_client_ca: File | None = Field(
+        None, description="Only clients with a certificate of this authority (PEM) are served."
+    )
+    max_message_mib: int = Field(64, ge=1, le=2047, description="The largest request or answer.")
+    spin_us: int = Field(
+        50, ge=0, le=1000, description="How long a worker looks for the next call before it sleeps; 0: not at all."
+    )
+    grace_s: float = Field(10.0, ge=0, le=3600, description="A stop waits so long for calls in flight.")
+    drain_delay_s: float = Field(
+        0.0, ge=0, le=3600, description="From NOT_SERVING to the stop: time for load balancers to look away."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: for people at a terminal, JSON elsewhere."
+    )
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> ServerSettings:
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key go together: give both or neither")
+            raise ValueError("--tls-cert and --tls-key (tls_cert, tls_key) go together: give both or neither")
         if self.tls_client_ca is not None and self.tls_cert is None:
-            raise ValueError("tls_client_ca needs tls_cert and tls_key")
+            raise ValueError("--tls-client-ca (tls_client_ca) needs --tls-cert and --tls-key (tls_cert, tls_key)")
+        return self
+
+    @model_validator(mode="after")
+    def _loads_are_asked_for(self) -> ServerSettings:
+        if self.load_models and self.model_control != "explicit":
+            raise ValueError(
+                "--load-model (load_models) goes with --model-control explicit: without it every model is served"
+            )
         return self
 
     @field_validator("admin")
@@ -76,26 +117,46 @@ class ServerSettings(_Settings):
         return value
 
 
-def explain(error: ValidationError, where: str) -> str:
-    """One line that names the key, the value and what is allowed."""
+def flag(key: str) -> str:
+    """The option of `router serve` for a key of `[server]`: without its unit, in the singular what may be repeated."""
+    name = re.sub("_(s|us|mib)$", "", key).replace("load_models", "load_model")
+    return "--" + name.replace("_", "-")
+
+
+def explain(error: ValidationError, where: str, flags: Collection[str] = ()) -> str:
+    """One line that names the key, the value and what is allowed. A key in `flags` is named by its option."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "settings"
+    key = _shown(".".join(str(part) for part in first["loc"]))
     if first["type"] == "extra_forbidden":
         return f"{where}: unknown key `{key}`; remove it or correct its spelling"
-    message = first["msg"].removeprefix("Value error, ")
-    value = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
-    return f"{where}: `{key}`{value}: {message[0].lower()}{message[1:]}"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    message = message[0].lower() + message[1:]
+    if not key:  # of several keys, which the message names
+        return message
+    top, value = str(first["loc"][0]), _shown(repr(first["input"]))
+    if top in flags:
+        return f"{flag(top)} {value}: {message}"
+    return f"{where}: `{key}` = {value}: {message}"
+
+
+def _shown(text: str) -> str:
+    """Text from a file, fit for one line."""
+    text = text if text.isprintable() else repr(text)[1:-1]
+    return text if len(text) <= 80 else text[:79] + "…"
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
     """The tables of a TOML file. Raises SettingsError with one line."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-        raise SettingsError(f"{what} cannot be read: {reason}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{what} is not TOML: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{what} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{what} cannot be read: is not UTF-8 text") from error
+    except RecursionError as error:
+        raise SettingsError(f"{what} is not TOML: nested too deeply") from error
+    except ValueError as error:  # a TOMLDecodeError is one; so is a number of thousands of digits
+        raise SettingsError(f"{what} is not TOML: {_shown(str(error))}") from error
 
 
 def server_settings(config: Path | None, flags: dict[str, Any]) -> ServerSettings:
@@ -103,8 +164,14 @@ def server_settings(config: Path | None, flags: dict[str, Any]) -> ServerSetting
     tables = read_toml(config, str(config)) if config else {}
     unknown = set(tables) - {"server"}
     if unknown:
-        raise SettingsError(f"{config}: unknown table [{min(unknown)}]; [server] is known")
+        raise SettingsError(f"{config}: unknown table [{_shown(min(unknown))}]; [server] is known")
+    table = tables.get("server", {})
+    if not isinstance(table, dict):
+        raise SettingsError(
+            f"{config}: `server` = {_shown(repr(table))}: expected a table, that is a line [server] above the keys"
+        )
     try:
-        return ServerSettings.model_validate({**tables.get("server", {}), **flags})
+        return ServerSettings.model_validate({**table, **flags})
     except ValidationError as error:
-        raise SettingsError(explain(error, str(config) if config else "command line")) from error
+        where = f"{config}: [server]" if config else "command line"
+        raise SettingsError(explain(error, where, flags)) from error

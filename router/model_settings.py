@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from router.config import explain, read_toml
 from router.errors import SettingsError
@@ -101,21 +101,36 @@ class AnswersSettings(_Settings):
     """An answer at most this old is given without a run; 0 switches that off."""
 
 
-class ContractSettings(_Settings):
-    """`[contract]`: what every output promises; an answer that breaks it is a failure."""
+class PromiseSettings(_Settings):
+    """`[contract.outputs.NAME]`: what one output promises of each of its elements."""
 
     finite: bool = True
-    """No NaN, no infinity in floating outputs."""
+    """No NaN, no infinity."""
+    low: Number | None = None
+    high: Number | None = None
+    labels: tuple[int | str, ...] | None = None
+    """All that may come."""
+
+
+class ContractSettings(_Settings):
+    """`[contract]`: what outputs promise; an answer that breaks it is a failure. Floating outputs are to be finite."""
+
     rows: bool = False
     """One row of output for each row of input."""
-    range: dict[str, tuple[Number, Number]] = {}
-    labels: dict[str, tuple[int | str, ...]] = {}
+    outputs: dict[str, PromiseSettings] = {}
+
+
+def _versions(value: object) -> object:
+    numbers = isinstance(value, list | tuple) and all(type(each) is int and each >= 1 for each in value)
+    if not numbers and value not in ("latest", "all"):
+        raise ValueError('expected "latest", "all" or a list of version numbers, for example [1, 3]')
+    return value
 
 
 class ModelSettings(_Settings):
     """All of `model.toml`."""
 
-    versions: Literal["latest", "all"] | tuple[Annotated[int, Field(ge=1)], ...] = "latest"
+    versions: Annotated[Literal["latest", "all"] | tuple[int, ...], BeforeValidator(_versions)] = "latest"
     deadline: DeadlineSettings = DeadlineSettings()
     hedge: HedgeSettings = HedgeSettings()
     sessions: SessionsSettings = SessionsSettings()

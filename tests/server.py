@@ -71,6 +71,15 @@ def put(models: Path, *names: str) -> Path:
     return models
 
 
+def certificates(folder: Path, names: str = "DNS:localhost,IP:127.0.0.1") -> tuple[Path, Path]:
+    """A key and a certificate for this machine that is its own authority."""
+    key, certificate = folder / "key.pem", folder / "cert.pem"
+    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    more = ["-addext", f"subjectAltName={names}", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*words.split(), *more], check=True, capture_output=True)
+    return key, certificate
+
+
 class Server:
     """A server that runs. `process` is the supervisor."""
 

@@ -11,7 +11,7 @@ import pytest
 ROUTER = Path(__file__).parents[1] / "router"
 ROWS = (("errors", "config", "model_settings", "pb"), ("core",), ("serving",), ("control",), ("edge",), ("app",))
 """A row may import itself and the rows before it."""
-STANDARD_ONLY = ("app.supervisor", "app.board", "app.child")
+STANDARD_ONLY = tuple(f"app.{name}" for name in ("supervisor", "board", "child", "ports", "refusal", "state", "watch"))
 """Small and up at once: they import the standard library and each other."""
 CLIENT_MAY = {"router.pb", "router.core.tensor", "router.errors"}
 PLACES = {

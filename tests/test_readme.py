@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -11,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic_core import PydanticUndefined
 
 from loadtest.sla import scenario
+from router.config import ServerSettings, flag, server_settings
 from router.model_settings import ModelSettings
 from router.model_settings import model_settings as settings_of
 from tests.server import ROOT, Server, environment, eventually, put, running, starting
@@ -20,7 +23,7 @@ from tests.server import ROOT, Server, environment, eventually, put, running, st
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line[2:] for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 ASKS = [command for command in COMMANDS if re.match(r"\.venv/bin/router (?!serve|loadtest)", command)]
-TOML = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+MODEL_TOML, SERVER_TOML, SCENARIO_TOML = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -67,19 +70,30 @@ def test_python_works_as_shown(server: Server, capsys: pytest.CaptureFixture[str
 
 def test_model_toml_is_as_shown(tmp_path: Path) -> None:
     """Every key of the README's model.toml is known, and every known key is shown."""
-    block, _ = TOML
-    (tmp_path / "model.toml").write_text(block)
+    (tmp_path / "model.toml").write_text(MODEL_TOML)
     read = settings_of(tmp_path / "model.toml")
     for name in ModelSettings.model_fields:
         part = getattr(read, name)
         for key in getattr(type(part), "model_fields", ()):
-            assert re.search(rf"^{key} =", block, re.MULTILINE), f"[{name}] {key} is not shown"
+            assert re.search(rf"^{key} =", MODEL_TOML, re.MULTILINE), f"[{name}] {key} is not shown"
+
+
+def test_the_settings_of_the_server_are_as_shown(tmp_path: Path) -> None:
+    """The example can be read, and the table names every key with its flag, default and meaning."""
+    (tmp_path / "router.toml").write_text(SERVER_TOML)
+    assert server_settings(tmp_path / "router.toml", {}).model_fields_set == {"models", "grpc", "drain_delay_s"}
+    rows = ["| key | flag | default | what |", "|---|---|---|---|"]
+    for key, field in ServerSettings.model_fields.items():
+        default = field.default if isinstance(field.default, int | float) else str(field.default)
+        shown = "" if field.default in {None, (), PydanticUndefined} else f"`{json.dumps(default)}`"
+        rows.append(f"| `{key}` | `{flag(key)}` | {shown} | {field.description} |")
+    table = "\n".join(rows)
+    assert table in README, f"the table of settings should be\n{table}"
 
 
 def test_the_scenario_is_as_shown() -> None:
     """It could be run as it stands; the list of scenarios names all of them."""
-    _, block = TOML
-    assert scenario.parse(block, "README.md").seconds == 12
+    assert scenario.parse(SCENARIO_TOML, "README.md").seconds == 12
     assert all(f"`{name}`" in README for name in scenario.shipped())
 
 

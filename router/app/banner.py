@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
+import ssl
 import sys
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -41,26 +45,67 @@ class Loading:
 
 
 def banner(settings: ServerSettings, table: VersionTable) -> None:
-    """Print what serves, and a line to try it with."""
+    """Print what serves, and a line to try it with; when nothing does, how to mend that."""
     out = console()
     out.print(routes_table(list(table.routes.values()), f"serving {settings.models} · generation {table.generation}"))
     out.print(f"gRPC  {settings.grpc}   HTTP  {settings.http}   admin  {settings.admin}", highlight=False)
-    sample = _sample(settings, table)
-    if sample:
-        out.print(f"try it in a second terminal:  {sample}{_reach(settings)}", soft_wrap=True, highlight=False)
+    if not any(route.champion for route in table.routes.values()):
+        out.print(f"[yellow]{escape(_nothing(settings, table))}[/]", soft_wrap=True, highlight=False)
+    elif sample := _sample(settings, table):
+        line = f"try it in a second terminal:  {sample}{_reach(settings)}"
+        out.print(line, soft_wrap=True, highlight=False, markup=False)
     sys.stdout.flush()
+
+
+def _nothing(settings: ServerSettings, table: VersionTable) -> str:
+    """Why nothing is served, and what to do."""
+    again = f"then have it looked at again:  kill -HUP $(cat {shlex.quote(str(settings.state / 'lock'))})"
+    if not table.routes:
+        place = settings.models / "NAME" / "1" / "model.onnx"
+        return f"nothing is served: {settings.models} holds no model; put one at {place}, {again}"
+    if settings.model_control == "explicit" and not settings.load_models:
+        return "nothing is served yet: clients load what they need, or start the server with --load-model NAME"
+    return f"nothing is served, for the reasons above; mend them, {again}"
 
 
 def _reach(settings: ServerSettings) -> str:
     """The options that a client on this machine needs."""
-    options = ""
-    if settings.grpc != DEFAULT_GRPC:
-        host, _, port = settings.grpc.rpartition(":")
-        here = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104  # compared, not bound
-        options += f" --target {here}:{port}"
+    host, _, port = settings.grpc.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104  # compared, not bound
+    trust = ""
     if settings.tls_cert is not None:
-        options += f" --tls-ca {settings.tls_cert}"
-    return escape(options)
+        own, names = _authority(settings.tls_cert)
+        trust = f" --tls-ca {shlex.quote(str(settings.tls_cert)) if own else 'CA.pem'}"
+        if names and host not in names:
+            host = "localhost" if "localhost" in names else names[0]
+        if not own:
+            trust += "  (CA.pem: the certificate of who signed yours)"
+    target = f"{host}:{port}"
+    return ("" if target == DEFAULT_GRPC else f" --target {shlex.quote(target)}") + trust
+
+
+def _authority(certificate: Path) -> tuple[bool, list[str]]:
+    """Whether who trusts this file trusts the server too, and the hosts that it is then known to be good for."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(certificate)
+    except OSError:  # the server has read it and serves; only the file is gone
+        return True, []
+    authorities: list[Any] = context.get_ca_certs()
+    for each in authorities:
+        if each["subject"] == each["issuer"]:
+            names = [name for _, name in each.get("subjectAltName", ())]
+            return True, [_host(name) for name in names if not name.startswith("*")]
+    return False, []
+
+
+def _host(name: str) -> str:
+    """A name of a certificate as it stands in an address."""
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return name
+    return f"[{address}]" if address.version == 6 else str(address)
 
 
 def _sample(settings: ServerSettings, table: VersionTable) -> str:
@@ -71,11 +116,9 @@ def _sample(settings: ServerSettings, table: VersionTable) -> str:
     with contextlib.suppress(ValueError):
         router = router.relative_to(Path.cwd())
     for route in table.routes.values():
-        if route.champion is None:
+        if route.champion is None or route.model.startswith("-"):
             continue
-        for sample in (settings.models / route.model).glob("*.npy"):
-            return escape(f"{router} infer {route.model} --input {sample}")
-        golden = settings.models / route.model / route.champion / "golden"
-        for sample in sorted(golden.glob("*.npz")):
-            return escape(f"{router} infer {route.model} --input {sample}")
+        model = settings.models / route.model
+        for sample in (*sorted(model.glob("*.npy")), *sorted((model / route.champion / "golden").glob("*.npz"))):
+            return shlex.join([str(router), "infer", route.model, "--input", str(sample)])
     return ""

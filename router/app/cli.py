@@ -10,15 +10,20 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import click
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from router import __version__
-from router.app.doctor import Grade, check_tls, examine, report
+from router.app.banner import Loading
+from router.app.checks import BEFORE_START
+from router.app.doctor import Grade, as_object, examine, report
 from router.app.infer import infer
-from router.app.show import console, models, status
-from router.config import ServerSettings, server_settings
+from router.app.refusal import Refused
+from router.app.show import console, json_option, models, status
+from router.config import ServerSettings, flag, server_settings
 from router.errors import SettingsError
 
 
@@ -62,51 +67,35 @@ _STATE = Path(str(ServerSettings.model_fields["state"].default))
 _STOP_POLL_S = 0.05
 
 
-def _default(name: str) -> str:
-    return str(ServerSettings.model_fields[name].default)
+_UNITS = {"_s": "SECONDS", "_us": "MICROSECONDS", "_mib": "MIB"}
 
 
 def _server_options(command: Any) -> Any:
     """The settings of a server as options; `serve` and `doctor` share them."""
-    for option in reversed(_SERVER_OPTIONS):
-        command = option(command)
-    return command
+    for key, field in reversed(ServerSettings.model_fields.items()):
+        command = _option(key, field)(command)
+    file = "A TOML file; its table [server] takes the same settings, which flags go before."
+    return click.option("--config", type=_PATH, metavar="FILE", help=file)(command)
 
 
-_SERVER_OPTIONS = (
-    click.option("--models", type=_PATH, help=f"The model repository.  [default: {_default('models')}]"),
-    click.option("--grpc", metavar="HOST:PORT", help=f"Inference.  [default: {_default('grpc')}]"),
-    click.option("--http", metavar="HOST:PORT", help=f"Metrics and health.  [default: {_default('http')}]"),
-    click.option("--admin", metavar="HOST:PORT", help=f"Admin gRPC.  [default: {_default('admin')}]"),
-    click.option("--workers", type=int, help="Worker processes.  [default: the cores, at most 4]"),
-    click.option(
-        "--transport",
-        type=click.Choice(["core", "aio"]),
-        help="core: grpcio's completion queue. aio: public API only, at a fifth of the capacity.  [default: core]",
-    ),
-    click.option("--state", type=_PATH, help=f"The state directory.  [default: {_default('state')}]"),
-    click.option("--config", type=_PATH, help="A TOML file; its table [server] takes the same settings as the flags."),
-    click.option(
-        "--model-control",
-        type=click.Choice(["none", "explicit"]),
-        help="none: every model is served. explicit: those that clients load.  [default: none]",
-    ),
-    click.option(
-        "--load-model",
-        "load_models",
-        multiple=True,
-        metavar="NAME",
-        help="Load at start, with --model-control explicit.",
-    ),
-    click.option("--tls-cert", type=_PATH, help="The server's certificate (PEM)."),
-    click.option("--tls-key", type=_PATH, help="Its key (PEM)."),
-    click.option(
-        "--tls-client-ca", type=_PATH, help="Only clients with a certificate of this authority (PEM) are served."
-    ),
-    click.option("--grace", "grace_s", type=float, metavar="SECONDS", help="A stop waits so long for calls in flight."),
-    click.option("--drain-delay", "drain_delay_s", type=float, metavar="SECONDS", help="From NOT_SERVING to the stop."),
-    click.option("--log-format", type=click.Choice(["auto", "console", "json"]), help="[default: auto]"),
-)
+def _option(key: str, field: FieldInfo) -> Any:
+    """The option for a key of `[server]`."""
+    kind, many = field.annotation, field.default == ()
+    given: Any
+    if get_origin(kind) is Literal:
+        given, metavar = click.Choice(get_args(kind)), None
+    elif kind in {int, float}:
+        given, metavar = kind, next((unit for suffix, unit in _UNITS.items() if key.endswith(suffix)), None)
+    elif kind is str:
+        given, metavar = str, "HOST:PORT"
+    elif many:
+        given, metavar = str, "NAME"
+    else:
+        given, metavar = _PATH, "PATH"
+    default = "" if field.default in {None, (), PydanticUndefined} else f"  [default: {field.default}]"
+    return click.option(
+        flag(key), key, type=given, metavar=metavar, multiple=many, help=f"{field.description}{default}"
+    )
 
 
 @main.command()
@@ -115,12 +104,9 @@ def serve(config: Path | None, **flags: Any) -> None:
     """Serve the models of a repository until stopped (Ctrl-C, SIGTERM or `router stop`)."""
     try:
         settings = _settings(config, flags)
-        if not settings.models.is_dir():
-            raise SettingsError(f"the model repository {settings.models} is no directory: name one with --models DIR")
-        if settings.load_models and settings.model_control != "explicit":
-            raise SettingsError("--load-model goes with --model-control explicit: without it every model is served")
-        check_tls(settings)
-    except SettingsError as error:
+        for check in BEFORE_START:
+            check(settings)
+    except (SettingsError, Refused) as error:
         raise click.ClickException(str(error)) from error
     # The supervisor is a small program of its own: it takes this process over and leaves behind what the command
     # line needed. The settings travel in a file without a name.
@@ -138,13 +124,17 @@ def _settings(config: Path | None, flags: dict[str, Any]) -> ServerSettings:
 
 @main.command()
 @_server_options
-def doctor(config: Path | None, **flags: Any) -> None:
-    """Say what would go wrong if a server were started with these settings."""
+@json_option
+def doctor(config: Path | None, as_json: bool, **flags: Any) -> None:
+    """Say what would go wrong if a server were started with these settings. Exit code 1: it would be refused."""
     try:
-        findings = list(examine(_settings(config, flags)))
+        findings = list(examine(_settings(config, flags), Loading()))
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
-    console().print(report(findings))
+    if as_json:
+        click.echo(json.dumps(as_object(findings), indent=2))
+    else:
+        console().print(report(findings))
     if any(finding.grade is Grade.BAD for finding in findings):
         raise SystemExit(1)
 

@@ -25,7 +25,7 @@ from router.app.logs import configure
 from router.config import ServerSettings
 from router.control.inspection import Inspector
 from router.control.lifecycle import Lifecycle
-from router.control.store import Store
+from router.control.store import TABLE, Store
 from router.edge.admin import Admin, serve_admin
 from router.edge.http import ServerFacts, application, http_server
 from router.edge.link import LinkServer, WorkerHandle
@@ -76,7 +76,7 @@ class Controller:
         explicit = settings.model_control == "explicit"
         self._lifecycle = Lifecycle(
             settings.models,
-            Store(settings.state / "table.json", to_text, from_text),
+            Store(settings.state / TABLE, to_text, from_text),
             board,
             Inspector(settings.state),
             self,

@@ -7,10 +7,9 @@ import os
 import platform
 import resource
 import shutil
-import socket
-import ssl
-from collections.abc import Iterator
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
@@ -19,10 +18,18 @@ import psutil
 from rich.markup import escape
 from rich.table import Table
 
+from router.app.checks import check_repository, check_tls, check_transport
+from router.app.ports import claim_ports
+from router.app.refusal import Refused
+from router.app.state import examine as check_state
 from router.config import ServerSettings
-from router.control.repository import FoundModel, scan
-from router.edge.core_transport import supported
-from router.errors import RouterError, SettingsError
+from router.control.inspection import Inspector, Result
+from router.control.lifecycle import Progress, load_stored
+from router.control.repository import FoundModel, route, scan
+from router.control.store import TABLE, Store
+from router.core.table import Route, Version, VersionState
+from router.edge.tables import from_text, to_text
+from router.errors import SettingsError
 
 MEMORY_PER_FILE_BYTE = 2.0
 """A loaded model takes about twice its file: the weights, and what kernels prepack of them."""
@@ -47,13 +54,13 @@ class Finding:
     mend: str = ""
 
 
-def examine(settings: ServerSettings) -> Iterator[Finding]:
-    """Look at everything that a server with these settings would need."""
+def examine(settings: ServerSettings, progress: Progress = lambda done, of, upcoming: None) -> Iterator[Finding]:  # noqa: ARG005
+    """Look at everything that a server with these settings would need; `progress` is told of the models tried."""
     yield from _software(settings)
     yield from _ports(settings)
     yield from _state(settings)
     yield from _tls(settings)
-    yield from _models(settings)
+    yield from _models(settings, progress)
     yield from _machine(settings)
     if shutil.which("h2load"):
         yield Finding(Grade.GOOD, "h2load", "found (for `make bench`)")
@@ -64,98 +71,61 @@ def examine(settings: ServerSettings) -> Iterator[Finding]:
 
 def _software(settings: ServerSettings) -> Iterator[Finding]:
     yield Finding(Grade.GOOD, "Python", platform.python_version())
-    reason, grpcio = supported(), version("grpcio")
-    if not reason:
-        yield Finding(Grade.GOOD, "grpcio", f"{grpcio} carries the core transport")
-    elif settings.transport == "core":
-        yield Finding(Grade.BAD, "grpcio", grpcio, reason)
+    try:
+        check_transport(settings.model_copy(update={"transport": "core"}))
+    except Refused as refused:
+        grade = Grade.BAD if settings.transport == "core" else Grade.WARNING
+        yield Finding(grade, "grpcio", refused.wrong, refused.mend)
     else:
-        yield Finding(Grade.WARNING, "grpcio", f"{grpcio}, transport aio", reason)
+        yield Finding(Grade.GOOD, "grpcio", f"{version('grpcio')} carries the core transport")
     yield Finding(Grade.GOOD, "onnxruntime", version("onnxruntime"))
     if platform.system() != "Linux":
         yield Finding(Grade.BAD, "system", platform.system(), "run it on Linux: it needs SO_REUSEPORT and /proc")
 
 
 def _ports(settings: ServerSettings) -> Iterator[Finding]:
-    for flag, address in (("grpc", settings.grpc), ("http", settings.http), ("admin", settings.admin)):
-        host, _, port = address.rpartition(":")
-        try:
-            family, _, _, _, target = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
-            with socket.socket(family) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(target)
-        except OSError as error:
-            yield Finding(
-                Grade.BAD, f"port {flag}", f"{address}: {error.strerror}", f"free it, or choose another with --{flag}"
-            )
+    addresses = {"grpc": settings.grpc, "http": settings.http, "admin": settings.admin}
+    free = True
+    for flag, address in addresses.items():
+        if refused := _claim({flag: address}):
+            free = False
+            yield Finding(Grade.BAD, f"port {flag}", refused.wrong, refused.mend)
         else:
             yield Finding(Grade.GOOD, f"port {flag}", f"{address} is free")
+    if free and (refused := _claim(addresses)):
+        yield Finding(Grade.BAD, "ports", refused.wrong, refused.mend)
+
+
+def _claim(addresses: Mapping[str, str]) -> Refused | None:
+    """What a server would say that wants these; they are given back at once."""
+    try:
+        _, held = claim_ports(addresses)
+    except Refused as refused:
+        return refused
+    for each in held:
+        each.close()
+    return None
 
 
 def _state(settings: ServerSettings) -> Iterator[Finding]:
     directory = settings.state
-    nearest = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
-    if not os.access(nearest, os.W_OK):
-        yield Finding(Grade.BAD, "state directory", f"{directory} cannot be written", "choose another with --state")
+    try:
+        check_state(directory)
+        load_stored(Store(directory / TABLE, to_text, from_text))
+    except Refused as refused:
+        yield Finding(Grade.BAD, "state directory", refused.wrong, refused.mend)
         return
+    except SettingsError as error:
+        wrong, _, mend = str(error).partition("; ")
+        yield Finding(Grade.BAD, "state directory", wrong, mend)
+        return
+    nearest = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
     free = shutil.disk_usage(nearest).free
     if free < 100 << 20:
-        yield Finding(
-            Grade.WARNING,
-            "state directory",
-            f"{free >> 20} MiB free on its disk",
-            "a change of table needs disk: free some",
-        )
+        found, mend = f"{free >> 20} MiB free on its disk", "a change of table needs disk: free some"
+        yield Finding(Grade.WARNING, "state directory", found, mend)
     else:
         yield Finding(Grade.GOOD, "state directory", f"{directory}, {free >> 30} GiB free")
-
-
-def _models(settings: ServerSettings) -> Iterator[Finding]:
-    if not settings.models.is_dir():
-        yield Finding(
-            Grade.BAD, "models", f"{settings.models} is no directory", "name the repository with --models DIR"
-        )
-        return
-    try:
-        found = scan(settings.models)
-    except RouterError as error:
-        yield Finding(Grade.BAD, "models", str(error), "make the repository readable")
-        return
-    served = [request for model in found.values() for request in model.requests()]
-    for model in found.values():
-        if model.reason:
-            yield Finding(Grade.WARNING, f"model {model.name}", model.reason, "it will be listed as UNAVAILABLE")
-    if not served:
-        yield Finding(
-            Grade.WARNING, "models", f"{settings.models} holds none", "put one at MODEL/1/model.onnx below it"
-        )
-        return
-    weights = sum(_bytes(request.directory) for request in served)
-    needed = int(weights * MEMORY_PER_FILE_BYTE + MEMORY_PER_WORKER) * settings.workers
-    available = psutil.virtual_memory().available
-    text = (
-        f"{len(served)} versions, {weights / 1e6:.1f} MB on disk: about {needed / 1e9:.2f} GB in"
-        f" {settings.workers} workers, {available / 1e9:.1f} GB available"
-    )
-    if needed > available:
-        yield Finding(Grade.BAD, "memory", text, "serve fewer versions, or run fewer --workers")
-    else:
-        yield Finding(Grade.GOOD, "memory", text)
-
-
-def _found(settings: ServerSettings) -> list[FoundModel]:
-    try:
-        return list(scan(settings.models).values())
-    except RouterError:
-        return []
-
-
-def _bytes(directory: Path) -> int:
-    total = 0
-    for path in directory.rglob("*"):
-        with contextlib.suppress(OSError):  # whoever may not read it is told so by the trial
-            total += path.stat().st_size if path.is_file() else 0
-    return total
 
 
 def _tls(settings: ServerSettings) -> Iterator[Finding]:
@@ -163,56 +133,94 @@ def _tls(settings: ServerSettings) -> Iterator[Finding]:
         return
     try:
         check_tls(settings)
-    except SettingsError as error:
-        yield Finding(Grade.BAD, "TLS", str(error), "give PEM files that belong together")
+    except Refused as refused:
+        yield Finding(Grade.BAD, "TLS", refused.wrong, refused.mend)
     else:
         yield Finding(Grade.GOOD, "TLS", f"{settings.tls_cert} and its key belong together")
 
 
-def check_tls(settings: ServerSettings) -> None:
-    """Whether the certificate and its key can be used. Raises SettingsError; gRPC would not say what is wrong."""
-    if settings.tls_cert is None or settings.tls_key is None:
-        return
-    for flag, path in (("--tls-cert", settings.tls_cert), ("--tls-key", settings.tls_key)):
-        try:
-            path.read_bytes()
-        except OSError as error:
-            raise SettingsError(f"{flag} {path} cannot be read: {error.strerror}") from error
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def _models(settings: ServerSettings, progress: Progress) -> Iterator[Finding]:
     try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
-    except ssl.SSLError as error:
-        raise SettingsError(
-            f"--tls-cert {settings.tls_cert} and --tls-key {settings.tls_key} are not a certificate and its key in PEM"
-            f" ({error.reason or 'unreadable'})"
-        ) from error
-    if settings.tls_client_ca is not None:
-        try:
-            context.load_verify_locations(settings.tls_client_ca)
-        except OSError as error:  # an SSLError is one
-            raise SettingsError(f"--tls-client-ca {settings.tls_client_ca} is no readable PEM file") from error
+        check_repository(settings)
+    except Refused as refused:
+        yield Finding(Grade.BAD, "models", refused.wrong, refused.mend)
+        return
+    found = scan(settings.models)
+    if not found:
+        mend = "nothing would be served: put a model at NAME/1/model.onnx below it"
+        yield Finding(Grade.WARNING, "models", f"{settings.models} holds no model", mend)
+        return
+    ready: list[Version] = []
+    for each in _tried(settings, list(found.values()), progress):
+        yield from _model(each)
+        ready += (version for version in each.versions.values() if version.state is VersionState.READY)
+    yield _memory(settings, ready)
+    yield from _threads(found.values())
+
+
+def _tried(settings: ServerSettings, found: Sequence[FoundModel], progress: Progress) -> Iterator[Route]:
+    """The routes that a server would make, each of its models tried in a child process as the server does it."""
+    of = sum(len(model.requests()) for model in found)
+    done = 0
+    with contextlib.ExitStack() as at_exit:
+        memory = settings.state  # what is found out spares the server the trial; but a doctor makes no directory
+        if not memory.is_dir():
+            memory = Path(at_exit.enter_context(tempfile.TemporaryDirectory()))
+        inspector = at_exit.enter_context(Inspector(memory))
+        for model in found:
+            results: dict[str, Result] = {}
+            for request in model.requests():
+                progress(done, of, request)
+                results |= {result.number: result for result in inspector.inspect([request])}
+                done += 1
+            yield route(model, results)
+        progress(done, of, None)
+
+
+def _model(tried: Route) -> Iterator[Finding]:
+    """What a server would list of one model."""
+    what = f"model {tried.model}"
+    if tried.champion is not None:
+        yield Finding(Grade.GOOD, what, f"version {tried.champion} would answer")
+    broken: dict[str, list[str]] = {}
+    for number, each in tried.versions.items():
+        if each.state is not VersionState.READY and not each.left_out:
+            broken.setdefault(each.reason, []).append(number)
+    for reason, numbers in broken.items():
+        versions = f"version {', '.join(numbers)}: " if numbers != [""] else ""
+        yield Finding(Grade.WARNING, what, f"{versions}{reason}", "correct it, or it will be listed as UNAVAILABLE")
+
+
+def _memory(settings: ServerSettings, ready: Sequence[Version]) -> Finding:
+    weights = sum(version.file_bytes for version in ready)
+    needed = int(weights * MEMORY_PER_FILE_BYTE + MEMORY_PER_WORKER) * settings.workers
+    available = psutil.virtual_memory().available
+    text = (
+        f"{len(ready)} versions, {weights / 1e6:.1f} MB on disk: about {needed / 1e9:.2f} GB in"
+        f" {settings.workers} workers, {available / 1e9:.1f} GB available"
+    )
+    if needed > available:
+        return Finding(Grade.BAD, "memory", text, "serve fewer versions, or run fewer --workers")
+    return Finding(Grade.GOOD, "memory", text)
+
+
+def _threads(found: Iterable[FoundModel]) -> Iterator[Finding]:
+    cores = len(os.sched_getaffinity(0))
+    for model in found:
+        threads = model.settings.sessions.intra_op_threads
+        if threads > cores:
+            text, mend = f"intra_op_threads = {threads} on {cores} cores", "lower it in model.toml to what there is"
+            yield Finding(Grade.WARNING, f"model {model.name}", text, mend)
 
 
 def _machine(settings: ServerSettings) -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0))
+    found = f"{settings.workers} workers on {cores} cores"
     if settings.workers > cores:
-        yield Finding(
-            Grade.WARNING,
-            "cores",
-            f"{settings.workers} workers on {cores} cores",
-            "more workers than cores make each other wait: choose fewer with --workers",
-        )
+        mend = "more workers than cores make each other wait: choose fewer with --workers"
+        yield Finding(Grade.WARNING, "cores", found, mend)
     else:
-        yield Finding(Grade.GOOD, "cores", f"{settings.workers} workers on {cores} cores")
-    for model in _found(settings):
-        threads = model.settings.sessions.intra_op_threads
-        if threads > cores:
-            yield Finding(
-                Grade.WARNING,
-                f"model {model.name}",
-                f"intra_op_threads = {threads} on {cores} cores",
-                "threads beyond the cores make each other wait: lower it in model.toml",
-            )
+        yield Finding(Grade.GOOD, "cores", found)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < 1024:
         yield Finding(Grade.WARNING, "open files", f"at most {soft}", "each connection needs one: raise `ulimit -n`")
@@ -227,5 +235,11 @@ def report(findings: list[Finding]) -> Table:
         table.add_column(heading, overflow="fold")
     marks = {Grade.GOOD: "[green]✓[/]", Grade.WARNING: "[yellow]![/]", Grade.BAD: "[red]✗[/]"}
     for finding in findings:
-        table.add_row(marks[finding.grade], finding.what, escape(finding.found), escape(finding.mend))
+        table.add_row(marks[finding.grade], escape(finding.what), escape(finding.found), escape(finding.mend))
     return table
+
+
+def as_object(findings: list[Finding]) -> dict[str, object]:
+    """The findings for programs: `good` unless one of them is bad."""
+    listed = [{**asdict(finding), "grade": finding.grade.value} for finding in findings]
+    return {"good": not any(finding.grade is Grade.BAD for finding in findings), "findings": listed}

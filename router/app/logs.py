@@ -10,13 +10,17 @@ import structlog
 
 
 def configure(log_format: Literal["auto", "console", "json"], process: str) -> None:
-    """Send the logs of this process to standard error; every line names the process."""
+    """Send the logs of this process to standard error, those of libraries too; every line names the process."""
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if console else structlog.processors.JSONRenderer()
     )
+
+    def named(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return {**event, "process": process}
+
     processors: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        named,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -28,4 +32,12 @@ def configure(log_format: Literal["auto", "console", "json"], process: str) -> N
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(process=process)
+    libraries = logging.StreamHandler(sys.stderr)
+    formatter = structlog.stdlib.ProcessorFormatter
+    libraries.setFormatter(
+        formatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *processors],
+            processors=[formatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.getLogger().addHandler(libraries)

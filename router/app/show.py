@@ -41,18 +41,14 @@ def routes_table(routes: list[Route], title: str) -> Table:
             signature = version.signature
             if version.state is VersionState.READY:
                 state = "[green]champion[/]" if number == route.champion else "ready"
+                inputs = ", ".join(_tensor(s.name, s.datatype, s.shape) for s in signature.inputs)
+                outputs = ", ".join(_tensor(s.name, s.datatype, s.shape) for s in signature.outputs)
                 joins = f"up to {version.batching.max_size} rows" if version.batching.max_size > 1 else "no"
             else:
-                state = f"[red]{version.state.value.lower()}[/]"
-                joins = ""
-            shown.add_row(
-                escape(route.model),
-                number,
-                state,
-                ", ".join(_tensor(s.name, s.datatype, s.shape) for s in signature.inputs) or escape(version.reason),
-                ", ".join(_tensor(s.name, s.datatype, s.shape) for s in signature.outputs),
-                joins,
-            )
+                state = "[dim]not loaded[/]" if version.left_out else f"[red]{version.state.value.lower()}[/]"
+                inputs = escape(version.reason.removeprefix("not loaded: "))
+                outputs = joins = ""
+            shown.add_row(escape(route.model), number, state, inputs, outputs, joins)
     return shown
 
 

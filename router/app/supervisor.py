@@ -1,16 +1,14 @@
 """The supervisor: what `router serve` becomes. `python -m router.app.supervisor OPTIONS.json`.
 
-It owns the state directory and the ports, starts the controller and the workers, watches their beats, restarts
-what dies, kills what stands still, and takes everything down in order. It answers no request, imports nothing but
-the standard library and the board, and has one thread: the kernel ties the life of a child to the thread that
-started it. OPTIONS.json holds validated `ServerSettings`.
+It owns the state directory (`state`) and the ports (`ports`), starts the controller and the workers, watches their
+beats (`watch`), restarts what dies, kills what stands still, and takes everything down in order. It answers no
+request, imports nothing but the standard library and its own few modules, and has one thread: the kernel ties the
+life of a child to the thread that started it. OPTIONS.json holds validated `ServerSettings`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import json
 import os
 import selectors
@@ -20,236 +18,24 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from router import __version__
 from router.app.board import CONTROLLER, Board, Slot, worker_slot
 from router.app.child import EX_CONFIG
+from router.app.ports import claim_ports
+from router.app.refusal import Refused
+from router.app.state import owned, usable, write
+from router.app.watch import Watch
 
 TICK_S = 0.1
-STILL_S = 1.0
-"""A child that has beaten and then does not for this long is killed."""
-SILENT_S = 60.0
-"""So is one that has not beaten at all for this long."""
-LONGEST_STEP_S = 0.15
-"""What one look of the supervisor may add to those times: when it was itself stopped, nobody is to blame."""
-FIRST_DELAY_S, LONGEST_DELAY_S = 0.25, 10.0
-HEALTHY_S = 30.0
-"""A child that has beaten for this long is forgiven its earlier deaths."""
 LEAVE_S = 2.0
 """What a child may need to leave, beyond the time for calls in flight."""
 PORT_PATIENCE_S = 5.0
 """How long the workers of a server that was killed may take to give up its ports."""
-
-
-class Refused(Exception):
-    """The server cannot start; one line for a person, with the mend."""
-
-
-# ---------------------------------------------------------------------------------------------- pure decisions
-
-
-class Watch:
-    """When one child is to be killed, and how long after its death it is started again. Time comes in, in seconds."""
-
-    __slots__ = ("_beats", "_delay", "_looked", "_still", "_well_since")
-
-    def __init__(self) -> None:
-        self._delay = 0.0
-        self.started(0.0)
-
-    def started(self, now: float) -> None:
-        """A new process stands in for the child."""
-        self._looked = now
-        self._beats = 0
-        self._still = 0.0
-        self._well_since: float | None = None
-
-    def look(self, now: float, beats: int) -> str | None:
-        """Why the child must be killed; None while it is well. `beats` is what its slot shows."""
-        self._still += min(now - self._looked, LONGEST_STEP_S)
-        self._looked = now
-        if beats != self._beats:
-            self._beats = beats
-            self._still = 0.0
-            if self._well_since is None:
-                self._well_since = now
-            elif now - self._well_since >= HEALTHY_S:
-                self._delay = 0.0
-        if self._well_since is None:
-            return f"showed no sign of life for {self._still:.0f} s" if self._still >= SILENT_S else None
-        return f"stood still for {self._still:.1f} s" if self._still >= STILL_S else None
-
-    def died(self) -> float:
-        """Seconds until the child is to be started again: 0, then from FIRST_DELAY_S doubling to LONGEST_DELAY_S."""
-        delay = self._delay
-        self._delay = min(max(FIRST_DELAY_S, 2 * delay), LONGEST_DELAY_S)
-        return delay
-
-
-# ------------------------------------------------------------------------------------------------------- ports
-
-_Target = tuple[socket.AddressFamily, tuple[Any, ...]]
-
-
-def _targets(flag: str, address: str) -> list[_Target]:
-    host, _, port = address.rpartition(":")
-    try:
-        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a host name"
-        raise Refused(f"host {host} cannot be resolved ({reason}); choose another with --{flag} HOST:PORT") from error
-    return list(dict.fromkeys((family, target) for family, _, _, _, target in found))
-
-
-def _overlap(ours: list[_Target], theirs: list[_Target]) -> bool:
-    for _, one in ours:
-        for _, other in theirs:
-            hosts = [ip_address(target[0].partition("%")[0]) for target in (one, other)]
-            if one[1] == other[1] != 0 and (hosts[0] == hosts[1] or any(host.is_unspecified for host in hosts)):
-                return True
-    return False
-
-
-def _bound(family: socket.AddressFamily, target: tuple[Any, ...], *options: int) -> socket.socket:
-    held = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        for option in options:
-            held.setsockopt(socket.SOL_SOCKET, option, 1)
-        if family == socket.AF_INET6:
-            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # as gRPC binds [::]
-        held.bind(target)
-    except BaseException:
-        held.close()
-        raise
-    return held
-
-
-def _reserved(family: socket.AddressFamily, target: tuple[Any, ...], *, shared: bool) -> socket.socket:
-    """A socket that keeps the port and never listens, so that no connection ever comes to it."""
-    if shared:
-        # Without SO_REUSEADDR the probe of another server sees it even before our workers listen. Connections that
-        # linger from a program that did not share its port forbid that.
-        with contextlib.suppress(OSError):
-            return _bound(family, target, socket.SO_REUSEPORT)
-    return _bound(family, target, socket.SO_REUSEPORT, socket.SO_REUSEADDR)
-
-
-def _reserve(targets: list[_Target], *, shared: bool) -> tuple[int, list[socket.socket]]:
-    """The port, and a socket on each address of the host that this machine has. Raises OSError."""
-    held: list[socket.socket] = []
-    port, missing = targets[0][1][1], None
-    try:
-        for family, target in targets:
-            try:
-                # SO_REUSEPORT would let us onto a port that another server of ours has: ask without it first.
-                with _bound(family, (target[0], port, *target[2:]), socket.SO_REUSEADDR) as probe:
-                    port = probe.getsockname()[1]
-                held.append(_reserved(family, (target[0], port, *target[2:]), shared=shared))
-            except OSError as error:
-                if error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
-                    raise
-                missing = error  # `localhost` has an IPv6 address where the machine has no IPv6
-        if not held and missing is not None:
-            raise missing
-    except BaseException:
-        for reserved in held:
-            reserved.close()
-        raise
-    return port, held
-
-
-def claim_ports(addresses: Mapping[str, str], patience_s: float = 0.0) -> tuple[dict[str, str], list[socket.socket]]:
-    """The addresses with their real port numbers, and sockets that keep them, for as long as they stay open.
-
-    `addresses` maps a flag (grpc, http, admin) to HOST:PORT; port 0 asks for a free one. Children bind beside the
-    sockets: with SO_REUSEPORT on the `grpc` address, with it or with SO_REUSEADDR on the others. A taken port is
-    asked for again for `patience_s`. Raises Refused.
-    """
-    wanted = {flag: _targets(flag, address) for flag, address in addresses.items()}
-    for one, other in combinations(wanted, 2):
-        if _overlap(wanted[one], wanted[other]):
-            both = f"--{one} {addresses[one]} and --{other} {addresses[other]}"
-            raise Refused(f"{both} are the same address; give each a port of its own")
-    given, held = {}, list[socket.socket]()
-    until = time.monotonic() + patience_s
-    try:
-        # Those that want a free port last: it must not be one that another asks for by number.
-        for flag, targets in sorted(wanted.items(), key=lambda item: item[1][0][1][1] == 0):
-            host, _, port = addresses[flag].rpartition(":")
-            number, sockets = _reserve_or_refuse(flag, host, int(port), targets, until)
-            held += sockets
-            given[flag] = f"{host}:{number}"
-    except BaseException:
-        for reserved in held:
-            reserved.close()
-        raise
-    return {flag: given[flag] for flag in addresses}, held
-
-
-def _reserve_or_refuse(
-    flag: str, host: str, port: int, targets: list[_Target], until: float
-) -> tuple[int, list[socket.socket]]:
-    choose = f"choose another with --{flag} HOST:PORT"
-    tries = 20 if port == 0 else 1  # a free port of one address may be taken on the host's next
-    while True:
-        tries -= 1
-        try:
-            return _reserve(targets, shared=flag == "grpc")
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                if tries > 0:
-                    continue
-                if time.monotonic() < until:
-                    time.sleep(TICK_S)
-                    continue
-                raise Refused(f"port {port} on {host} is taken by another program; stop it or {choose}") from error
-            if error.errno in {errno.EACCES, errno.EPERM}:
-                raise Refused(f"port {port} on {host} is not allowed to this user; {choose}") from error
-            if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
-                raise Refused(f"{host} is not an address of this machine; {choose}") from error
-            raise Refused(f"port {port} on {host} cannot be bound ({error.strerror}); {choose}") from error
-
-
-# --------------------------------------------------------------------------------------------- state directory
-
-
-@contextlib.contextmanager
-def owned(state: Path) -> Iterator[None]:
-    """The state directory is ours alone; made where there is none. Raises Refused."""
-    try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        line = f"state directory {state} cannot be used ({error.strerror}); choose another with --state DIR"
-        raise Refused(line) from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(lock, 32).decode("ascii", "replace").strip() or "unknown"
-            line = f"state directory {state} belongs to a running server (pid {holder}); stop it or choose another"
-            raise Refused(f"{line} with --state DIR") from error
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(lock)  # the file stays: whoever removes a lock lets two in
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    fresh.chmod(0o600)
-    fresh.replace(path)
-
-
-# --------------------------------------------------------------------------------------------------------- log
 
 
 class Log:
@@ -268,9 +54,6 @@ class Log:
             text = f"{stamp} [{level:<7}] supervisor: {event}"
         with contextlib.suppress(OSError):
             os.write(2, f"{text}\n".encode())  # one write: lines of several processes do not mix
-
-
-# -------------------------------------------------------------------------------------------------- supervisor
 
 
 @dataclass(frozen=True, slots=True)
@@ -522,11 +305,12 @@ def serve(options: Mapping[str, Any], commands: Callable[[Path], Callable[[Child
         for reserved in held:
             at_exit.callback(reserved.close)
         children = roster(options["workers"])
-        board = Board.create(state / "board", len(children))
+        with usable(state):
+            board = Board.create(state / "board", len(children))
         at_exit.callback(board.close)
-        _write(state / "options.json", {**options, **addresses})
+        write(state, "options.json", {**options, **addresses})
         at_exit.callback(note.unlink, missing_ok=True)
-        _write(note, {"pid": os.getpid(), **addresses, "started": time.time(), "version": __version__})
+        write(state, note.name, {"pid": os.getpid(), **addresses, "started": time.time(), "version": __version__})
         log = Log(options["log_format"])
         log.line("info", f"router {__version__}, {options['workers']} workers, " + _at(addresses), **addresses)
         wards = [_Ward(child, board.slot(child.slot)) for child in children]

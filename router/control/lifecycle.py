@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import structlog
 
 from router.control.inspection import Request, Result
-from router.control.repository import FoundModel, route, scan
+from router.control.repository import FoundModel, named, route, scan
 from router.core.table import Route, Version, VersionState, VersionTable
 from router.errors import NotFound, Refused, RouterError, SettingsError
 
@@ -137,10 +137,7 @@ class Lifecycle:
 
         Raises SettingsError when there can be none.
         """
-        try:
-            stored = await asyncio.to_thread(self._store.load)
-        except (RouterError, OSError) as error:
-            raise SettingsError(f"{error}; remove table.json from the state directory to begin anew") from error
+        stored = await asyncio.to_thread(load_stored, self._store)
         serving = self._word.generation
         if 0 < serving <= stored.generation:
             # Whoever serves has prepared the stored table: it was stored after that, and may wait for its flip.
@@ -155,10 +152,7 @@ class Lifecycle:
 
     async def _first(self, stored: VersionTable, serving: int) -> VersionTable:
         found = await asyncio.to_thread(scan, self._models)
-        if "*" in self._wanted:
-            self._wanted = set(found)
-        for name in self._wanted - set(found) if self._explicit else ():
-            raise SettingsError(f"the repository holds no model '{name}': correct --load-model")
+        self._wanted = named(found, self._wanted)
         routes = await self._try_all(found)
         if serving:
             log.error("the stored table is older than the one that serves", serving=serving, stored=stored.generation)
@@ -298,8 +292,7 @@ class Lifecycle:
             if (spare := _spare(self.table.routes.get(name), model, results[name])) is not None:
                 self._spares[name] = spare
             for number, version in routes[name].versions.items():
-                asked = number not in model.versions or not model.versions[number].reason
-                if asked and version.state is not VersionState.READY:
+                if version.state is not VersionState.READY and not version.left_out:
                     facts = {"model": name, "version": number, "reason": version.reason}
                     log.warning("a version cannot be served", **facts)
         return routes
@@ -387,6 +380,16 @@ class Lifecycle:
         return refusals
 
 
+def load_stored(store: Store) -> VersionTable:
+    """The stored table. Raises SettingsError with the mend."""
+    try:
+        return store.load()
+    except (RouterError, OSError, ValueError) as error:
+        reason = f" ({error.strerror})" if isinstance(error, OSError) else ""
+        wrong = f"the stored table of routes, table.json, cannot be read{reason}"
+        raise SettingsError(f"{wrong}; remove it from the state directory to begin anew") from error
+
+
 def _spare(serving: Route | None, found: FoundModel, tried: Mapping[str, Result]) -> Version | None:
     """The champion that serves now, where it is not to be loaded any more but is still there.
 
@@ -411,7 +414,7 @@ def _reasons(each: Route) -> str:
 def _unloaded(each: Route) -> Route:
     """The route of a model that nobody has asked for."""
     versions = {
-        number: replace(version, state=VersionState.UNAVAILABLE, reason="unloaded")
+        number: replace(version, state=VersionState.UNAVAILABLE, reason="unloaded", left_out=True)
         for number, version in each.versions.items()
     }
     return replace(each, champion=None, versions=versions)

@@ -9,11 +9,12 @@ Each setting of model.toml goes before that of config.pbtxt, which goes before t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -35,6 +36,7 @@ TOML: Final = "model.toml"
 PBTXT: Final = "config.pbtxt"
 SETTINGS_LIMIT_BYTES: Final = 1 << 20
 
+_SUFFIX: Final = ".onnx"
 _NUMBER: Final = re.compile(r"[1-9][0-9]*")
 _NOT_MODELS: Final = frozenset({"lost+found"})
 _PLATFORMS: Final = frozenset({"", "onnxruntime_onnx", "onnxruntime"})
@@ -54,11 +56,15 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class FoundVersion:
-    """A version's directory. `reason` says why it is not to be loaded; empty: it is to be tried."""
+    """A version's directory. `reason` says why it is not to be loaded; empty: it is to be tried.
+
+    `left_out`: by the owner's choice, and nothing is wrong with it.
+    """
 
     number: str
     directory: Path
     reason: str = ""
+    left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,15 @@ def scan(root: Path) -> Mapping[str, FoundModel]:
     return found
 
 
+def named(found: Mapping[str, FoundModel], wanted: Collection[str]) -> set[str]:
+    """The names of the models that are wanted; `*` stands for all. Raises SettingsError for one that is not there."""
+    if "*" in wanted:
+        return set(found)
+    for name in sorted(set(wanted) - set(found)):
+        raise SettingsError(f"the model repository holds no model '{shown(name, 200)}'")
+    return set(wanted)
+
+
 def route(found: FoundModel, results: Mapping[str, Result]) -> Route:
     """The route of a model, from what the trials of its versions (by number) showed.
 
@@ -134,9 +149,15 @@ def route(found: FoundModel, results: Mapping[str, Result]) -> Route:
         path = str(version.directory / found.filename)
         result = results.get(number)
         if version.reason or result is None:
-            reason = version.reason or "it has not been tried yet"
             versions[number] = Version(
-                found.name, number, "", path, VersionState.UNAVAILABLE, reason, declared=found.declared
+                found.name,
+                number,
+                "",
+                path,
+                VersionState.UNAVAILABLE,
+                version.reason or "it has not been tried yet",
+                declared=found.declared,
+                left_out=version.left_out,
             )
             continue
         reason = "" if result.ok else result.reason
@@ -198,12 +219,16 @@ def _model_name(entry: str) -> str:
 def _model(directory: Path, name: str, home: str) -> FoundModel | None:
     """One model's directory; None for what is no model. Raises OSError and ModelBroken if it cannot be looked at."""
     if not directory.is_dir():
-        return None
+        if not name.endswith(_SUFFIX):
+            return None
+        place = f"`{shown(name.removesuffix(_SUFFIX))}/1/{MODEL_FILE}`"
+        return FoundModel(name, f"it is a file where a model's folder belongs: move it to {place}")
     if not _within(directory, home):
         raise ModelBroken("its directory is a symbolic link that leaves the model repository")
     entries = os.listdir(directory)
     numbers = sorted((entry for entry in entries if _NUMBER.fullmatch(entry) and (directory / entry).is_dir()), key=int)
-    if not numbers and not {TOML, PBTXT} & set(entries):
+    missing = "" if numbers else _without_version(directory, name, entries)
+    if not numbers and not missing and not {TOML, PBTXT} & set(entries):
         return None
     text = ""
     try:
@@ -226,10 +251,10 @@ def _model(directory: Path, name: str, home: str) -> FoundModel | None:
             reason = f"there is no such directory, and {rule}"
         elif not _within(directory / number, home):
             reason = "its directory is a symbolic link that leaves the model repository"
-        versions[number] = FoundVersion(number, directory / number, reason)
+        versions[number] = FoundVersion(number, directory / number, reason, left_out=number not in chosen)
     return FoundModel(
         name,
-        "" if versions else "it has no version; expected a directory named 1, 2, …",
+        "" if versions else missing or f"it has no version: put one at `{shown(name)}/1/{MODEL_FILE}`",
         versions,
         settings,
         (config.default_model_filename if config else "") or MODEL_FILE,
@@ -238,6 +263,23 @@ def _model(directory: Path, name: str, home: str) -> FoundModel | None:
         outputs,
         text,
     )
+
+
+def _without_version(directory: Path, name: str, entries: Sequence[str]) -> str:
+    """What is wrong with a directory that looks as if it were to be a model; empty for any other."""
+    place = f"`{shown(name)}/1/{MODEL_FILE}`"
+    if not entries:
+        return f"it has no version, its folder is empty: put one at {place}"
+    for loose in sorted(entries):
+        if loose.endswith(_SUFFIX):
+            if _NUMBER.fullmatch(name):
+                return "it looks like a version, not like a model: start the server with --models on the folder above"
+            return f"it has no version: move `{shown(f'{name}/{loose}')}` to {place}"
+    for folder in sorted(entries):
+        with contextlib.suppress(OSError):
+            if any(file.endswith(_SUFFIX) for file in os.listdir(directory / folder)):
+                return f"it has no version, which is a folder named 1, 2, …: rename `{shown(f'{name}/{folder}')}`"
+    return ""
 
 
 def _within(path: Path, home: str) -> bool:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from router.core.table import VersionTable
+
+TABLE: Final = "table.json"
+"""The file's name in the state directory."""
 
 
 class Store:

@@ -48,6 +48,8 @@ class Version:
     file_bytes: int = 0
     declared: str = ""
     """Text of the model's own `config.pbtxt`, empty without one."""
+    left_out: bool = False
+    """It does not serve because nobody asked for it, not because it could not; `reason` says by which rule."""
 
 
 @dataclass(frozen=True, slots=True)

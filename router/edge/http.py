@@ -165,6 +165,7 @@ def http_server(app: Starlette, address: str) -> uvicorn.Server:
         app,
         host=host.strip("[]"),
         port=int(port),
+        log_config=None,  # its lines go where all others go
         log_level="warning",
         access_log=False,
         lifespan="off",

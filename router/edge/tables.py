@@ -48,6 +48,7 @@ def _version_to_message(version: Version) -> pb.Version:
         intra_op_threads=version.intra_op_threads,
         file_bytes=version.file_bytes,
         declared=version.declared,
+        left_out=version.left_out,
     )
 
 
@@ -96,6 +97,7 @@ def _version_from_message(model: str, message: pb.Version) -> Version:
         message.intra_op_threads,
         message.file_bytes,
         message.declared,
+        message.left_out,
     )
 
 

@@ -45,7 +45,7 @@ class Batching(_message.Message):
     def __init__(self, max_size: _Optional[int] = ..., max_wait_us: _Optional[int] = ..., decided_by: _Optional[str] = ...) -> None: ...
 
 class Version(_message.Message):
-    __slots__ = ("number", "digest", "path", "state", "reason", "signature", "batching", "intra_op_threads", "file_bytes", "declared")
+    __slots__ = ("number", "digest", "path", "state", "reason", "signature", "batching", "intra_op_threads", "file_bytes", "declared", "left_out")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +56,7 @@ class Version(_message.Message):
     INTRA_OP_THREADS_FIELD_NUMBER: _ClassVar[int]
     FILE_BYTES_FIELD_NUMBER: _ClassVar[int]
     DECLARED_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     number: str
     digest: str
     path: str
@@ -66,7 +67,8 @@ class Version(_message.Message):
     intra_op_threads: int
     file_bytes: int
     declared: str
-    def __init__(self, number: _Optional[str] = ..., digest: _Optional[str] = ..., path: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., batching: _Optional[_Union[Batching, _Mapping]] = ..., intra_op_threads: _Optional[int] = ..., file_bytes: _Optional[int] = ..., declared: _Optional[str] = ...) -> None: ...
+    left_out: bool
+    def __init__(self, number: _Optional[str] = ..., digest: _Optional[str] = ..., path: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., batching: _Optional[_Union[Batching, _Mapping]] = ..., intra_op_threads: _Optional[int] = ..., file_bytes: _Optional[int] = ..., declared: _Optional[str] = ..., left_out: _Optional[bool] = ...) -> None: ...
 
 class Route(_message.Message):
     __slots__ = ("model", "champion", "versions", "settings", "switched")

@@ -16,7 +16,6 @@ from click.testing import CliRunner, Result
 from router import __version__
 from router.app.banner import Loading, banner
 from router.app.cli import main
-from router.app.logs import configure
 from router.config import ServerSettings
 from router.control.inspection import Request
 from router.core.table import Batching, Route, Version, VersionState, VersionTable
@@ -144,23 +143,3 @@ def test_progress_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None
         loading(2, 2, None)
         assert ("digits" in stream.getvalue()) is shown
         assert stream.getvalue().endswith("\r\x1b[K") is shown
-
-
-def test_logs_are_json_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
-    """One object a line, with the process, also for an exception."""
-    import json
-
-    import structlog
-
-    try:
-        configure("auto", "worker-7")
-        try:
-            raise ValueError("a fault")
-        except ValueError:
-            structlog.get_logger().exception("it failed", model="m")
-        line = json.loads(capsys.readouterr().err)
-    finally:
-        structlog.contextvars.clear_contextvars()
-        structlog.reset_defaults()
-    assert (line["event"], line["process"], line["model"], line["level"]) == ("it failed", "worker-7", "m", "error")
-    assert "ValueError: a fault" in line["exception"]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from router.app import doctor
+from router.app import checks, doctor
 from router.app.cli import main
 from router.app.doctor import Finding, Grade, examine
+from router.app.state import owned
 from router.config import ServerSettings
-from tests.server import MODELS, put
+from tests.server import BOUND_S, MODELS, command, environment, free_port, put
+from tests.slow_models import save, unknown_operator
 
 
 def found(tmp_path: Path, **settings: object) -> dict[str, Finding]:
@@ -71,7 +75,7 @@ def test_too_little_memory_or_too_many_threads(tmp_path: Path, monkeypatch: pyte
 
 def test_the_core_transport_needs_its_grpcio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bad for the core transport, a warning with the other one."""
-    monkeypatch.setattr(doctor, "supported", lambda: "install another grpcio")
+    monkeypatch.setattr(checks, "supported", lambda: "install another grpcio")
     assert found(tmp_path)["grpcio"].grade is Grade.BAD
     assert found(tmp_path, transport="aio")["grpcio"].grade is Grade.WARNING
 
@@ -82,6 +86,122 @@ def test_h2load_is_named_when_it_is_missing(tmp_path: Path, monkeypatch: pytest.
     missing = found(tmp_path)["h2load"]
     assert missing.grade is Grade.WARNING
     assert "nghttp2-client" in missing.mend
+
+
+# ---- what `serve` refuses, the doctor finds ----
+
+
+def refused(folder: Path, **flags: object) -> str:
+    """The line of a server that does not start."""
+    done = subprocess.run(
+        command(folder, **flags), capture_output=True, text=True, timeout=BOUND_S, env=environment(), check=False
+    )
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    return line.removeprefix("Error: ")
+
+
+def agree(folder: Path, **flags: object) -> None:
+    """The doctor's one bad finding says what the server says."""
+    bad = [finding for finding in found(folder, **flags).values() if finding.grade is Grade.BAD]
+    assert len(bad) == 1, bad
+    words = {name.removesuffix("s") if name == "load_models" else name: value for name, value in flags.items()}
+    assert refused(folder, **words) == f"{bad[0].found}; {bad[0].mend}"
+
+
+def test_a_state_directory_that_cannot_be_used(tmp_path: Path) -> None:
+    """A file in its place, a running server's, a stored table that is none."""
+    (tmp_path / "file").write_text("")
+    agree(tmp_path, state=tmp_path / "file")
+    agree(tmp_path, state=tmp_path / "file/below")
+    with owned(tmp_path / "taken"):
+        agree(tmp_path, state=tmp_path / "taken")
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn/table.json").write_bytes(b"\xff")
+    agree(tmp_path, state=tmp_path / "torn")
+
+
+def test_addresses_that_cannot_work(tmp_path: Path) -> None:
+    """The same address twice, one that is not ours, a name that can be none."""
+    port = free_port()
+    agree(tmp_path, grpc=f"127.0.0.1:{port}", http=f"127.0.0.1:{port}")
+    agree(tmp_path, grpc="192.0.2.1:80")
+    agree(tmp_path, http="a..b:8001")
+
+
+def test_a_repository_that_cannot_be_served(tmp_path: Path) -> None:
+    """None, or without the model that is to be loaded."""
+    agree(tmp_path, models=tmp_path / "none")
+    models = put(tmp_path / "models", "digits:1")
+    agree(tmp_path, models=models, model_control="explicit", load_models=("digits", "digitz"))
+
+
+@pytest.mark.parametrize("command", ["serve", "doctor"])
+def test_models_that_are_loaded_unasked(command: str) -> None:
+    """Both refuse in the same words."""
+    result = CliRunner().invoke(main, [command, "--load-model", "x"])
+    assert result.exit_code == 1
+    assert result.output == (
+        "Error: --load-model (load_models) goes with --model-control explicit: without it every model is served\n"
+    )
+
+
+# ---- models ----
+
+
+def test_models_are_tried(tmp_path: Path) -> None:
+    """What a server would list as unavailable is found with its reason, and what would answer in its place."""
+    models = put(tmp_path / "models", "digits")
+    (models / "digits/model.toml").write_text("")
+    (models / "digits/3").mkdir()
+    (models / "digits/3/model.onnx").write_text("none")
+    save(unknown_operator(), models, "broken")
+    (models / "flat").mkdir()
+    (models / "flat/model.onnx").write_text("")
+    listed = list(examine(ServerSettings(models=models, state=tmp_path / "state")))
+    by_model = {each.what: (each.grade, each.found) for each in listed if each.what.startswith("model ")}
+    assert by_model["model digits"][0] is Grade.WARNING
+    assert by_model["model digits"][1].startswith("version 3: ")
+    assert "Frobnicate" in by_model["model broken"][1]
+    assert by_model["model flat"] == (Grade.WARNING, "it has no version: move `flat/model.onnx` to `flat/1/model.onnx`")
+    assert not any("SIGHUP" in each.mend for each in listed), "no server runs"
+    (models / "digits/3/model.onnx").unlink()
+    (models / "digits/3").rmdir()
+    good = found(tmp_path, models=models)["model digits"]
+    assert (good.grade, good.found) == (Grade.GOOD, "version 2 would answer")
+
+
+def test_what_was_found_out_is_there_for_the_server(tmp_path: Path) -> None:
+    """In a state directory that is there; none is made for it."""
+    models = put(tmp_path / "models", "digits:1")
+    found(tmp_path, models=models)
+    assert not (tmp_path / "state").exists()
+    (tmp_path / "state").mkdir()
+    found(tmp_path, models=models)
+    assert list((tmp_path / "state/inspected").glob("*.json"))
+
+
+def test_progress_is_told(tmp_path: Path) -> None:
+    """Each version before it is tried, and the end."""
+    told: list[tuple[int, int, str]] = []
+    settings = ServerSettings(models=put(tmp_path / "models", "digits:1", "wine"), state=tmp_path / "state")
+    list(examine(settings, lambda done, of, upcoming: told.append((done, of, upcoming.model if upcoming else "-"))))
+    assert told == [(0, 2, "digits"), (1, 2, "wine"), (2, 2, "-")]
+
+
+def test_findings_for_programs(tmp_path: Path) -> None:
+    """One JSON object, and the exit code as without it."""
+    words = ["doctor", "--json", "--grpc=127.0.0.1:0", "--http=127.0.0.1:0", "--admin=127.0.0.1:0"]
+    words += ["--state", str(tmp_path / "state"), "--models"]
+    models = put(tmp_path / "models", "wine")
+    good = CliRunner().invoke(main, [*words, str(models)])
+    assert good.exit_code == 0
+    told = json.loads(good.stdout)
+    assert told["good"] is True
+    assert {"grade": "good", "what": "model wine", "found": "version 1 would answer", "mend": ""} in told["findings"]
+    bad = CliRunner().invoke(main, [*words, str(tmp_path / "none")])
+    assert bad.exit_code == 1
+    assert json.loads(bad.stdout)["good"] is False
 
 
 def test_a_certificate_that_cannot_be_used(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -389,6 +390,18 @@ def test_the_metrics_have_the_names_that_dashboards_know(server: Server) -> None
     assert {reason for *_, reason in values["nv_inference_request_failure"]} == {
         "REJECTED", "CANCELED", "BACKEND", "OTHER",
     }  # fmt: skip
+
+
+def test_lines_of_the_http_library_are_json_too(server: Server) -> None:
+    """What it says of bytes that are no HTTP is one line of the log, with the process."""
+    host, _, port = server.addresses["http"].rpartition(":")
+    with socket.create_connection((host, int(port)), 5) as connection:
+        connection.sendall(b"\x16\x03\x01 no HTTP\r\n\r\n")
+        while connection.recv(4096):
+            pass
+    told = eventually(lambda: [line for line in server.log if "Invalid HTTP" in line["event"]])
+    assert (told[0]["process"], told[0]["level"]) == ("controller", "warning")
+    assert server.err.count("Invalid HTTP") == len(told)
 
 
 def test_health_and_ready_over_http(server: Server) -> None:

@@ -17,6 +17,7 @@ from router.client import Client, InferenceError
 from tests.server import (
     BOUND_S,
     Server,
+    certificates,
     command,
     environment,
     eventually,
@@ -97,15 +98,6 @@ def test_a_stored_table_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "state/table.json").write_text("{")
     assert "table.json" in refused(tmp_path, models=models)
     assert (tmp_path / "state/table.json").read_text() == "{"
-
-
-def certificates(folder: Path) -> tuple[Path, Path]:
-    """A key and a certificate for localhost that is its own authority."""
-    key, certificate = folder / "key.pem", folder / "cert.pem"
-    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    more = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([*words.split(), *more], check=True, capture_output=True)
-    return key, certificate
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")

@@ -1,4 +1,4 @@
-"""The supervisor: real processes with fake children, and its decisions on virtual time."""
+"""The supervisor: real processes with fake children."""
 
 from __future__ import annotations
 
@@ -17,19 +17,8 @@ import pytest
 
 import router
 from router.app.board import CONTROLLER, Board, Slot, worker_slot
-from router.app.supervisor import (
-    FIRST_DELAY_S,
-    HEALTHY_S,
-    LONGEST_DELAY_S,
-    SILENT_S,
-    STILL_S,
-    Child,
-    Refused,
-    Watch,
-    claim_ports,
-    commands_for,
-    roster,
-)
+from router.app.supervisor import Child, commands_for, roster
+from router.app.watch import STILL_S
 
 LAUNCHER = """
 import subprocess, sys
@@ -462,136 +451,6 @@ def test_port_0_gives_free_ports_that_children_hear_of(server: Servers) -> None:
         socket.create_connection(("127.0.0.1", ports["grpc"]), 5).close()
     for worker in workers:
         worker.close()
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost", "0.0.0.0", "[::]"])
-def test_hosts_are_names_and_addresses_of_both_kinds(host: str) -> None:
-    """The host stays as it was written, the port becomes a number, and nobody else gets the port."""
-    if ":" in host and not Path("/proc/net/if_inet6").exists():
-        pytest.skip("no IPv6 here")
-    given, held = claim_ports({"grpc": f"{host}:0"})
-    try:
-        name, _, port = given["grpc"].rpartition(":")
-        assert (name, int(port) > 0) == (host, True)
-        with pytest.raises(Refused, match=f"port {port} on .* is taken"):
-            claim_ports({"grpc": given["grpc"]})
-    finally:
-        for one in held:
-            one.close()
-
-
-@pytest.mark.parametrize(
-    ("addresses", "line"),
-    [
-        (
-            {"grpc": "127.0.0.1:8001", "http": "127.0.0.1:8001"},
-            "--grpc 127.0.0.1:8001 and --http 127.0.0.1:8001 are the same address; give each a port of its own",
-        ),
-        (
-            {"http": "127.0.0.1:8002", "admin": "0.0.0.0:8002"},
-            "--http 127.0.0.1:8002 and --admin 0.0.0.0:8002 are the same address; give each a port of its own",
-        ),
-        ({"admin": "192.0.2.1:8003"}, "192.0.2.1 is not an address of this machine; choose another with --admin "),
-        ({"grpc": "no-such-host.invalid:8001"}, "host no-such-host.invalid cannot be resolved ("),
-    ],
-)
-def test_addresses_that_cannot_work_are_refused(addresses: dict[str, str], line: str) -> None:
-    """Equal addresses, a host that is not ours, a host that nobody knows: one line each, with the mend."""
-    with pytest.raises(Refused) as refused:
-        claim_ports(addresses)
-    assert str(refused.value).startswith(line)
-    assert "\n" not in str(refused.value)
-
-
-@pytest.mark.parametrize("flag", ["grpc", "http"])
-def test_connections_that_linger_do_not_refuse_a_port(flag: str) -> None:
-    """A port on which an earlier server's connections stand in TIME_WAIT is free."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        client = socket.create_connection(("127.0.0.1", port), 5)
-        served, _ = listener.accept()
-        served.close()  # who closes first keeps TIME_WAIT
-        assert client.recv(1) == b""
-        client.close()
-    _, held = claim_ports({flag: f"127.0.0.1:{port}"})
-    for one in held:
-        one.close()
-
-
-def test_a_port_that_is_about_to_be_free_is_waited_for(taken: int) -> None:
-    """With patience (the workers of a killed server are still leaving) the port is asked for until time is over."""
-    began = time.monotonic()
-    with pytest.raises(Refused):
-        claim_ports({"grpc": f"127.0.0.1:{taken}"}, patience_s=0.3)
-    assert time.monotonic() - began >= 0.3
-
-
-# --------------------------------------------------------------------------------------------------- virtual time
-
-
-def looks(watch: Watch, since: float, until: float, beats: Callable[[float], int]) -> tuple[float, str] | None:
-    """The first reason to kill within a time, looked for every 0.1 s, and when."""
-    for tick in range(int((until - since) * 10) + 1):
-        now = since + tick / 10
-        if (why := watch.look(now, beats(now))) is not None:
-            return now, why
-    return None
-
-
-def test_a_beating_child_lives() -> None:
-    """Beats that go on, however unevenly below a second, kill nobody."""
-    watch = Watch()
-    watch.started(0.0)
-    assert looks(watch, 0.0, 300.0, lambda now: 1 + int(now / 0.8)) is None
-
-
-def test_a_child_that_stops_beating_is_killed_after_a_second() -> None:
-    """The verdict comes one second after the last beat that was seen."""
-    watch = Watch()
-    watch.started(0.0)
-    found = looks(watch, 0.0, 60.0, lambda now: 1 + int(min(now, 10.0) * 10))
-    assert found is not None
-    assert found[0] == pytest.approx(10.0 + STILL_S, abs=0.11)
-    assert found[1] == "stood still for 1.0 s"
-
-
-def test_a_child_may_take_its_time_to_the_first_beat() -> None:
-    """Before the first beat a minute is allowed, then it is killed."""
-    watch = Watch()
-    watch.started(0.0)
-    found = looks(watch, 0.0, 100.0, lambda _: 0)
-    assert found is not None
-    assert found[0] == pytest.approx(SILENT_S, abs=0.11)
-    assert found[1] == "showed no sign of life for 60 s"
-
-
-def test_time_in_which_the_supervisor_did_not_look_hardly_counts() -> None:
-    """After an hour's pause of the supervisor itself a child has a second left to beat."""
-    watch = Watch()
-    watch.started(0.0)
-    assert watch.look(0.1, 5) is None
-    assert watch.look(3600.0, 5) is None
-    assert looks(watch, 3600.1, 3600.7, lambda _: 5) is None
-    assert looks(watch, 3600.8, 3605.0, lambda _: 5) is not None
-
-
-def test_restarts_back_off_and_are_forgiven() -> None:
-    """At once, then 0.25 s doubling to 10 s; after 30 s of beats at once again, but not after 30 s of silence."""
-    watch = Watch()
-    now, delays = 0.0, []
-    for _ in range(9):
-        watch.started(now)
-        assert looks(watch, now, now + 5.0, lambda at: 1 + int(at * 10)) is None
-        now += 5.0
-        delays.append(watch.died())
-    assert delays == [0.0, FIRST_DELAY_S, 0.5, 1.0, 2.0, 4.0, 8.0, LONGEST_DELAY_S, LONGEST_DELAY_S]
-    watch.started(now)
-    assert looks(watch, now, now + HEALTHY_S + 10.0, lambda _: 0) is None
-    assert watch.died() == LONGEST_DELAY_S
-    now += HEALTHY_S + 10.0
-    watch.started(now)
-    assert looks(watch, now, now + HEALTHY_S + 1.0, lambda at: 1 + int(at * 10)) is None
-    assert [watch.died(), watch.died()] == [0.0, FIRST_DELAY_S]
 
 
 def test_children_are_the_controller_and_numbered_workers() -> None:

@@ -97,6 +97,34 @@ class TestLayout:
         assert made.versions[""].state is VersionState.UNAVAILABLE
         assert "has no version" in made.versions[""].reason
 
+    @pytest.mark.parametrize(
+        ("file", "why"),
+        [
+            ("m/", "it has no version, its folder is empty: put one at `m/1/model.onnx`"),
+            ("m/model.onnx", "it has no version: move `m/model.onnx` to `m/1/model.onnx`"),
+            ("m/net.onnx", "it has no version: move `m/net.onnx` to `m/1/model.onnx`"),
+            ("m/v1/net.onnx", "it has no version, which is a folder named 1, 2, …: rename `m/v1`"),
+            ("m/01/model.onnx", "it has no version, which is a folder named 1, 2, …: rename `m/01`"),
+            ("m.onnx", "it is a file where a model's folder belongs: move it to `m/1/model.onnx`"),
+            ("3/model.onnx", "it looks like a version, not like a model: start the server with --models on the folder"),
+        ],
+    )
+    def test_a_model_at_the_wrong_level_is_listed_with_the_mend(self, tmp_path: Path, file: str, why: str) -> None:
+        """Nothing that looks like a model vanishes; beside a version that is right it does not matter."""
+        (found,) = scan(repository(tmp_path, {file: ""})).values()
+        assert found.reason.startswith(why)
+        (version,) = route(found, {}).versions.values()
+        assert (version.state, version.reason) == (VersionState.UNAVAILABLE, found.reason)
+        assert not version.left_out
+        if "/" in file:
+            name = file.partition("/")[0]
+            assert wanted(scan(repository(tmp_path, {f"{name}/7/model.onnx": ""}))[name]) == ["7"]
+
+    def test_settings_do_not_hide_the_mend(self, tmp_path: Path) -> None:
+        """A configured model at the wrong level is told as one without settings is."""
+        found = scan(repository(tmp_path, {"m/model.toml": "", "m/model.onnx": ""}))["m"]
+        assert found.reason == "it has no version: move `m/model.onnx` to `m/1/model.onnx`"
+
     def test_a_repository_that_cannot_be_read_is_an_error(self, tmp_path: Path) -> None:
         """Unlike a repository in which nothing is, which would take every model away."""
         assert scan(repository(tmp_path / "empty", {})) == {}
@@ -215,6 +243,11 @@ class TestModelToml:
         found = model(tmp_path, 2, 9, 10)
         assert wanted(found) == ["10"]
         assert found.versions["9"].reason == "not loaded: versions = latest"
+        assert {number: version.left_out for number, version in route(found, tried(found)).versions.items()} == {
+            "2": True,
+            "9": True,
+            "10": False,
+        }
 
     def test_all_versions(self, tmp_path: Path) -> None:
         """Newest first, as the newest is wanted soonest."""
@@ -226,6 +259,8 @@ class TestModelToml:
         assert wanted(found) == ["1"]
         assert found.versions["3"].reason == "not loaded: versions = [1, 7]"
         assert found.versions["7"].reason == "there is no such directory, and versions = [1, 7]"
+        assert found.versions["3"].left_out
+        assert not found.versions["7"].left_out
 
     @pytest.mark.parametrize("toml", ["versions = 3", "nonsense", "speed = 3", "[batch]\nmax_size = 0"])
     def test_a_mistake_there_makes_all_versions_unavailable(self, tmp_path: Path, toml: str) -> None:

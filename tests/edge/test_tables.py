@@ -40,6 +40,7 @@ def routes(draw: st.DrawFn) -> Route:
             draw(st.integers(1, 256)),
             draw(st.integers(0, 2**50)),
             draw(text),
+            draw(st.booleans()),
         )
     return Route(model, draw(st.none() | st.sampled_from([*versions])) if versions else None, versions)
 

@@ -1,0 +1,136 @@
+"""Settings: whatever is wrong with them is told in one line that names the flag, or the key and its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from router.config import ServerSettings, flag, server_settings
+from router.errors import SettingsError
+from router.model_settings import ModelSettings, model_settings
+
+
+def refusal(config: Path | None = None, **flags: Any) -> str:
+    """The line."""
+    with pytest.raises(SettingsError) as refused:
+        server_settings(config, flags)
+    line = str(refused.value)
+    assert line.isprintable()
+    return line
+
+
+def in_file(folder: Path, text: str, **flags: Any) -> str:
+    """The line about a file of this text, without the file's folder."""
+    (folder / "router.toml").write_text(text, encoding="utf-8")
+    return refusal(folder / "router.toml", **flags).replace(f"{folder}/", "")
+
+
+def test_flags_go_before_the_file_which_goes_before_the_defaults(tmp_path: Path) -> None:
+    """Key by key."""
+    (tmp_path / "router.toml").write_text('[server]\ngrpc = "[::1]:1"\nhttp = "localhost:2"\ngrace_s = 3')
+    made = server_settings(tmp_path / "router.toml", {"grpc": "127.0.0.1:0"})
+    assert (made.grpc, made.http, made.grace_s, made.spin_us) == ("127.0.0.1:0", "localhost:2", 3.0, 50)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("server = 3", "router.toml: `server` = 3: expected a table, that is a line [server] above the keys"),
+        ("[[server]]", "router.toml: `server` = [{}]: expected a table, that is a line [server] above the keys"),
+        ("[serve]", "router.toml: unknown table [serve]; [server] is known"),
+        ("grpc = 1", "router.toml: unknown table [grpc]; [server] is known"),
+        ('"a\\nb\\u001b" = 1', "router.toml: unknown table [a\\nb\\x1b]; [server] is known"),
+        ("[server]\nspeed = 3", "router.toml: [server]: unknown key `speed`; remove it or correct its spelling"),
+        ("[server]\nworkers = 0", "router.toml: [server]: `workers` = 0: it should be greater than or equal to 1"),
+        ("[server]\ngrpc = 8001", "router.toml: [server]: `grpc` = 8001: it should be a valid string"),
+        ('[server]\nload_models = "x"', "router.toml: [server]: `load_models` = 'x': it should be a valid tuple"),
+        ('[server]\nstate = "a\\u0000b"', "router.toml: [server]: `state` = "),
+        ("[server]\ntls_client_ca = 'x'", "--tls-client-ca (tls_client_ca) needs --tls-cert and --tls-key"),
+        ("[server]\nload_models = ['x']", "--load-model (load_models) goes with --model-control explicit"),
+        ("[server", "router.toml is not TOML: "),
+        ("a = " + "[" * 5000, "router.toml is not TOML: nested too deeply"),
+        ("a = " + "9" * 5000, "router.toml is not TOML: "),
+    ],
+)
+def test_a_mistake_in_the_file_names_the_file_and_the_key(tmp_path: Path, text: str, line: str) -> None:
+    """With what was given and what is allowed."""
+    assert in_file(tmp_path, text).startswith(line)
+
+
+def test_a_mistake_on_the_command_line_names_the_flag_and_no_file(tmp_path: Path) -> None:
+    """Also beside a file that is right, and before one that is wrong at the same key."""
+    assert refusal(grpc="x") == "--grpc 'x': expected HOST:PORT, for example 127.0.0.1:8001 or [::1]:8001"
+    assert in_file(tmp_path, "[server]\nworkers = 1", drain_delay_s=-1.0).startswith("--drain-delay -1.0: ")
+    assert in_file(tmp_path, "[server]\nmax_message_mib = 0", max_message_mib=4000).startswith("--max-message 4000: ")
+    assert in_file(tmp_path, "[server]\nworkers = 0", grpc="127.0.0.1:1").startswith("router.toml: [server]: `workers`")
+    assert refusal(tls_cert="x.pem").startswith("--tls-cert and --tls-key (tls_cert, tls_key) go together")
+
+
+@pytest.mark.parametrize("port", ["", "x", "-1", "65536", "٨٠٠١", "８００１", "¹", "1_0", "+1", " 1", "9" * 5000])
+def test_a_port_is_written_in_plain_digits(port: str) -> None:
+    """Everything else is refused."""
+    assert "expected HOST:PORT" in refusal(grpc=f"127.0.0.1:{port}")
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """Missing, a directory, or no text."""
+    assert "No such file" in refusal(tmp_path / "none.toml")
+    assert "Is a directory" in refusal(tmp_path)
+    (tmp_path / "bytes.toml").write_bytes(b"\xff")
+    assert "not UTF-8" in refusal(tmp_path / "bytes.toml")
+
+
+VALUES: st.SearchStrategy[object] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=200) | st.just("\udcff"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.sampled_from([*ServerSettings.model_fields, "", "a\n\x1b"]), VALUES, max_size=4))
+def test_any_settings_are_taken_or_refused_in_one_line(flags: dict[str, Any]) -> None:
+    """Whatever the values, and what is taken can be handed on to the processes."""
+    told = ""
+    try:
+        made = server_settings(None, flags)
+    except SettingsError as error:
+        told = str(error)
+    else:
+        assert ServerSettings.model_validate(made.model_dump(mode="json")) == made
+    assert told.isprintable()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(st.binary(max_size=80) | st.text(alphabet="[]{}=.,\"'\n#ver 1", max_size=40).map(str.encode))
+def test_any_file_is_taken_or_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    """As settings of the server and of a model."""
+    path = tmp_path / "any.toml"
+    path.write_bytes(content)
+    for read in (lambda: server_settings(path, {}), lambda: model_settings(path)):
+        told = ""
+        try:
+            read()
+        except SettingsError as error:
+            told = str(error)
+        assert told.isprintable()
+
+
+@pytest.mark.parametrize("versions", ["3", '"newest"', "[0]", "[true]", "[[1]]", "{}", "[1.5]"])
+def test_versions_are_a_rule_or_a_list(tmp_path: Path, versions: str) -> None:
+    """One line says what is allowed."""
+    (tmp_path / "model.toml").write_text(f"versions = {versions}")
+    with pytest.raises(SettingsError, match=r'^model\.toml: `versions` = .*expected "latest", "all" or a list of'):
+        model_settings(tmp_path / "model.toml")
+    assert ModelSettings.model_validate({"versions": [1, 3]}).versions == (1, 3)
+
+
+def test_every_key_has_a_flag_of_its_own() -> None:
+    """The unit is left out, what may be repeated is in the singular."""
+    flags = {flag(key) for key in ServerSettings.model_fields}
+    assert len(flags) == len(ServerSettings.model_fields)
+    assert {"--grace", "--drain-delay", "--max-message", "--spin", "--load-model", "--models"} <= flags
