@@ -3,49 +3,98 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Concatenate, Final, ParamSpec
 
 import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from loadtest import interrupt
 from loadtest.errors import BenchError, Lacking, ScenarioError
 from loadtest.servers import ServerSpec, named, other
 from loadtest.servers import baseline as baseline_spec
 from loadtest.sla import capacity as capacities
 from loadtest.sla import compare as comparing
-from loadtest.sla import live, page, run, scenario
-from loadtest.sla.units import duration, spoken
-from loadtest.sla.verdict import EXIT_INTERRUPTED, EXIT_LACKING
+from loadtest.sla import latency as latencies
+from loadtest.sla import live, output, page, run, scenario
+from loadtest.sla.units import duration
+from loadtest.sla.verdict import EXIT_INTERRUPTED, EXIT_INVALID, EXIT_LACKING
+from router.app.commands import Commands
 
-_FILE: Final = click.Path(path_type=Path, dir_okay=False)
-SHARES: Final = (0.5, 0.8)
+LEAST_S, MOST_S = 1.0, 600.0
+"""Of one measurement at a rate."""
+
+Options = ParamSpec("Options")
 
 
-def _told(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Mistakes in a scenario are told in one line, with exit code 2."""
+def _written(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    """A file for a result: that it can be written is known before the load."""
+    if path is not None:
+        try:
+            output.check(path)
+        except ScenarioError as error:
+            raise click.BadParameter(str(error)) from None
+    return path
+
+
+def _lasts(_context: click.Context, _option: click.Parameter, value: str) -> float:
+    """How long a measurement lasts, in seconds."""
+    try:
+        seconds = duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if not LEAST_S <= seconds <= MOST_S:
+        raise click.BadParameter(f"{value} is not between {LEAST_S:g}s and {MOST_S:g}s")
+    return seconds
+
+
+def _finite(_context: click.Context, _option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no number of requests/s")
+    return value
+
+
+def _file(flag: str, text: str) -> Callable[[Any], Any]:
+    return click.option(
+        flag, f"{flag[2:]}_path", type=click.Path(path_type=Path, dir_okay=False), callback=_written, help=text
+    )
+
+
+_JSON: Final = _file("--json", "Write the result for programs.")
+
+
+def _told(command: Callable[Options, Any]) -> Callable[Options, Any]:
+    """Mistakes in a scenario are told in one line, with exit code 2; an interrupt leaves nothing running."""
 
     @wraps(command)
-    def wrapped(*args: Any, **options: Any) -> Any:
+    def wrapped(*args: Options.args, **options: Options.kwargs) -> Any:
         try:
-            return command(*args, **options)
-        except (ScenarioError, Lacking) as error:
-            click.echo(f"Error: {error}", err=True)
+            with interrupt.raised():
+                return command(*args, **options)
+        except (ScenarioError, Lacking, BenchError) as error:
+            click.echo(f"Error: {' '.join(str(error).split())}", err=True)
             sys.exit(EXIT_LACKING)
-        except BenchError as error:
-            click.echo(f"Error: {error}", err=True)
+        except KeyboardInterrupt:
+            click.echo("Interrupted", err=True)
             sys.exit(EXIT_INTERRUPTED)
 
     return wrapped
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def _console() -> Console:
+    """Titles, names and reasons are other people's text: nothing in it is markup."""
+    return Console(markup=False, emoji=False, highlight=False)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def loadtest() -> None:
     """Measure whether a server keeps its service level, also while things go wrong."""
 
@@ -53,8 +102,8 @@ def loadtest() -> None:
 @loadtest.command("run")
 @click.argument("name", metavar="SCENARIO")
 @click.option("--target", metavar="HOST:PORT", help="A server that runs already, instead of one of the scenario's own.")
-@click.option("--json", "json_path", type=_FILE, help="Write the result for programs.")
-@click.option("--html", "html_path", type=_FILE, help="Write the result as one page with charts.")
+@_JSON
+@_file("--html", "Write the result as one page with charts.")
 @click.option("--quick", is_flag=True, help="At most 20 s of load; only what can be concluded from it.")
 @_told
 def run_command(name: str, target: str | None, json_path: Path | None, html_path: Path | None, *, quick: bool) -> None:
@@ -66,22 +115,35 @@ def run_command(name: str, target: str | None, json_path: Path | None, html_path
     wanted = scenario.load(name)
     if quick:
         wanted = wanted.quick()
-    console = Console()
-    console.print(f"{wanted.title}: {wanted.seconds:.0f} s of load", highlight=False)
+    console = _console()
+    console.print(f"{wanted.title}: {wanted.seconds:.0f} s of load")
     with live.watching(console) as watch:
         document = run.run(
             wanted, target, watch, lambda found: console.print(f"against {found.title} at {found.target}")
         )
     if quick:
         document = run.quickened(document)
-    live.show(console, document)
-    if json_path is not None:
-        run.write(document, json_path)
-        console.print(f"written to {json_path}", highlight=False)
-    if html_path is not None:
-        page.write([document], html_path)
-        console.print(f"written to {html_path}", highlight=False)
+    _finish(
+        console,
+        lambda: live.show(console, document),
+        (json_path, lambda path: run.write(document, path)),
+        (html_path, lambda path: page.write([document], path)),
+    )
     sys.exit(run.verdict(document)[1])
+
+
+def _finish(console: Console, show: Callable[[], None], *files: tuple[Path | None, Callable[[Path], None]]) -> None:
+    """Write the files, then show the result, and that also when a file could not be written."""
+    written = []
+    try:
+        for path, write in files:
+            if path is not None:
+                write(path)
+                written.append(path)
+    finally:
+        show()
+        for path in written:
+            console.print(f"written to {path}", soft_wrap=True)
 
 
 @loadtest.command("list")
@@ -98,60 +160,90 @@ def list_command(*, as_json: bool) -> None:
         table.add_column(heading, justify="right" if heading == "lasts" else "left")
     for name, each in rows:
         table.add_row(name, each.title, f"{each.seconds:.0f} s")
-    Console().print(table)
+    _console().print(table)
 
 
 @loadtest.command("compare")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-@click.option("--html", "html_path", type=_FILE, help="Write one page with all results.")
+@_file("--html", "Write one page with all results.")
 @_told
 def compare_command(files: tuple[Path, ...], html_path: Path | None, *, as_json: bool) -> None:
     """Put results side by side, with ratios to the first and their 95 % intervals."""
     documents = [run.read(path) for path in files]
-    if as_json:
-        click.echo(json.dumps(comparing.comparison(documents), ensure_ascii=False))
-    else:
-        comparing.show(Console(), documents)
     if html_path is not None:
         page.write(documents, html_path)
+    if as_json:
+        click.echo(json.dumps(comparing.comparison(documents), ensure_ascii=False, allow_nan=False))
+    else:
+        comparing.show(_console(), documents)
 
 
-def _compared(command: Callable[..., Any]) -> Callable[..., Any]:
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """What is to be measured of several servers, and where that is to be written."""
+
+    name: str
+    scenario: scenario.Scenario
+    specs: list[ServerSpec]
+    targets: tuple[str, ...]
+    seconds: float
+    json_path: Path | None
+    html_path: Path | None
+
+    def benches(self) -> Any:
+        """The servers, up."""
+        return capacities.benches(self.scenario, self.specs, self.targets, self.seconds)
+
+
+def _compared(command: Callable[Concatenate[_Compared, Options], None]) -> Callable[..., None]:
     """The options of commands that measure several servers."""
+
+    @wraps(command)
+    def wrapped(
+        name: str,
+        servers: str,
+        targets: tuple[str, ...],
+        others: tuple[str, ...],
+        seconds: float,
+        json_path: Path | None,
+        html_path: Path | None,
+        *args: Options.args,
+        **options: Options.kwargs,
+    ) -> None:
+        wanted = scenario.load(name)
+        if not wanted.sla.model_dump(exclude_none=True):
+            raise ScenarioError(f"{name} has no `sla`: without a limit every rate would do")
+        try:
+            specs = [_spec(each.strip()) for each in servers.split(",") if each.strip()]
+            specs += [other(each) for each in others]
+        except ValueError as error:
+            raise click.UsageError(str(error), click.get_current_context()) from None
+        if not specs and not targets:
+            raise click.UsageError("name servers with --servers, --target or --other", click.get_current_context())
+        command(_Compared(name, wanted, specs, targets, seconds, json_path, html_path), *args, **options)
+
+    made: Callable[..., None] = _told(wrapped)
     for option in reversed(
         (
             click.argument("name", metavar="SCENARIO"),
-            click.option("--servers", default="", help="Ours and our peers, by comma: default, workers-N, baseline-N."),
             click.option("--target", "targets", multiple=True, metavar="HOST:PORT", help="Servers that run already."),
+            click.option("--servers", default="", help="Ours and our peers, by comma: default, workers-N, baseline-N."),
             click.option("--other", "others", multiple=True, metavar="NAME=COMMAND", help="{port} and {models} in it."),
-            click.option("--seconds", default="10s", show_default=True, metavar="DURATION", help="Of one measurement."),
-            click.option("--json", "json_path", type=_FILE, help="Write the result for programs."),
-            click.option("--html", "html_path", type=_FILE, help="Write a page with a chart."),
+            click.option(
+                "--seconds",
+                callback=_lasts,
+                default="10s",
+                show_default=True,
+                metavar="DURATION",
+                help=f"Of one measurement, {LEAST_S:g}s to {MOST_S:g}s.",
+            ),
+            _JSON,
+            _file("--html", "Write a page with a chart."),
         )
     ):
-        command = option(command)
-    return command
-
-
-@contextmanager
-def _benches(
-    name: str, servers: str, targets: tuple[str, ...], others: tuple[str, ...], seconds: str
-) -> Iterator[list[capacities.Bench]]:
-    wanted = scenario.load(name)
-    if not wanted.sla.model_dump(exclude_none=True):
-        raise ScenarioError(f"{name} has no `sla`: without a limit every rate would do")
-    try:
-        lasts = duration(seconds)
-        specs = [_spec(each.strip()) for each in servers.split(",") if each.strip()]
-        specs += [other(each) for each in others]
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    if not specs and not targets:
-        raise click.UsageError("name servers with --servers, --target or --other")
-    with capacities.servers(wanted, specs, targets) as found:
-        kinds = run.pools(wanted, found[0])
-        yield [capacities.Bench(wanted, subject, lasts, kinds) for subject in found]
+        made = option(made)
+    return made
 
 
 def _spec(name: str) -> ServerSpec:
@@ -163,90 +255,90 @@ def _spec(name: str) -> ServerSpec:
 
 @loadtest.command("capacity")
 @_compared
-@_told
-def capacity_command(
-    name: str,
-    servers: str,
-    targets: tuple[str, ...],
-    others: tuple[str, ...],
-    seconds: str,
-    json_path: Path | None,
-    html_path: Path | None,
-) -> None:
-    """Find the highest rate at which the scenario's service level holds, for one server or several in turn."""
-    console = Console()
+def capacity_command(wanted: _Compared) -> None:
+    """Find the highest rate at which the scenario's service level holds, for one server or several in turn.
 
-    results = []
-    with _benches(name, servers, targets, others, seconds) as benches:
-        for bench in benches:
-            console.print(bench.subject.title)
-            results.append(capacities.capacity(bench, lambda probe: _tell(console, probe)))
-    table = Table(title="Capacity", title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("")
-    table.add_column("requests/s", justify="right")
-    for result in results:
-        table.add_row(result["server"], f"{result['capacity']:.0f}")
-    console.print(table)
-    _write(json_path, {"scenario": name, "servers": results})
-    if html_path is not None:
-        page.write_capacity(results, html_path)
+    What bounds it is told with it: the server, the sender itself (it was late), or the highest rate that is tried.
+    """
+    console = _console()
+    results: list[dict[str, Any]] = []
+    with wanted.benches() as benches:
+        interrupted = True
+        with suppress(KeyboardInterrupt):
+            for bench in benches:
+                console.print(bench.subject.title)
+                results.append(capacities.capacity(bench, lambda probe: capacities.tell(console, probe)))
+                if results[-1]["interrupted"]:
+                    break
+            interrupted = any(result["interrupted"] for result in results)
+    document = {"scenario": wanted.name, "interrupted": interrupted, "servers": results}
+    _finish(
+        console,
+        lambda: capacities.show(console, results),
+        (wanted.json_path, lambda path: run.write(document, path)),
+        (wanted.html_path, lambda path: page.write_capacity(results, path)),
+    )
+    if interrupted:
+        sys.exit(EXIT_INTERRUPTED)
 
 
 @loadtest.command("latency")
-@_compared
-@click.option("--of", "reference", type=int, default=0, show_default=True, help="Whose capacity counts: its place.")
-@click.option("--capacity", "known", type=float, metavar="PER_SECOND", help="Its capacity, when that is known.")
+@click.option(
+    "--of",
+    "reference",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Whose capacity counts: its place, targets before servers before others.",
+)
+@click.option(
+    "--capacity",
+    "known",
+    type=click.FloatRange(capacities.LEAST),
+    callback=_finite,
+    metavar="PER_SECOND",
+    help="Its capacity, when that is known.",
+)
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
-@_told
-def latency_command(
-    name: str,
-    servers: str,
-    targets: tuple[str, ...],
-    others: tuple[str, ...],
-    seconds: str,
-    json_path: Path | None,
-    html_path: Path | None,
-    reference: int,
-    known: float | None,
-    rounds: int,
-) -> None:
-    """Run all servers at the same 50 % and 80 % of the capacity of one of them, in turn."""
-    console = Console()
-    with _benches(name, servers, targets, others, seconds) as benches:
-        if not 0 <= reference < len(benches):
-            raise click.UsageError(f"--of {reference}: there are {len(benches)} servers, counted from 0")
-        of = benches[reference]
-        most = known or capacities.capacity(of, lambda probe: _tell(console, probe))["capacity"]
-        if most <= 0:
-            raise ScenarioError(f"{of.subject.title} does not keep the level at any rate: loosen `sla`")
-        console.print(f"capacity of {of.subject.title}: {most:.0f}/s", highlight=False)
-        tables = capacities.latency(
-            benches, [most * part for part in SHARES], rounds, lambda text: console.print(text, highlight=False)
+@_compared
+def latency_command(wanted: _Compared, reference: int, known: float | None, rounds: int) -> None:
+    """Run all servers at the same 50 % and 80 % of the capacity of one of them, in turn.
+
+    Exit code 4 when the sender was late in a run.
+    """
+    count = len(wanted.targets) + len(wanted.specs)
+    if reference >= count:
+        raise click.UsageError(
+            f"--of {reference}: there are {count} servers, counted from 0", click.get_current_context()
         )
-    shown = Table(title="At the same rates", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("rate", "", "p50", "p99", "p99.9", "answered", "wrong"):
-        shown.add_column(heading, justify="left" if not heading else "right")
-    for part, table in zip(SHARES, tables, strict=True):
-        for row in table["rows"]:
-            share = row["answered"] / row["due"] if row["due"] else 0.0
-            times = [spoken(row[each]) for each in ("p50", "p99", "p999")]
-            shown.add_row(
-                f"{part:.0%}, {table['rate']:.0f}/s", row["server"], *times, f"{share:.3%}", str(row["wrong"])
-            )
-    console.print(shown)
-    document = {"scenario": name, "capacity_of": of.subject.title, "capacity": most, "rates": tables}
-    _write(json_path, document)
-    if html_path is not None:
-        page.write_latency(document, html_path)
-
-
-def _tell(console: Console, probe: capacities.Probe) -> None:
-    word = "[green]holds[/]" if probe.holds else "[red]fails[/]"
-    console.print(
-        f"  {probe.rate:8.0f}/s  {word}  p50 {spoken(probe.p50)}  p99 {spoken(probe.p99)}  {probe.why}", soft_wrap=True
+    console = _console()
+    with wanted.benches() as benches:
+        document = {"scenario": wanted.name, **_at_shares(console, benches, benches[reference], known, rounds)}
+    _finish(
+        console,
+        lambda: latencies.show(console, document),
+        (wanted.json_path, lambda path: run.write(document, path)),
+        (wanted.html_path, lambda path: page.write_latency(document, path)),
     )
+    if document["interrupted"]:
+        sys.exit(EXIT_INTERRUPTED)
+    if latencies.invalid(document):
+        sys.exit(EXIT_INVALID)
 
 
-def _write(path: Path | None, document: dict[str, Any]) -> None:
-    if path is not None:
-        run.write(document, path)
+def _at_shares(
+    console: Console, benches: list[capacities.Bench], of: capacities.Bench, known: float | None, rounds: int
+) -> dict[str, Any]:
+    """Search the capacity of one of them where it is not known, then measure them all."""
+    found: dict[str, Any] = {"server": of.subject.title, "capacity": known, "bounded_by": None, "probes": []}
+    measured: dict[str, Any] = {"interrupted": True, "rates": []}
+    with suppress(KeyboardInterrupt):
+        if known is None:
+            found = capacities.capacity(of, lambda probe: capacities.tell(console, probe))
+            capacities.show(console, [found])
+        if found["capacity"] == 0:
+            raise ScenarioError(f"{of.subject.title} keeps the level at no rate ({found['why']}): loosen `sla`")
+        if found["capacity"] is not None:
+            measured = latencies.latency(benches, found["capacity"], rounds, console.print)
+    searched = {name: found[name] for name in ("capacity", "bounded_by", "probes")}
+    return {"capacity_of": of.subject.title, **searched, **measured}

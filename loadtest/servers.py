@@ -18,6 +18,7 @@ from typing import Final
 import grpc
 import psutil
 
+from loadtest import interrupt
 from loadtest.cpu import family
 from loadtest.errors import BenchError, said
 from router.pb import inference_pb2 as pb
@@ -235,11 +236,15 @@ def started(spec: ServerSpec, models: Path, names: tuple[str, ...]) -> Iterator[
             with log.open("wb") as sink:
                 for command in spec.commands(place):
                     try:
-                        process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT)
+                        with interrupt.held():
+                            # In a session of its own: Ctrl-C in the terminal is for us.
+                            processes.append(
+                                subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
+                            )
                     except OSError as error:
                         raise BenchError(f"{spec.title}: {error}") from None
-                    processes.append(process)
             server.wait_ready(names)
             yield server
         finally:
-            server.stop()
+            with interrupt.held():
+                server.stop()

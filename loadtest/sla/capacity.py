@@ -1,37 +1,45 @@
-"""The highest rate at which a service level holds, and what servers do at the same rates."""
+"""The highest rate at which a service level holds, and what keeps it from being higher."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from loadtest.errors import BenchError, ScenarioError
-from loadtest.servers import ServerSpec, started
-from loadtest.sla import compare
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from loadtest.errors import ScenarioError
+from loadtest.servers import ServerSpec
 from loadtest.sla.requests import Pool
-from loadtest.sla.run import Document, Run, lines
-from loadtest.sla.scenario import Constant, Scenario
-from loadtest.sla.subject import Subject, check_features, lay_out, named
+from loadtest.sla.run import Document, Run, lines, pools
+from loadtest.sla.scenario import MOST_PER_SENDER, MOST_REQUESTS, Constant, Scenario
+from loadtest.sla.subject import Subject, check_features, lay_out, named, peer
+from loadtest.sla.units import spoken
 
 FIRST: Final = 50.0
 """Requests/s that the search begins with."""
 LEAST: Final = 0.5
-MOST: Final = 20_000.0
 CLOSE: Final = 0.05
 """The search ends when the bounds are this close."""
 CONFIRMATIONS: Final = 2
 """So often in a row the level must hold at the rate that is told."""
+WARM_UP_S: Final = 1.0
 
 Holds = Callable[[float], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One try at a rate: whether the level held, the latencies in seconds, and why it did not hold."""
+    """One try at a rate: whether the level held, the latencies in seconds, and why it did not hold.
+
+    An `invalid` one has shown nothing of the server.
+    """
 
     rate: float
     holds: bool
@@ -39,10 +47,11 @@ class Probe:
     p99: float
     answered: float
     why: str = ""
+    invalid: bool = False
 
 
-def search(holds: Holds, first: float = FIRST, most: float = MOST) -> float:
-    """The highest rate at which `holds` says yes, to within `CLOSE`; 0 when it says no at `LEAST` too.
+def search(holds: Holds, most: float = MOST_PER_SENDER, first: float = FIRST) -> float:
+    """The highest rate up to `most` at which `holds` says yes, to within `CLOSE`; 0 when it says no at `LEAST` too.
 
     Doubling (or halving), then halving the gap; the rate that is told was confirmed anew, for one try may be luck.
     `holds` may be of two minds near the limit: a rate that fails its confirmation becomes the upper bound.
@@ -63,16 +72,17 @@ def search(holds: Holds, first: float = FIRST, most: float = MOST) -> float:
 
 
 def _bounds(holds: Holds, first: float, most: float) -> tuple[float, float]:
-    """A rate that holds and one that does not, or the bounds of the search."""
+    """A rate that holds and one that does not, or twice the highest that is tried."""
     if not holds(first):
         low = _below(holds, first)
         return low, min(first, low * 2)
     low = first
-    while low * 2 <= most:
-        if not holds(low * 2):
-            return low, low * 2
-        low *= 2
-    return low, most
+    while low < most:
+        higher = min(low * 2, most)
+        if not holds(higher):
+            return low, higher
+        low = higher
+    return most, most
 
 
 def _below(holds: Holds, rate: float) -> float:
@@ -83,10 +93,22 @@ def _below(holds: Holds, rate: float) -> float:
     return 0.0
 
 
+def ceiling(scenario: Scenario, seconds: float) -> float:
+    """The highest rate that can be sent for so long."""
+    return min(MOST_PER_SENDER * scenario.senders, MOST_REQUESTS / (WARM_UP_S + seconds))
+
+
 def at_rate(scenario: Scenario, rate: float, seconds: float) -> Scenario:
-    """The scenario's requests at one constant rate (Poisson), after a second to warm up, and without its actions."""
+    """The scenario's requests at one constant rate (Poisson), after a second to warm up, and without its actions.
+
+    Raises ScenarioError when that is more than the senders manage.
+    """
+    if rate > (most := ceiling(scenario, seconds)):
+        raise ScenarioError(
+            f"{rate:.0f}/s for {seconds:g} s cannot be sent, at most {most:.0f}/s: lower the rate or raise `senders`"
+        )
     phases = (
-        Constant(name="warm-up", lasts="1s", measured=False, arrivals="poisson", rate=f"{rate:.6f}/s"),
+        Constant(name="warm-up", lasts=f"{WARM_UP_S}s", measured=False, arrivals="poisson", rate=f"{rate:.6f}/s"),
         Constant(name="constant", lasts=f"{seconds}s", arrivals="poisson", rate=f"{rate:.6f}/s"),
     )
     return scenario.model_copy(update={"phase": phases, "action": ()})
@@ -97,18 +119,22 @@ class Bench:
 
     def __init__(self, scenario: Scenario, subject: Subject, seconds: float, kinds: tuple[Pool, ...]) -> None:
         self.subject = subject
+        self.ceiling = ceiling(scenario, seconds)
         self._scenario = scenario
         self._seconds = seconds
         self._kinds = kinds
         self.probes: list[Probe] = []
 
+    def at(self, rate: float) -> Scenario:
+        """What is run at a rate. Raises ScenarioError when it cannot be sent."""
+        return at_rate(self._scenario, rate, self._seconds)
+
     def run(self, rate: float) -> Document:
-        """One run at a rate. Raises BenchError when it was interrupted."""
-        scenario = at_rate(self._scenario, rate, self._seconds)
+        """One run at a rate. Raises KeyboardInterrupt when it was interrupted: half a run says nothing of a rate."""
         with TemporaryDirectory(prefix="sla-run-") as folder:
-            document = Run(scenario, self.subject, Path(folder), self._kinds).execute()
+            document = Run(self.at(rate), self.subject, Path(folder), self._kinds).execute()
         if document["interrupted"]:
-            raise BenchError("interrupted")
+            raise KeyboardInterrupt
         return document
 
     def holds(self, rate: float) -> bool:
@@ -118,72 +144,98 @@ class Bench:
         measured = document["measured"]
         latency = measured["latency"]
         broken = [f"{line.name} {line.measured}" for line in lines(document) if not line.kept]
-        good = not document["invalid"] and not broken and measured["counts"]["answered"] > 0
+        invalid = bool(document["invalid"])
+        good = not invalid and not broken and measured["counts"]["answered"] > 0
         why = "" if good else ", ".join(document["invalid"] or broken or ["nothing was answered"])
         answered = measured["counts"]["answered"] / measured["seconds"]
-        self.probes.append(Probe(rate, good, latency["p50"], latency["p99"], answered, why))
+        self.probes.append(Probe(rate, good, latency["p50"], latency["p99"], answered, why, invalid))
         return good
 
 
+@contextmanager
+def benches(
+    scenario: Scenario, specs: list[ServerSpec], targets: tuple[str, ...], seconds: float
+) -> Iterator[list[Bench]]:
+    """Servers to be compared, all up at once on one copy of the models; those that run already first.
+
+    All are asked the same, and what is expected comes from the models at hand, if any of the servers has them.
+    Raises ScenarioError or Lacking when one of them cannot answer.
+    """
+    requests = scenario.model_copy(update={"action": ()})
+    with ExitStack() as stack:
+        found = [stack.enter_context(named(target)) for target in targets]
+        if specs:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="sla-")))
+            lay_out(requests.server, folder / "models", folder / "withheld", requests)
+            found += [stack.enter_context(peer(spec, folder / "models", requests)) for spec in specs]
+        for subject in found:
+            check_features(requests, subject)
+            for mix in requests.mix:
+                subject.metadata(mix.model, mix.version)
+        kinds = pools(requests, next((each for each in found if each.repository is not None), found[0]))
+        yield [Bench(requests, subject, seconds, kinds) for subject in found]
+
+
 def capacity(bench: Bench, progress: Callable[[Probe], None]) -> dict[str, Any]:
-    """The capacity of a server under the scenario's level, with all tries."""
+    """The capacity of a server under the scenario's level, what bounds it, and all tries.
+
+    An interrupt ends the search: then there are the tries, and no capacity.
+    """
 
     def holds(rate: float) -> bool:
         good = bench.holds(rate)
         progress(bench.probes[-1])
         return good
 
-    found = search(holds)
-    return {"server": bench.subject.title, "capacity": found, "probes": [asdict(probe) for probe in bench.probes]}
-
-
-@contextmanager
-def servers(scenario: Scenario, specs: list[ServerSpec], targets: tuple[str, ...]) -> Iterator[list[Subject]]:
-    """Servers to be compared, all up at once on one copy of the models."""
-    with ExitStack() as stack:
-        found = [stack.enter_context(named(target)) for target in targets]
-        if specs:
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="sla-")))
-            repository = folder / "models"
-            lay_out(scenario.server, repository, folder / "withheld", scenario)
-            names = tuple(dict.fromkeys(mix.model for mix in scenario.mix))
-            for spec in specs:
-                try:
-                    server = stack.enter_context(started(spec, repository, names))
-                except BenchError as error:
-                    raise ScenarioError(f"{spec.title} does not start: {' '.join(str(error).split())}") from None
-                found.append(Subject(f"127.0.0.1:{server.port}", spec.title, repository))
-        for subject in found:
-            check_features(scenario, subject)
-        yield found
-
-
-def latency(benches: list[Bench], rates: list[float], rounds: int, progress: Callable[[str], None]) -> list[Any]:
-    """All servers at the same rates, in turn: the result of each server at each rate, the rounds put together."""
-    table = []
-    for rate in rates:
-        documents: list[list[Document]] = [[] for _ in benches]
-        for number in range(rounds):
-            for index in _turned(len(benches), number):
-                progress(f"{rate:.0f}/s  round {number + 1}/{rounds}  {benches[index].subject.title}")
-                documents[index].append(benches[index].run(rate))
-        table.append({"rate": rate, "rows": [merged(each) for each in documents]})
-    return table
-
-
-def merged(documents: list[Document]) -> dict[str, Any]:
-    """Several runs of the same as one row: percentiles over all their requests."""
-    hists = compare.whole([text for document in documents for text in document["slices"]])
-    counts = [document["measured"]["counts"] for document in documents]
+    found = None
+    with suppress(KeyboardInterrupt):
+        found = search(holds, bench.ceiling)
+    by, why = ("", "interrupted") if found is None else bounds(found, bench.probes)
     return {
-        "server": documents[0]["server"]["title"],
-        "due": sum(each["due"] for each in counts),
-        "answered": sum(each["answered"] for each in counts),
-        "wrong": sum(each["wrong"] for each in counts),
-        **hists,
+        "server": bench.subject.title,
+        "capacity": found,
+        "bounded_by": by or None,
+        "why": why,
+        "interrupted": found is None,
+        "probes": [asdict(probe) for probe in bench.probes],
     }
 
 
-def _turned(count: int, number: int) -> list[int]:
-    order = list(range(count))
-    return order[number % count :] + order[: number % count]
+def bounds(found: float, probes: list[Probe]) -> tuple[str, str]:
+    """What keeps a capacity from being higher, and how that showed: `server`, `sender` or `ceiling`.
+
+    Only the first is the server's: with the others its capacity is at least so much.
+    """
+    failed = [probe for probe in probes if not probe.holds and probe.rate > found]
+    if not failed:
+        return "ceiling", f"the level held at {found:.0f}/s and no more is sent: raise `senders`"
+    nearest = min(reversed(failed), key=lambda probe: probe.rate)
+    return "sender" if nearest.invalid else "server", f"at {nearest.rate:.0f}/s {nearest.why}"
+
+
+def told(result: dict[str, Any]) -> str:
+    """A capacity as people read it."""
+    if result["capacity"] is None:
+        return "–"
+    return ("" if result["bounded_by"] == "server" else "≥ ") + f"{result['capacity']:.0f}"
+
+
+def tell(console: Console, probe: Probe) -> None:
+    """A line for a try."""
+    word = Text("holds", "green") if probe.holds else Text("fails", "red")
+    line = Text.assemble(f"  {probe.rate:8.0f}/s  ", word, f"  p50 {spoken(probe.p50)}  p99 {spoken(probe.p99)}")
+    console.print(line.append(f"  {probe.why}"), soft_wrap=True)
+
+
+def show(console: Console, results: list[dict[str, Any]]) -> None:
+    """The table for people, and for each server a sentence that says what the figure means."""
+    table = Table(title="Capacity", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("")
+    table.add_column("requests/s", justify="right")
+    table.add_column("bounded by")
+    for result in results:
+        table.add_row(Text(result["server"]), told(result), result["bounded_by"] or "–")
+    console.print(table)
+    for result in results:
+        least = "" if result["bounded_by"] in {"server", None} else "at least that: "
+        console.print(Text(f"{result['server']}: {least}{result['why']}"), soft_wrap=True)

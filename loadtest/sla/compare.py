@@ -16,6 +16,7 @@ from hdrh.histogram import HdrHistogram
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from loadtest.sla.figures import DIGITS, LEAST_US, MOST_US, QUANTILES, quantile
 from loadtest.sla.run import Document, verdict
@@ -29,15 +30,20 @@ CONFIDENCE: Final = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A percentile of a result divided by that of the first, with its interval; None with too little to resample."""
+    """A percentile of a result divided by that of the first, with its interval.
 
-    value: float
-    ratio: float
-    low: float | None
-    high: float | None
+    None where nothing was answered, or too little to resample.
+    """
+
+    value: float | None
+    ratio: float | None
+    low: float | None = None
+    high: float | None = None
 
     def __str__(self) -> str:
-        text = f"{spoken(self.value)}  ×{self.ratio:.2f}"
+        if self.value is None:
+            return "–"
+        text = f"{spoken(self.value)}  ×" + ("–" if self.ratio is None else f"{self.ratio:.2f}")
         return text if self.low is None else f"{text} [{self.low:.2f}–{self.high:.2f}]"
 
 
@@ -57,12 +63,12 @@ def _counts(documents: Sequence[Document]) -> tuple[list[Counts], npt.NDArray[np
     return [counts[:, came] for counts in whole], values
 
 
-def whole(slices: list[str]) -> dict[str, float]:
-    """Percentiles in seconds over several stretches; zeros where there are none."""
+def whole(slices: list[str]) -> dict[str, float | None]:
+    """Percentiles in seconds over several stretches; None where there are none."""
     hist = HdrHistogram(LEAST_US, MOST_US, DIGITS)
     for text in slices:
         hist.decode_and_add(text)
-    return {name: quantile(hist, share) if slices else 0.0 for name, share in QUANTILES.items()}
+    return {name: quantile(hist, share) if slices else None for name, share in QUANTILES.items()}
 
 
 def _quantiles(counts: Counts, values: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.float64]:
@@ -76,11 +82,10 @@ def _quantiles(counts: Counts, values: npt.NDArray[np.float64], share: float) ->
 def against(document: Document, first: Document, name: str, seed: int = 1) -> Compared:
     """One percentile (`p50`, `p90`, `p99`, `p999`) of a result against the first."""
     share = QUANTILES[name]
-    value, base = document["measured"]["latency"][name], first["measured"]["latency"][name]
-    ratio = value / base if base else float("nan")
-    mine, theirs = document["slices"], first["slices"]
-    if min(len(mine), len(theirs)) < 5:
-        return Compared(value, ratio, None, None)
+    value, base = _time(document, name), _time(first, name)
+    ratio = value / base if value is not None and base else None
+    if ratio is None or min(len(document["slices"]), len(first["slices"])) < 5:
+        return Compared(value, ratio)
     random = np.random.default_rng(seed)
     draws = []
     both, values = _counts((document, first))
@@ -92,17 +97,31 @@ def against(document: Document, first: Document, name: str, seed: int = 1) -> Co
     return Compared(value, ratio, float(np.quantile(ratios, tail)), float(np.quantile(ratios, 1 - tail)))
 
 
+def _time(document: Document, name: str) -> float | None:
+    latency = document["measured"]["latency"]
+    return float(latency[name]) if latency["count"] else None
+
+
+def _rate(document: Document) -> float | None:
+    measured = document["measured"]
+    return measured["counts"]["answered"] / measured["seconds"] if measured["seconds"] else None
+
+
+def _availability(document: Document) -> float | None:
+    counts = document["measured"]["counts"]
+    return counts["answered"] / counts["due"] if counts["due"] else None
+
+
 def comparison(documents: list[Document]) -> list[dict[str, Any]]:
     """A row a result, for programs."""
     rows = []
     for document in documents:
-        counts = document["measured"]["counts"]
         row: dict[str, Any] = {
             "server": document["server"]["title"],
             "title": document["title"],
             "verdict": verdict(document)[0],
-            "answered_per_second": counts["answered"] / document["measured"]["seconds"],
-            "availability": counts["answered"] / counts["due"] if counts["due"] else 0.0,
+            "answered_per_second": _rate(document),
+            "availability": _availability(document),
         }
         for name in QUANTILES:
             compared = against(document, documents[0], name)
@@ -119,13 +138,13 @@ def show(console: Console, documents: list[Document]) -> None:
     for heading in ("", "answered", "available", "p50", "p99", "p99.9", ""):
         table.add_column(heading, justify="left" if not heading else "right")
     for document in documents:
-        measured = document["measured"]
-        counts = measured["counts"]
-        available = counts["answered"] / counts["due"] if counts["due"] else 0.0
-        cells = [str(against(document, documents[0], name)).replace("[", "\\[") for name in ("p50", "p99", "p999")]
-        rate = counts["answered"] / measured["seconds"] if measured["seconds"] else 0.0
-        table.add_row(
-            f"{document['title']} · {document['server']['title']}", f"{rate:.0f}/s", f"{available:.4%}", *cells,
+        rate, available = _rate(document), _availability(document)
+        cells = (
+            f"{document['title']} · {document['server']['title']}",
+            "–" if rate is None else f"{rate:.0f}/s",
+            "–" if available is None else f"{available:.4%}",
+            *(str(against(document, documents[0], name)) for name in ("p50", "p99", "p999")),
             verdict(document)[0],
-        )  # fmt: skip
+        )
+        table.add_row(*map(Text, cells))
     console.print(table)

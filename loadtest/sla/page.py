@@ -10,6 +10,7 @@ from typing import Any, Final
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from loadtest.sla import capacity, latency, output
 from loadtest.sla.run import Document, lines, verdict
 from loadtest.sla.units import spoken
 
@@ -28,8 +29,7 @@ table { border-collapse: collapse } td, th { padding: .25rem .8rem; text-align: 
 
 def write(documents: list[Document], path: Path) -> None:
     """One result, or several side by side."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(documents), encoding="utf-8")
+    output.write(path, page(documents))
 
 
 def page(documents: list[Document]) -> str:
@@ -58,7 +58,7 @@ def _sections(document: Document, *, alone: bool) -> list[str]:
     notes = list(document["invalid"])
     if document["closed_loop"]:
         notes.append("Closed loop: callers wait for their answers before they ask again. Queueing is hidden here.")
-    made += [f"<p class='note'>{html.escape(note)}</p>" for note in notes]
+    made += map(_note, notes)
     made.append(_table(("", "limit", "measured", "", ""), [_line(line) for line in lines(document)]))
     made.append(_figure(over_time(document)))
     if alone:
@@ -66,6 +66,10 @@ def _sections(document: Document, *, alone: bool) -> list[str]:
     made.append(_figure(by_source(document)))
     made += [_actions(document), _requests(document)]
     return made
+
+
+def _note(text: str) -> str:
+    return f"<p class='note'>{html.escape(text)}</p>"
 
 
 def _line(line: Any) -> tuple[str, ...]:
@@ -167,7 +171,7 @@ def percentile_curve(documents: list[Document]) -> go.Figure:
         if not points:
             continue
         deepest = max(deepest, points[-1][0])
-        name = document["server"]["title"] if len(documents) > 1 else "from the intended send"
+        name = html.escape(document["server"]["title"]) if len(documents) > 1 else "from the intended send"
         figure.add_scatter(
             x=[x for x, _ in points], y=[y for _, y in points], name=name, mode="lines", line={"color": colour}
         )
@@ -216,41 +220,39 @@ def write_capacity(results: list[dict[str, Any]], path: Path) -> None:
             mode="lines+markers",
             line={"color": colour},
         )
-        figure.add_vline(x=result["capacity"], line={"color": colour, "dash": "dash"})
+        if result["capacity"] is not None:
+            figure.add_vline(x=result["capacity"], line={"color": colour, "dash": "dash"})
     figure.update_layout(
         title="p99 against rate; dashed: the highest rate at which the level held",
         xaxis={"title": "requests/s"},
         yaxis={"title": "ms", "type": "log"},
         showlegend=True,
     )
-    rows = [(result["server"], f"{result['capacity']:.0f}/s") for result in results]
-    _plain_page("Capacity", _figure(figure) + _table(("", "capacity"), rows), path)
+    rows = [(result["server"], capacity.told(result), result["bounded_by"] or "–", result["why"]) for result in results]
+    _plain_page("Capacity", _figure(figure) + _table(("", "requests/s", "bounded by", ""), rows), path)
 
 
 def write_latency(document: dict[str, Any], path: Path) -> None:
     """Percentiles of all servers at the same rates."""
     figure = go.Figure()
-    servers = [row["server"] for row in document["rates"][0]["rows"]]
+    servers = [row["server"] for table in document["rates"][:1] for row in table["rows"]]
     for index, (server, colour) in enumerate(zip(servers, SOURCES * len(servers), strict=False)):
         names, values = [], []
         for table in document["rates"]:
             for name, words in (("p50", "p50"), ("p99", "p99"), ("p999", "p99.9")):
                 names.append(f"{words} at {table['rate']:.0f}/s")
-                values.append(table["rows"][index][name] * 1e3)
+                seconds = table["rows"][index][name]
+                values.append(None if seconds is None else seconds * 1e3)
         figure.add_bar(x=names, y=values, name=html.escape(server), marker={"color": colour})
     figure.update_layout(title="Latency at the same rates", yaxis={"title": "ms", "type": "log"}, showlegend=True)
-    rows = [
-        (f"{table['rate']:.0f}/s", row["server"], *(spoken(row[name]) for name in ("p50", "p99", "p999")))
-        for table in document["rates"]
-        for row in table["rows"]
-    ]
-    _plain_page("Latency", _figure(figure) + _table(("rate", "", "p50", "p99", "p99.9"), rows), path)
+    notes = [_note(f"not valid: {reason}") for reason in latency.invalid(document)]
+    body = "".join(notes) + _figure(figure) + _table(latency.HEADINGS, latency.cells(document))
+    _plain_page("Latency", body, path)
 
 
 def _plain_page(title: str, body: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
+    output.write(
+        path,
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style>"
         f"<script>{get_plotlyjs()}</script><body><h1>{title}</h1>{body}</body></html>\n",
-        encoding="utf-8",
     )

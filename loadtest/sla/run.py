@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -17,9 +16,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from loadtest import machine
+from loadtest import interrupt, machine
 from loadtest.errors import ScenarioError
-from loadtest.sla import records
+from loadtest.sla import output, records
 from loadtest.sla.core_client import FORK_SUPPORT
 from loadtest.sla.figures import AROUND_S, LAGGED_SHARE, Figures, Latencies
 from loadtest.sla.job import Job, split
@@ -35,7 +34,14 @@ from loadtest.sla.verdict import EXIT, EXIT_INTERRUPTED, EXIT_INVALID, Grade, Li
 LEAD_S: Final = 2.0
 """From the start of the senders to the first request: they load numpy first."""
 LOOK_S: Final = 0.5
+LAST_S: Final = 0.1
+"""After an interrupt, until the senders are told: what was due by then is not the server's fault."""
 FORMAT: Final = 1
+PARTS: Final = frozenset(
+    {"title", "seed", "server", "machine", "interrupted", "invalid", "closed_loop", "actions", "measured", "seconds",
+     "lagged_seconds", "curve", "slices", "sla"}
+)  # fmt: skip
+"""What a result must have to be shown."""
 
 Document = dict[str, Any]
 
@@ -90,11 +96,11 @@ class Run:
         self.schedule = plan(scenario, [len(each.messages) for each in kinds])
         self._parts = split(self.schedule, scenario.senders)
         self._senders: list[subprocess.Popen[bytes]] = []
-        self._interrupted = False
+        self._note = interrupt.Note()
         self.start = 0.0
 
     def execute(self, watch: Watcher | None = None) -> Document:
-        """Send everything; the result. An interrupt (SIGINT, SIGTERM) ends it early, with a result all the same."""
+        """Send everything; the result. An interrupt ends it early, with a result all the same."""
         self.start = time.monotonic() + LEAD_S
         every = max(1, round(1 / self.scenario.check)) if self.scenario.check else 0
         lines = np.array_split(np.arange(self.scenario.connections), self.scenario.senders)
@@ -104,14 +110,16 @@ class Run:
             job.write(self._place(index))
             records.create(self._place(index), len(part))
         timeline = Timeline(self.scenario, self._subject, self.start)
-        with self._signals():
+        with interrupt.noted() as self._note:
             try:
                 self._launch()
                 timeline.begin()
                 self._watch(watch)
             finally:
+                # The load ends first: an action that is being done may take its time.
+                self._stop()
                 timeline.end()
-                self._end()
+                self._wait()
         return self._result(timeline.deeds)
 
     def _place(self, index: int) -> Path:
@@ -123,36 +131,30 @@ class Run:
             with (self._place(index) / "log").open("wb") as log:
                 self._senders.append(
                     subprocess.Popen(
-                        words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, FORK_SUPPORT: "1"}
+                        words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                        env={**os.environ, FORK_SUPPORT: "1"},
                     )
-                )
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        def interrupt(*_: object) -> None:
-            self._interrupted = True
-
-        before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+                )  # fmt: skip
 
     def _watch(self, watch: Watcher | None) -> None:
         """Until all senders have ended, or an interrupt, or long after they should have."""
         until = self.start + self.scenario.seconds + self.scenario.deadline + AFTER_S + 15.0
         while any(sender.poll() is None for sender in self._senders):
-            if self._interrupted or time.monotonic() > until:
+            if self._note.at is not None:
+                time.sleep(LAST_S)
+                return
+            if time.monotonic() > until:
                 return
             time.sleep(LOOK_S)
             if watch is not None:
                 watch(self._glance())
 
-    def _end(self) -> None:
+    def _stop(self) -> None:
         for sender in self._senders:
             if sender.poll() is None:
                 sender.terminate()
+
+    def _wait(self) -> None:
         for sender in self._senders:
             try:
                 sender.wait(self.scenario.deadline + AFTER_S + 5.0)
@@ -226,16 +228,21 @@ class Run:
     def _crashed(self) -> list[str]:
         said = []
         for index, sender in enumerate(self._senders):
-            if sender.returncode and not self._interrupted:
+            if sender.returncode and self._note.at is None:
                 lines = (self._place(index) / "log").read_text(errors="replace").strip().splitlines()
                 said.append(f"sender {index} ended with code {sender.returncode}: {lines[-1] if lines else ''}")
         return said
 
     def _result(self, deeds: list[Deed]) -> Document:
         scenario, spans = self.scenario, self.schedule.spans
+        end = scenario.seconds
         figures = Figures(self._records(), scenario.deadline)
+        if self._note.at is not None:
+            # What was not due yet when the run was interrupted is nobody's fault.
+            end = min(end, max(self._note.at - self.start, 0.0))
+            figures = figures.cut(0.0, end)
         measured = figures.measured(spans)
-        seconds = figures.seconds(scenario.seconds, scenario.lag)
+        seconds = figures.seconds(end, scenario.lag)
         times, counts = figures.latencies(measured), figures.counts(measured)
         invalid = self._crashed()
         invalid += [f"the action {deed.label!r} could not be done: {deed.detail}" for deed in deeds if not deed.ok]
@@ -245,7 +252,7 @@ class Run:
                 f"the sender was late in {len(lagged)} of {len(seconds)} seconds: lower the rate, raise `senders`, or"
                 " give it a core of its own"
             )
-        length = sum(span.end - span.start for span in spans if span.measured)
+        length = sum(max(min(span.end, end) - span.start, 0.0) for span in spans if span.measured)
         return {
             "format": FORMAT,
             "title": scenario.title,
@@ -253,7 +260,7 @@ class Run:
             "server": {"target": self._subject.target, "title": self._subject.title},
             "machine": machine.facts(),
             "scenario": scenario.model_dump(mode="json"),
-            "interrupted": self._interrupted,
+            "interrupted": self._note.at is not None,
             "invalid": invalid,
             "closed_loop": scenario.closed,
             "phases": [
@@ -346,12 +353,11 @@ def read(path: Path) -> Document:
         raise ScenarioError(f"{path} cannot be read as a result: {error}") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise ScenarioError(f"{path} is no result of this harness (format {FORMAT})")
+    if missing := PARTS - found.keys():
+        raise ScenarioError(f"{path} is no whole result: {min(missing)!r} is missing; run the scenario again")
     return found
 
 
 def write(document: Document, path: Path) -> None:
-    """As JSON, whole at once: a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    fresh.replace(path)
+    """As JSON. Raises ScenarioError when the file cannot be written."""
+    output.write(path, json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n")

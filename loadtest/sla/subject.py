@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ import tomli_w
 
 from loadtest import bench_models
 from loadtest.errors import BenchError, Lacking, ScenarioError
-from loadtest.servers import Place, ServerSpec, free_port, started
+from loadtest.servers import Place, Server, ServerSpec, free_port, started
 from loadtest.sla import pace_model
 from loadtest.sla.scenario import AdminAction, ProcessAction, PublishAction, Scenario, ServerTable
 from router import client
@@ -53,6 +53,11 @@ class Subject:
         """Whether the harness has started it, and may do what it likes with it."""
         return bool(self.started_pid)
 
+    @property
+    def who(self) -> str:
+        """What people know it by: an address only where they have named it."""
+        return self.title if self.repository is not None else f"the server at {self.target}"
+
     def process(self, name: str) -> int:
         """The process id of `worker-0`, `controller`, `supervisor`. Raises BenchError when there is none now."""
         try:
@@ -70,13 +75,38 @@ class Subject:
             try:
                 return asking.model_metadata(model, version, deadline=ASK_S)
             except InferenceError as error:
-                raise ScenarioError(f"the server at {self.target} cannot answer for {model!r}: {error}") from None
+                raise ScenarioError(f"{self.who} cannot answer for {model!r}: {error}") from None
 
 
 @contextmanager
 def named(target: str) -> Iterator[Subject]:
     """A server that runs already. Raises ScenarioError when nobody answers."""
     yield Subject(target, target, features=_features(target))
+
+
+@contextmanager
+def up(spec: ServerSpec, repository: Path, scenario: Scenario) -> Iterator[tuple[Server, frozenset[str]]]:
+    """A server that is started for the models of a scenario, and its features.
+
+    Raises Lacking when it has not what the scenario requires, ScenarioError when it does not start.
+    """
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(started(spec, repository, ()))
+            features = _features(f"127.0.0.1:{server.port}")
+            # Before its models are ready: settings for what it has not may keep them from that.
+            check_required(scenario, features, spec.title)
+            server.wait_ready(tuple(dict.fromkeys(mix.model for mix in scenario.mix)))
+        except BenchError as error:
+            raise ScenarioError(f"{spec.title} does not start: {' '.join(str(error).split())}") from None
+        yield server, features
+
+
+@contextmanager
+def peer(spec: ServerSpec, repository: Path, scenario: Scenario) -> Iterator[Subject]:
+    """One of several servers that are started on the same models."""
+    with up(spec, repository, scenario) as (server, features):
+        yield Subject(f"127.0.0.1:{server.port}", spec.title, repository, features=features)
 
 
 @contextmanager
@@ -88,18 +118,10 @@ def own(scenario: Scenario) -> Iterator[Subject]:
         repository, withheld = Path(folder) / "models", Path(folder) / "withheld"
         lay_out(table, repository, withheld, scenario)
         ports = {name: f"127.0.0.1:{free_port()}" for name in ("http", "admin")}
-        spec = ServerSpec("own", "router", _commands(table, ports))
-        names = tuple(dict.fromkeys(mix.model for mix in scenario.mix))
-        try:
-            with started(spec, repository, names) as server:
-                target = f"127.0.0.1:{server.port}"
-                features = _features(target)
-                title = f"router, {table.workers} workers"
-                yield Subject(
-                    target, title, repository, withheld, ports["admin"], ports["http"], server.pids[0], features
-                )
-        except BenchError as error:
-            raise ScenarioError(f"the server does not start: {' '.join(str(error).split())}") from None
+        title = f"router, {table.workers} worker" + ("s" if table.workers > 1 else "")
+        with up(ServerSpec("own", title, _commands(table, ports)), repository, scenario) as (server, features):
+            target = f"127.0.0.1:{server.port}"
+            yield Subject(target, title, repository, withheld, ports["admin"], ports["http"], server.pids[0], features)
 
 
 def lay_out(table: ServerTable, repository: Path, withheld: Path, scenario: Scenario) -> None:
@@ -176,7 +198,7 @@ def check_features(scenario: Scenario, subject: Subject) -> None:
 
     Called before any load is sent.
     """
-    check_required(scenario, subject.features, f"the server at {subject.target}")
+    check_required(scenario, subject.features, subject.who)
     for number, action in enumerate(scenario.action):
         if not subject.ours and action.do in NEEDS_OWN:
             raise Lacking(f"action {number} ({action.do}) needs a server that the harness starts: leave --target out")

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -19,6 +18,7 @@ from pydantic_core import PydanticUndefined
 from router import __version__
 from router.app.banner import Loading
 from router.app.checks import BEFORE_START
+from router.app.commands import Commands
 from router.app.doctor import Grade, as_object, examine, report
 from router.app.infer import infer
 from router.app.refusal import Refused
@@ -27,32 +27,7 @@ from router.config import ServerSettings, flag, server_settings
 from router.errors import SettingsError
 
 
-class _Commands(click.Group):
-    """A mistake on the command line is told in one line, with the mend."""
-
-    def main(self, args: Sequence[str] | None = None, *_: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        """Run the command of the line."""
-        if not standalone_mode:
-            return super().main(args, standalone_mode=False, **extra)
-        try:
-            result = super().main(args, standalone_mode=False, **extra)
-        except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message())
-            sys.exit(error.exit_code)
-        except click.UsageError as error:
-            command = error.ctx.command_path if error.ctx else "router"
-            text = " ".join(error.format_message().split()).rstrip(".")
-            click.echo(f"Error: {text}; `{command} --help` shows what is possible", err=True)
-            sys.exit(error.exit_code)
-        except click.ClickException as error:
-            click.echo(f"Error: {' '.join(error.format_message().split())}", err=True)
-            sys.exit(error.exit_code)
-        except click.Abort:
-            sys.exit(130)
-        sys.exit(result if isinstance(result, int) else 0)
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="router")
 def main() -> None:
     """Serve ONNX models over gRPC, and look after them."""

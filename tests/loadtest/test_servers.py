@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -96,6 +97,13 @@ def test_a_program_that_does_not_exist_is_reported(tmp_path: Path) -> None:
     spec = ServerSpec("absent", "absent", lambda _: [["/nonexistent/program"]])
     with pytest.raises(BenchError, match="absent: "), started(spec, tmp_path, ("tiny",)):
         pass
+
+
+def test_a_server_does_not_hear_the_terminal(tmp_path: Path) -> None:
+    """Ctrl-C goes to the group in the foreground: a server that it shot would look like one that failed."""
+    with started(baseline(1), tmp_path, ()) as server:
+        assert all(os.getpgid(pid) == pid for pid in server.pids)
+        assert os.getpgid(0) not in server.pids
 
 
 def test_nothing_is_left_of_a_stopped_server(tmp_path: Path) -> None:

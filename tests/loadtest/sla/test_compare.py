@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import copy
+import io
+import json
 
-from loadtest.sla.compare import against, comparison, whole
+import pytest
+from rich.console import Console
+
+from loadtest.sla.compare import against, comparison, show, whole
 from tests.loadtest.sla.test_page import document
 
 
@@ -40,3 +45,22 @@ def test_programs_get_rows() -> None:
     assert first["verdict"] == "PASS"
     assert first["availability"] == pytest.approx(0.999)
     assert second["p50"]["ratio"] == pytest.approx(3, rel=0.01)
+
+
+def test_a_result_without_answers_has_no_figures() -> None:
+    """No measured phase, or a dead server: dashes for people, null for programs, first or second."""
+    dead = copy.deepcopy(document("[red]dead"))
+    dead["measured"]["latency"] = dict.fromkeys(dead["measured"]["latency"], 0)
+    dead["measured"]["counts"] |= {"due": 0, "answered": 0}
+    dead["measured"]["seconds"] = 0
+    dead["slices"] = []
+    for documents in ([dead, document()], [document(), dead], [dead, dead]):
+        rows = json.loads(json.dumps(comparison(documents), allow_nan=False))
+        assert all(row["p50"]["ratio"] is None for row, each in zip(rows, documents, strict=True) if each is dead)
+        assert {row["availability"] for row, each in zip(rows, documents, strict=True) if each is dead} == {None}
+        console = Console(file=io.StringIO(), markup=False, width=160)
+        show(console, documents)
+        assert isinstance(console.file, io.StringIO)
+        assert "[red]dead" in console.file.getvalue()
+        assert "–" in console.file.getvalue()
+    assert str(against(document(), dead, "p50")).endswith("×–")

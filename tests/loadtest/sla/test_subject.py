@@ -87,6 +87,12 @@ def test_what_is_asked_of_somebody_elses_server_is_little(tmp_path: Path) -> Non
         check_features(scenario(more='requires = ["isolation"]'), subject(tmp_path, own=False))
 
 
+def test_an_address_is_told_where_somebody_has_named_it(tmp_path: Path) -> None:
+    """A server that the harness has started is known by its title."""
+    with pytest.raises(Lacking, match=r"needs 'isolation', which own does not have"):
+        check_features(scenario(more='requires = ["isolation"]'), subject(tmp_path))
+
+
 def test_a_copy_of_the_models_is_laid_out(tmp_path: Path) -> None:
     """Without the versions to come, with the scenario's settings over the model's own."""
     wanted = scenario()
