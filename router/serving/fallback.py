@@ -86,6 +86,10 @@ class Fallback:
         """Whether anything but the model can answer."""
         return self._failover is not None or bool(self._first)
 
+    def can_join(self, call: Call) -> bool:
+        """Whether there is a failover model that has not been asked yet."""
+        return self._failover is not None and not call.failed_over
+
     def join(self, call: Call, reason: Reason) -> bool:
         """Have the failover model try as well: the first to answer wins. False when it does not; from any thread."""
         if self._failover is None or call.failed_over or call.over:

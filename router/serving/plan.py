@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
+from router.core.contract import Contract
 from router.core.request import Checked, Elements, Parameters
 from router.core.tensor import BYTES, DTYPES, TensorSpec, decode_bytes, encode_bytes
 from router.errors import InvalidRequest, ModelFailed
@@ -64,8 +65,11 @@ class Plan:
 
     __slots__ = (
         "__weakref__",
+        "_asked_rows",
+        "_contract",
         "_convert",
         "_encoder",
+        "_hedge_encoder",
         "_inputs",
         "_sizes",
         "_text",
@@ -88,6 +92,8 @@ class Plan:
         fallback: Fallback,
         deadline: DeadlineSettings = NO_SLA,
         switched: bool = False,
+        contract: Contract | None = None,
+        hedge_encoder: Encoder | None = None,
     ) -> None:
         self.lane = lane
         self.fallback = fallback
@@ -98,6 +104,9 @@ class Plan:
         self.batch_key = batch_key
         self.outputs = [spec.name for spec in checked.outputs]
         self._encoder = encoder
+        self._hedge_encoder = hedge_encoder or encoder
+        self._contract = None if contract is None else contract.of(self.outputs)
+        self._asked_rows = 1 if checked.rows is None else checked.rows
         self._inputs = tuple(
             _Input(feed.name, feed.datatype, feed.position, feed.shape, feed.nbytes) for feed in checked.feeds
         )
@@ -136,10 +145,20 @@ class Plan:
                 feeds[each.name] = np.ndarray((rows, *each.tail), each.dtype, b"".join(parts))
         return feeds
 
-    def replies(self, calls: Sequence[Call], outputs: Sequence[Array]) -> list[bytes]:
+    def broken(self, calls: Sequence[Call], outputs: Sequence[Array]) -> list[str] | None:
+        """For each call how its outputs break the model's contract, empty where they keep it; None when all do."""
+        contract = self._contract
+        if contract is None:
+            return None
+        sizes = [call.plan._asked_rows for call in calls]  # noqa: SLF001  # its own kind
+        reasons = contract.broken_parts(outputs, sizes)
+        return reasons if any(reasons) else None
+
+    def replies(self, calls: Sequence[Call], outputs: Sequence[Array], *, hedge: bool = False) -> list[bytes]:
         """The replies of one run, in the calls' order. Raises ModelFailed when the outputs cannot be split."""
+        encoder = self._hedge_encoder if hedge else self._encoder
         if len(calls) == 1:
-            return self._encoder.replies(
+            return encoder.replies(
                 (calls[0].id_field,), tuple([o.shape for o in outputs]), [(e,) for e in self._elements(outputs)]
             )
         per_call = [call.plan.rows for call in calls]
@@ -149,7 +168,7 @@ class Plan:
                 raise ModelFailed("the model did not give one row for each row")
         rows = per_call[0]
         if per_call.count(rows) != len(per_call):
-            return self._uneven_replies(calls, outputs, per_call)
+            return self._uneven_replies(encoder, calls, outputs, per_call)
         elements: list[Sequence[Any]] = []
         for output, text in zip(outputs, self._text, strict=True):
             if text:
@@ -161,14 +180,16 @@ class Plan:
                     [raw[at : at + size] for at in range(0, len(raw), size)] if size else [b""] * len(calls)
                 )
         shapes = tuple([(rows, *output.shape[1:]) for output in outputs])
-        return self._encoder.replies([call.id_field for call in calls], shapes, elements)
+        return encoder.replies([call.id_field for call in calls], shapes, elements)
 
-    def _uneven_replies(self, calls: Sequence[Call], outputs: Sequence[Array], per_call: list[int]) -> list[bytes]:
+    def _uneven_replies(
+        self, encoder: Encoder, calls: Sequence[Call], outputs: Sequence[Array], per_call: list[int]
+    ) -> list[bytes]:
         made = []
         at = 0
         for call, rows in zip(calls, per_call, strict=True):
             own = [output[at : at + rows] for output in outputs]
-            made += self._encoder.replies(
+            made += encoder.replies(
                 (call.id_field,), tuple([o.shape for o in own]), [(e,) for e in self._elements(own)]
             )
             at += rows

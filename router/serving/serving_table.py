@@ -7,11 +7,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from router.core.contract import Contract, contract_of
 from router.core.fallback import Reason, Step, check_default
 from router.core.request import Checked, Header, Parameters, check
-from router.core.table import Route, VersionState, VersionTable
+from router.core.table import Route, Version, VersionState, VersionTable
 from router.errors import InvalidRequest, NotFound, NotReady
 from router.serving.fallback import Answerer, Default, Failover, Fallback
+from router.serving.hedge import Hedger
 from router.serving.lanes import Lane
 from router.serving.plan import Encoder, EncoderFactory, Plan
 
@@ -29,7 +31,13 @@ class ServingTable:
         self.plans: dict[Header, Plan] = {}
         """What was made of headers that come again. It goes with the table: a header holds no session."""
         self._encoder = encoder
+        for (model, _), lane in lanes.items():
+            settings = table.routes[model].settings
+            lane.guarded = bool(settings.fallback.chain) or len(lane.replicas) > 1
+            if settings.hedge.enabled and (settings.fallback.failover or len(lane.replicas) > 1):
+                lane.hedger = lane.hedger or Hedger(lane, settings.hedge)
         self._keys: dict[tuple[object, ...], object] = {}
+        self._contracts: dict[tuple[str, str], Contract | None] = {}
         self._defaults: dict[tuple[str, str], dict[str, np.ndarray[Any, Any]]] = {}
 
     def route(self, model: str) -> Route:
@@ -94,7 +102,15 @@ class ServingTable:
                 self._keys.clear()
             key = self._keys.setdefault(same, same)
         encoder = self._encode(header, version.number, marks, checked)
-        return Plan(lane, checked, key, encoder, fallback, route.settings.deadline, route.switched)
+        hedge = self._encode(header, version.number, {**marks, "served_by": "hedge"}, checked)
+        contract = self._contract(version)
+        return Plan(lane, checked, key, encoder, fallback, route.settings.deadline, route.switched, contract, hedge)
+
+    def _contract(self, version: Version) -> Contract | None:
+        key = (version.model, version.number)
+        if key not in self._contracts:
+            self._contracts[key] = contract_of(self.routes[version.model].settings.contract, version.signature)
+        return self._contracts[key]
 
     def _encode(self, header: Header, number: str, marks: Parameters, checked: Checked) -> Encoder:
         known: dict[str, bool | int | float | str] = {"model_version": number, "generation": self.generation}
