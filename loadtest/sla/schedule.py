@@ -34,15 +34,29 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One row a request: when it is due (ns since the start), which kind of the mix, which of its inputs."""
+    """One row a request: when it is due (ns since the start), which kind of the mix, which of its inputs.
+
+    A part of a schedule holds the rows `first`, `first + step`, … of the whole.
+    """
 
     due: npt.NDArray[np.int64]
     kind: npt.NDArray[np.uint8]
     key: npt.NDArray[np.uint32]
     spans: tuple[Span, ...]
+    first: int = 0
+    step: int = 1
 
     def __len__(self) -> int:
         return len(self.due)
+
+    def id(self, place: int) -> int:
+        """The id of the request in a row: its row in the whole, so that no two senders use the same."""
+        return self.first + place * self.step
+
+    def place(self, number: int) -> int | None:
+        """The row of the request with this id; None when it is not here."""
+        place, other = divmod(number - self.first, self.step)
+        return place if not other and 0 <= place < len(self.due) else None
 
 
 def keys(mix: Mix, count: int, available: int, random: np.random.Generator) -> npt.NDArray[np.uint32]:

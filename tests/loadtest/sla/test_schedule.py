@@ -90,7 +90,11 @@ def test_senders_share_a_schedule_without_loss(senders: int) -> None:
     for number, span in enumerate(made.spans):
         assert sum(part.spans[number].in_flight for part in parts) == span.in_flight
         assert sum(part.spans[number].last - part.spans[number].first for part in parts) == span.last - span.first
+    ids = sorted(part.id(place) for part in parts for place in range(len(part)))
+    assert ids == list(range(len(made)))
     for part in parts:
+        assert [part.place(part.id(place)) for place in range(20)] == list(range(20))
+        assert part.place(len(made)) is None
         for span in part.spans:
             due = part.due[span.first : span.last]
             if not span.in_flight:
