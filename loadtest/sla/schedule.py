@@ -79,11 +79,7 @@ def plan(scenario: Scenario, available: list[int]) -> Schedule:
 
     Raises ScenarioError when it is too long, or when a trace cannot be read.
     """
-    count = sum(expected(phase) for phase in scenario.phase)
-    if count > MOST_REQUESTS:
-        raise ScenarioError(
-            f"the scenario has {count:.0f} requests, at most {MOST_REQUESTS} are sent: shorten its phases"
-        )
+    _check_count(sum(expected(phase) for phase in scenario.phase))
     due, spans = [], []
     start, place = 0.0, 0
     for number, phase in enumerate(scenario.phase):
@@ -97,6 +93,7 @@ def plan(scenario: Scenario, available: list[int]) -> Schedule:
         spans.append(Span(phase.name, start, start + phase.lasts, phase.measured, place, place + len(at), in_flight))
         start += phase.lasts
         place += len(at)
+    _check_count(place)  # now with what stands in traces
     if not place:
         raise ScenarioError("the scenario sends nothing: raise a rate or lengthen a phase")
     random = np.random.default_rng([scenario.seed, len(scenario.phase)])
@@ -107,3 +104,10 @@ def plan(scenario: Scenario, available: list[int]) -> Schedule:
         mine = kind == number
         key[mine] = keys(mix, int(mine.sum()), available[number], random)
     return Schedule(np.concatenate(due), kind, key, tuple(spans))
+
+
+def _check_count(count: float) -> None:
+    if count > MOST_REQUESTS:
+        raise ScenarioError(
+            f"the scenario has {count:.0f} requests, at most {MOST_REQUESTS} are sent: shorten its phases"
+        )

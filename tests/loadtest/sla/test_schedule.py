@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -99,6 +101,16 @@ def test_senders_share_a_schedule_without_loss(senders: int) -> None:
             due = part.due[span.first : span.last]
             if not span.in_flight:
                 assert ((due >= span.start * 1e9) & (due < span.end * 1e9)).all()
+
+
+def test_the_instants_of_traces_count_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many there are is known when they are read."""
+    monkeypatch.setattr("loadtest.sla.schedule.MOST_REQUESTS", 10)
+    trace = tmp_path / "trace.txt"
+    trace.write_text("0\n" * 11)
+    one = f'[[phase]]\nname = "one"\narrivals = "replay"\ntrace = "{trace}"\nlasts = "1s"'
+    with pytest.raises(ScenarioError, match="has 11 requests, at most 10"):
+        plan(parse(f'title = "It"\n[[mix]]\nmodel = "a"\n{one}', "it.toml"), [1])
 
 
 def test_a_schedule_that_is_too_long_or_empty_is_refused() -> None:
