@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from loadtest import interrupt, machine
-from loadtest.errors import BenchError, ScenarioError
+from loadtest.errors import ScenarioError
 from loadtest.sla import output, records
 from loadtest.sla.core_client import FORK_SUPPORT
 from loadtest.sla.figures import AROUND_S, LAGGED_SHARE, Figures
@@ -123,14 +123,14 @@ class Run:
                 )  # fmt: skip
 
     def _await_ready(self) -> None:
-        """Until all senders have loaded what they need, or an interrupt. Raises BenchError when one does not."""
+        """Until all senders have loaded what they need, or an interrupt. Raises ScenarioError when one does not."""
         until = time.monotonic() + READY_S
         for index, sender in enumerate(self._senders):
             while not (self._place(index) / READY).exists() and self._note.at is None:
                 if sender.poll() is not None:
-                    raise BenchError("; ".join(self._crashed()))
+                    raise ScenarioError("; ".join(self._crashed()))
                 if time.monotonic() > until:
-                    raise BenchError(f"sender {index} is not ready within {READY_S:.0f} s: give it a freer machine")
+                    raise ScenarioError(f"sender {index} is not ready within {READY_S:.0f} s: give it a freer machine")
                 time.sleep(READY_LOOK_S)
 
     def _tell_start(self) -> None:
