@@ -175,8 +175,8 @@ class AnswerFile:
         except OSError:
             return False
 
-    def get(self, key: bytes) -> Answer | None:
-        """The answer of a key. Never waits for a writer. Raises Damaged."""
+    def get(self, key: bytes) -> tuple[int, str, bytes] | None:
+        """The answer of a key, its fields as `Answer` has them. Never waits for a writer. Raises Damaged."""
         with self._env.begin(self._log) as reading:
             place = reading.get(key, None, self._index)
             if place is None:
@@ -188,7 +188,7 @@ class AnswerFile:
         if written_for != key or checksum != zlib.crc32(record[4:]):
             raise Damaged
         end = _HEAD.size + length
-        return Answer(created, record[_HEAD.size : end].decode(), record[end:])
+        return created, record[_HEAD.size : end].decode(), record[end:]
 
     def look(self) -> None:
         """See how far others have come."""

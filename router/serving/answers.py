@@ -129,9 +129,10 @@ class Answers:
         found = self._get(key)
         remembered = None
         if found is not None:
-            age = self._clock() - found.created
+            created, version, body = found
+            age = self._clock() - created
             if 0 <= age <= max_age_s * 1e9:  # one from the future, after the clock was set back, is of unknown age
-                remembered = Remembered(age / 1e9, found.version, found.body)
+                remembered = Remembered(age / 1e9, version, body)
         with self._lock:
             if remembered is None:
                 self._misses += 1
@@ -237,7 +238,7 @@ class Answers:
 
     # ---- what may go wrong ----
 
-    def _get(self, key: bytes) -> Answer | None:
+    def _get(self, key: bytes) -> tuple[int, str, bytes] | None:
         file = self._file
         if file is None:
             return None

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -517,3 +518,29 @@ def test_whatever_happens_an_answer_is_the_inputs_own_and_young_enough(
             crowd += 150
             assert world.figures.bytes < SIZE
     world.answers.close()
+
+
+def test_readers_notice_nothing_of_a_file_that_is_let_go(world: World) -> None:
+    """Threads that read while the memory begins anew, over and over: the right answer or none."""
+    wrong: list[object] = []
+    over = threading.Event()
+
+    def read() -> None:
+        try:
+            while not over.is_set():
+                wrong.extend(each for each in {world.ask(1)} - {None, b"answer to 1"})
+        except Exception as error:  # noqa: BLE001  # whatever it is
+            wrong.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    with capture_logs():
+        for _ in range(30):
+            world.write(1)
+            world.answers._broken = "a test"
+    world.answers.close()
+    over.set()
+    for reader in readers:
+        reader.join(LIMIT_S)
+    assert not wrong
