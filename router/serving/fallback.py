@@ -48,6 +48,7 @@ class Attempt(Call):
         super().__init__(
             plan, owner.reply, owner.id_field, owner.elements, owner.nbytes, owner.due, owner.received, owner.rank
         )
+        self.cache_key = owner.cache_key
         self._claims = owner._claims  # noqa: SLF001  # its own kind
         self.owner = owner
         self.reason = reason

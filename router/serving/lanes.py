@@ -680,6 +680,8 @@ class Lane:
                     calls, replies = self._kept(calls, replies, broken)
                 answered = [call.received for call, reply in zip(calls, replies, strict=True) if call.finish(reply)]
                 run.won = bool(answered)
+                if plan.memory is not None:
+                    plan.remember(calls, replies, hedge=run.hedge)
                 if self.guarded and mine:
                     self._report(run.replica, well=broken is None)
                 if calls:

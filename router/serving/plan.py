@@ -18,6 +18,7 @@ from router.serving.call import Call
 if TYPE_CHECKING:
     from router.serving.fallback import Fallback
     from router.serving.lanes import Lane
+    from router.serving.memory import Memory
 
 Array = np.ndarray[Any, Any]
 NO_SLA: Final = DeadlineSettings()
@@ -26,6 +27,12 @@ Shapes = tuple[tuple[int, ...], ...]
 
 class Encoder(Protocol):
     """Makes replies; the edge gives it."""
+
+    def body(self, id_field: bytes, message: bytes) -> bytes:
+        """What of a reply is the same for all callers and marks: its outputs."""
+
+    def remembered(self, id_field: bytes, age_ms: int, body: bytes) -> bytes:
+        """A reply with the outputs of another one, which was made so many milliseconds ago."""
 
     def replies(self, id_fields: Sequence[bytes], shapes: Shapes, elements: Sequence[Sequence[Any]]) -> list[bytes]:
         """One reply for each id; `elements` holds for each output the elements for each id."""
@@ -76,6 +83,7 @@ class Plan:
         "batch_key",
         "fallback",
         "lane",
+        "memory",
         "outputs",
         "reserve_s",
         "rows",
@@ -94,6 +102,7 @@ class Plan:
         switched: bool = False,
         contract: Contract | None = None,
         hedge_encoder: Encoder | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.lane = lane
         self.fallback = fallback
@@ -105,6 +114,7 @@ class Plan:
         self.outputs = [spec.name for spec in checked.outputs]
         self._encoder = encoder
         self._hedge_encoder = hedge_encoder or encoder
+        self.memory = memory
         self._contract = None if contract is None else contract.of(self.outputs)
         self._asked_rows = 1 if checked.rows is None else checked.rows
         self._inputs = tuple(
@@ -153,6 +163,14 @@ class Plan:
         sizes = [call.plan._asked_rows for call in calls]  # noqa: SLF001  # its own kind
         reasons = contract.broken_parts(outputs, sizes)
         return reasons if any(reasons) else None
+
+    def remember(self, calls: Sequence[Call], replies: Sequence[bytes], *, hedge: bool) -> None:
+        """Keep the model's answers for the day on which it has none."""
+        memory = self.memory
+        if memory is not None:
+            encoder = self._hedge_encoder if hedge else self._encoder
+            for call, reply in zip(calls, replies, strict=True):
+                memory.remember(call, encoder.body(call.id_field, reply))
 
     def replies(self, calls: Sequence[Call], outputs: Sequence[Array], *, hedge: bool = False) -> list[bytes]:
         """The replies of one run, in the calls' order. Raises ModelFailed when the outputs cannot be split."""

@@ -54,6 +54,7 @@ class FakeReply:
         self.messages: list[bytes] = []
         self.errors: list[RouterError] = []
         self.gone = False
+        self.identity = ""
         self._callbacks: list[Callable[[], None]] = []
 
     def finish(self, message: bytes) -> None:
