@@ -62,7 +62,7 @@ _KEY: Final = slice(12, 12 + KEY_BYTES)
 
 
 class Damaged(Exception):
-    """An answer does not have its checksum."""
+    """An answer does not have its checksum, or is not in the index."""
 
 
 class Answer(NamedTuple):
@@ -204,7 +204,7 @@ class AnswerFile:
 
         An answer that is there already is replaced where it lies: a hole in the middle of the log is of no use before
         all that is older has gone. One that is to go moves to the young end instead when `keep` says so of its key.
-        Waits for other writers.
+        Waits for other writers. Raises Damaged.
         """
         self._env.reader_check()  # the slot of a reader that died keeps old pages from being used again
         with (
@@ -250,9 +250,10 @@ class AnswerFile:
                     place = (next_place + touched).to_bytes(8, "big")
                     writing.put(place, record, append=True, db=self._log)
                     writing.put(key, place, db=self._index)
-                else:
-                    writing.delete(key, db=self._index)
+                elif writing.delete(key, db=self._index):
                     evicted += 1
+                else:
+                    raise Damaged
         return evicted
 
     def _used(self, reading: lmdb.Transaction[bytes]) -> int:

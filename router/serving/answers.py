@@ -45,6 +45,7 @@ MOST_SEEN: Final = 16_384
 """Bounds of how many of the latest inputs a process knows; between them, as many as the memory holds."""
 
 NOT_WRITTEN: Final = (0, -1)
+DAMAGED: Final = "an answer is damaged"
 
 Source = Sequence[Elements] | CallersKey
 
@@ -187,8 +188,8 @@ class Answers:
                     self._writes += len(answers)
                     for (key, answer), place in zip(answers, places, strict=True):
                         self._seen[key] = (answer.created, place)
-        except BROKEN as error:
-            self._broken = reason(error)  # the next visit begins anew
+        except (Damaged, *BROKEN) as error:
+            self._broken = DAMAGED if isinstance(error, Damaged) else reason(error)  # the next visit begins anew
         except (OSError, lmdb.Error) as error:
             self._switch_off(error)
         except Exception:  # a fault of ours must not end the thread
@@ -245,7 +246,7 @@ class Answers:
         try:
             return file.get(key)
         except Damaged:
-            self._broken = "an answer is damaged"
+            self._broken = DAMAGED
         except BROKEN as error:
             self._broken = reason(error)
         except lmdb.Error:  # just being closed, or every slot for readers is taken

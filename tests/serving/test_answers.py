@@ -456,7 +456,7 @@ def test_a_failed_read_is_a_miss(world: World, monkeypatch: pytest.MonkeyPatch) 
 def test_a_damaged_byte_is_never_an_answer(
     tmp_path_factory: pytest.TempPathFactory, flips: list[tuple[int, int, int]]
 ) -> None:
-    """Whichever bytes of keys and values change under a reader: the right body or none, then a memory begun anew."""
+    """Whichever bytes of keys and values change under a reader: the right body or none; what is noticed is mended."""
     world = World(tmp_path_factory.mktemp("damaged") / "answers")
     bodies = {number: b"%03d" % number * 30 for number in range(20)}
     for number, body in bodies.items():
@@ -471,10 +471,27 @@ def test_a_damaged_byte_is_never_an_answer(
     world.data.write_bytes(raw)
     found = {number: world.ask(number) for number in bodies}
     assert all(body is None or body == bodies[number] for number, body in found.items())
+    noticed = world.answers._broken is not None
     world.write(50)
-    world.write(51)
-    assert world.ask(51) is not None
+    assert world.ask(50) == b"answer to 50" or not noticed
     world.answers.close()
+
+
+def test_an_answer_that_the_index_does_not_know_is_noticed_when_it_goes(world: World) -> None:
+    """A damaged index can only miss; the memory begins anew."""
+    number = filled(world)
+    file = world.answers._file
+    assert file is not None
+    with file._env.begin(write=True) as writing:
+        writing.drop(file._index, delete=False)
+    with capture_logs() as logged:
+        for _ in range(10):
+            come(world, number, 50)
+            number += 50
+    assert [(each["event"], each["reason"]) for each in logged] == [
+        ("the memory of answers begins anew", answers_module.DAMAGED)
+    ]
+    assert world.ask(number - 1) is not None
 
 
 STEPS = st.lists(
