@@ -35,7 +35,7 @@ _RESTS: Final = 25
 
 
 class Schedule(NamedTuple):
-    """What the system says of a thread: seconds for which it had a core, waited for one, and whether it wants one now."""
+    """What the system says of a thread: seconds with a core, seconds of waiting for one, whether it wants one now."""
 
     ran: float
     waited: float

@@ -10,9 +10,9 @@ from router.core.fallback import Reason, Step
 from router.core.request import Parameters, Request
 from router.errors import InvalidRequest, NotReady
 from router.serving.call import Call, Reply
-from router.serving.lanes import ALONE_BATCH_S, INLINE_BATCH_S
 from router.serving.loop import Loop, Superseded
 from router.serving.memory import callers_key
+from router.serving.pace import ALONE_BATCH_S, INLINE_BATCH_S
 from router.serving.plan import Plan
 from router.serving.serving_table import ServingTable
 from router.serving.stats import Failure

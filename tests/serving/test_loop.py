@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from router.errors import TooLate
-from router.serving.lanes import HUNG_S, PROOF_RUNS, Lane
+from router.serving.lanes import Lane
 from router.serving.loop import STUCK_S, TICK_S, UNKNOWN, Schedule, overstayed, scheduled
+from router.serving.pace import HUNG_S, PROOF_RUNS
 from router.serving.stats import Failure
 from tests.serving.fakes import FakeSession, World, table, values, version
 
@@ -128,7 +129,7 @@ def test_a_session_that_hangs_is_replaced_and_its_thread_given_up() -> None:
     lane = Lane(
         world.version, [world.session], world.executor, world.timers, world.loop, world.clock, reload=lambda: fresh
     )
-    lane._learn(1, 0.01, joined=False)
+    lane.pace.record(1, 0.01, 1000.0, joined=False)
     world.router.install(table(1, {"1": lane}))
     hung, behind = world.send(1), world.send(2)
 
