@@ -235,13 +235,13 @@ class Lane:
         """
         if not self.inline:  # handed over since the loop thread was asked to come
             return False
+        now = self.clock.monotonic()
         waiting = len(self.waiting)
-        batch, dead = self._take(self.waiting, self.pace.rows_within(batch_s, waiting) if waiting > 1 else 1)
+        batch, dead = self._take(self.waiting, self.pace.rows_within(batch_s, waiting) if waiting > 1 else 1, now)
         if dead:
             self._refuse(dead)
         if batch:
             loop = self._loop
-            now = self.clock.monotonic()
             if self.guarded and not self._allowed(batch, now):
                 return bool(self.waiting)
             run = Run(self, batch, self.replicas[0], now, self._inline_stop)
@@ -463,7 +463,7 @@ class Lane:
             with self._lock:
                 queue = self._ready()
                 if queue is not None:
-                    batch, dead = self._take(queue, self.version.batching.max_size)
+                    batch, dead = self._take(queue, self.version.batching.max_size, self.clock.monotonic())
                     if self._wait_s and queue is self.waiting:
                         self._start_by = math.inf
                         rest = list(queue)
@@ -568,9 +568,8 @@ class Lane:
         self._probed = now
         return True
 
-    def _take(self, queue: deque[Call], max_rows: int) -> tuple[list[Call], list[Call]]:
+    def _take(self, queue: deque[Call], max_rows: int, now: float) -> tuple[list[Call], list[Call]]:
         """A batch to run, and calls that are over or hopeless. The executor calls it with the lock held."""
-        now = self.clock.monotonic()
         latest = now + self.pace.run_s
         soonest = math.inf
 
@@ -628,13 +627,16 @@ class Lane:
         broken = None
         if outputs is not None:
             try:
-                broken = plan.broken(calls, outputs)
+                broken = plan.broken(calls, outputs) if plan.contract is not None else None
                 replies = plan.replies(calls, outputs, hedge=run.hedge)
             except ModelFailed as error:
                 failed = error.with_traceback(None)
             except Exception:  # noqa: BLE001  # as above
                 failed = self._fault()
             else:
+                rows = plan.rows if len(calls) == 1 else sum([call.plan.rows for call in calls])
+                if mine:
+                    self.pace.record(rows, seconds, inferred * 1e-9, joined=len(calls) > 1)
                 if broken is not None:
                     calls, replies = self._kept(calls, replies, broken)
                 answered = [call.received for call, reply in zip(calls, replies, strict=True) if call.finish(reply)]
@@ -644,11 +646,7 @@ class Lane:
                 if self.guarded and mine:
                     self._report(run.replica, well=broken is None)
                 if calls:
-                    rows = plan.rows if len(calls) == 1 else sum([call.plan.rows for call in calls])
                     cell.ran(answered, rows, began, fed, inferred, clock())
-                if mine:
-                    ran = sum([call.plan.rows for call in run.calls])
-                    self.pace.record(ran, seconds, self.clock.monotonic(), joined=len(run.calls) > 1)
                 return mine
         if self.guarded and mine and len(calls) == 1:
             self._report(run.replica, well=False)

@@ -79,8 +79,7 @@ class Pace:
     def record(self, rows: int, seconds: float, now: float, *, joined: bool) -> None:
         """A run took so long. Rows that were joined could have run by themselves; a caller's own rows cannot."""
         times = self.times
-        times.record(rows, seconds, now)
-        expected = times.predict(rows)
+        expected = times.record(rows, seconds, now)
         long = 2 * (ALONE_BATCH_S if joined else INLINE_RUN_S)
         if seconds <= long:
             self._long_runs = 0
