@@ -282,6 +282,7 @@ class Worker:
         """The figures since this worker started, of what has been retired too."""
         with self._figures_lock:
             figures = merged((telemetry([*self._lanes.values(), *self._retiring]), self._past))
+        figures.loop_taken = self.loop.taken
         figures.resident_bytes = psutil.Process().memory_info().rss
         return figures
 

@@ -624,6 +624,7 @@ class TestRealChild:
                 "filename": "model.onnx",
                 "rows_independent": None,
                 "never_joined": "",
+                "providers": ["CPUExecutionProvider"],
             }
             child.stdin.write(json.dumps(question).encode() + b"\n")
             child.stdin.flush()
