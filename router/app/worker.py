@@ -255,13 +255,12 @@ class Worker:
         lane = self._lanes.get(key)
         if lane is None:
             began = time.monotonic_ns()
-            session = Session(version)
+            load = functools.partial(Session, version, settings.sessions.providers)
+            session = load()
             if artefact.digest(Path(version.path).parent) != version.digest:
                 raise ModelBroken("its files are not those that were tried: they have changed since")
-            sessions = [session, *(Session(version) for _ in range(settings.sessions.replicas - 1))]
-            lane = Lane(
-                version, sessions, self.executor, self.timers, self.loop, reload=functools.partial(Session, version)
-            )
+            sessions = [session, *(load() for _ in range(settings.sessions.replicas - 1))]
+            lane = Lane(version, sessions, self.executor, self.timers, self.loop, reload=load)
             lane.prove(lambda rows: synthetic(version.signature.inputs, rows))
             lane.stats.load_ns = time.monotonic_ns() - began
             with self._figures_lock:
@@ -302,6 +301,7 @@ class Worker:
         """The figures since this worker started, of what has been retired too."""
         with self._figures_lock:
             figures = merged((telemetry([*self._lanes.values(), *self._retiring]), self._past))
+        figures.loop_taken = self.loop.taken
         figures.resident_bytes = psutil.Process().memory_info().rss
         return figures
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from grpc import aio
@@ -11,8 +11,11 @@ from grpc import aio
 from router.control.lifecycle import Lifecycle
 from router.edge.tables import route_to_message
 from router.edge.transport import cannot_open
+from router.errors import RouterError
 from router.pb import admin_pb2 as pb
 from router.pb import admin_pb2_grpc
+
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class Admin(admin_pb2_grpc.AdminServicer):
@@ -39,6 +42,16 @@ class Admin(admin_pb2_grpc.AdminServicer):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"unknown model '{request.name[:200]}'")
         routes = [route for name, route in table.routes.items() if request.name in ("", name)]
         return pb.ListModelsResponse(generation=table.generation, routes=[route_to_message(route) for route in routes])
+
+    async def SetFallback(  # noqa: N802
+        self, request: pb.SetFallbackRequest, context: aio.ServicerContext[Any, Any]
+    ) -> pb.SetFallbackResponse:
+        """Switch a model to its fallback, or back; every worker does when this returns."""
+        try:
+            await self._lifecycle.set_fallback(request.model, request.on)
+        except RouterError as error:
+            await context.abort(_CODES[error.status], str(error))
+        return pb.SetFallbackResponse(generation=self._lifecycle.table.generation)
 
 
 async def serve_admin(address: str, admin: Admin) -> aio.Server:

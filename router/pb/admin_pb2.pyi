@@ -67,3 +67,17 @@ class ListModelsResponse(_message.Message):
     generation: int
     routes: _containers.RepeatedCompositeFieldContainer[_table_pb2.Route]
     def __init__(self, generation: _Optional[int] = ..., routes: _Optional[_Iterable[_Union[_table_pb2.Route, _Mapping]]] = ...) -> None: ...
+
+class SetFallbackRequest(_message.Message):
+    __slots__ = ("model", "on")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    on: bool
+    def __init__(self, model: _Optional[str] = ..., on: _Optional[bool] = ...) -> None: ...
+
+class SetFallbackResponse(_message.Message):
+    __slots__ = ("generation",)
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    def __init__(self, generation: _Optional[int] = ...) -> None: ...

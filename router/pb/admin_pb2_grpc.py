@@ -44,6 +44,11 @@ class AdminStub:
                 request_serializer=admin__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=admin__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.SetFallback = channel.unary_unary(
+                '/router.admin.v1.Admin/SetFallback',
+                request_serializer=admin__pb2.SetFallbackRequest.SerializeToString,
+                response_deserializer=admin__pb2.SetFallbackResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServicer:
@@ -61,6 +66,12 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetFallback(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -73,6 +84,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=admin__pb2.ListModelsRequest.FromString,
                     response_serializer=admin__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'SetFallback': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetFallback,
+                    request_deserializer=admin__pb2.SetFallbackRequest.FromString,
+                    response_serializer=admin__pb2.SetFallbackResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -129,6 +145,33 @@ class Admin:
             '/router.admin.v1.Admin/ListModels',
             admin__pb2.ListModelsRequest.SerializeToString,
             admin__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetFallback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/SetFallback',
+            admin__pb2.SetFallbackRequest.SerializeToString,
+            admin__pb2.SetFallbackResponse.FromString,
             options,
             channel_credentials,
             insecure,
