@@ -115,7 +115,10 @@ class RunTimes:
         self._recent: list[Recent | None] = [None] * SIZES
 
     def record(self, rows: int, seconds: float, now: float | None = None) -> float:
-        """Remember a run. One that took very long (its thread lost the core) counts as `OUTLIER` times the mean. Gives the mean of its size."""
+        """Remember a run; gives the mean of its size.
+
+        One that took very long (its thread lost the core) counts as `OUTLIER` times the mean.
+        """
         # Every run comes through here: the call to `_size` is spared where it can be.
         index = (rows - 1).bit_length() if 0 < rows <= MOST_ROWS else _size(rows)
         recent = self._recent[index]
