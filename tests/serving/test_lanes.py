@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Mapping
 
 import numpy as np
@@ -844,3 +845,58 @@ def test_notready_is_not_counted_by_a_lane() -> None:
     world.word[0] = 9
     assert isinstance(world.send(1).error, NotReady)
     assert sum(world.lane.stats.total().failures) == 0
+
+
+@pytest.mark.parametrize("rate", [1.5, 3.0, 10.0])
+@pytest.mark.parametrize("jitter", [0.0, 0.3])
+def test_an_overloaded_lane_answers_as_many_as_it_can_and_tells_the_others_in_time(rate: float, jitter: float) -> None:
+    """Runs of 10 ms and deadlines of 50 ms: what is run is in time, and the model is never idle for want of calls."""
+    run_s = 0.01
+    world = World(version(max_size=1), inline=False)
+    chance = random.Random(7)
+    for _ in range(50):
+        world.lane.pace.record(1, run_s * (1 + jitter * chance.random()), world.clock.now, joined=False)
+    sent: list[tuple[FakeReply, float, list[float]]] = []
+    every = run_s / rate
+    upcoming = world.clock.now
+
+    def arrive(until: float) -> None:
+        nonlocal upcoming
+        while upcoming <= until:
+            world.after(max(0.0, upcoming - world.clock.now))
+            told: list[float] = []
+
+            class Told(FakeReply):
+                """Notes when it was answered."""
+
+                def finish(self, message: bytes, told: list[float] = told) -> None:
+                    super().finish(message)
+                    told.append(world.clock.now)
+
+                def fail(self, error: RouterError, told: list[float] = told) -> None:
+                    super().fail(error)
+                    told.append(world.clock.now)
+
+            reply = Told()
+            world.router.infer(request(1.0), reply, upcoming + 0.05)
+            sent.append((reply, upcoming + 0.05, told))
+            upcoming += every
+
+    def during() -> None:
+        until = world.clock.now + run_s * (1 + jitter * chance.random())
+        arrive(until)
+        world.after(max(0.0, until - world.clock.now))
+
+    world.session.during = during
+    began = world.clock.now
+    while world.clock.now < began + 5.0:
+        arrive(world.clock.now + every)
+        while world.executor.step():
+            pass
+    possible = (world.clock.now - began) / (run_s * (1 + jitter / 2))
+    answered = sum(bool(reply.messages) for reply, _, _ in sent)
+    assert answered >= 0.9 * possible
+    for reply, deadline, told in sent:
+        if reply.answers:
+            assert told[0] <= deadline
+    assert len(world.session.runs) <= 1.05 * answered + 2
