@@ -74,6 +74,9 @@ class ServerSettings(_Settings):
         None, description="Only clients with a certificate of this authority (PEM) are served."
     )
     max_message_mib: int = Field(64, ge=1, le=2047, description="The largest request or answer.")
+    answers_mib: int = Field(
+        64, ge=4, le=1 << 20, description="Disk for remembered answers, where a model asks for them (`model.toml`)."
+    )
     spin_us: int = Field(
         50, ge=0, le=1000, description="How long a worker looks for the next call before it sleeps; 0: not at all."
     )

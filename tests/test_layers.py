@@ -18,6 +18,7 @@ PLACES = {
     "grpc": ("edge.", "client", "pb."),
     "grpc_health": ("edge.",),
     "grpc_reflection": ("edge.",),
+    "lmdb": ("serving.answer_file", "serving.answers"),
     "onnxruntime": ("serving.session", "app.inspect"),
     "prometheus_client": ("edge.http",),
     "starlette": ("edge.http",),

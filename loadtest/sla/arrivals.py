@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from loadtest.errors import ScenarioError
 from loadtest.sla.scenario import Bursts, Closed, Constant, Ramp, Replay, Step
 
+MOST_TRACE_BYTES: Final = 128 << 20
 Instants = npt.NDArray[np.float64]
 
 
@@ -96,13 +97,22 @@ def _invert(parts: list[Piece], spacing: str, random: np.random.Generator) -> In
 
 
 def _traced(phase: Replay) -> Instants:
+    path = Path(phase.trace)
     try:
-        text = Path(phase.trace).read_text(encoding="utf-8")
+        if not path.is_file():
+            raise _unusable(path, "it is no file" if path.exists() else "No such file or directory")
+        if path.stat().st_size > MOST_TRACE_BYTES:
+            raise _unusable(path, f"it has more than {MOST_TRACE_BYTES >> 20} MB: cut it")
+        text = path.read_text(encoding="utf-8")
         found = np.sort(np.array([float(line) for line in text.split()])) / phase.speed
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "each line holds one number of seconds"
-        raise ScenarioError(f"the trace {phase.trace} cannot be used: {reason}") from None
-    found = found - (found[0] if len(found) else 0.0)
+        raise _unusable(path, str(reason)) from None
     if not np.isfinite(found).all():
-        raise ScenarioError(f"the trace {phase.trace} cannot be used: an instant is no finite number")
+        raise _unusable(path, "an instant is no finite number")
+    found = found - (found[0] if len(found) else 0.0)
     return found[found < phase.lasts]
+
+
+def _unusable(path: Path, reason: str) -> ScenarioError:
+    return ScenarioError(f"the trace {path} cannot be used: {reason}")

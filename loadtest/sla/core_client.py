@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import queue
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
@@ -19,6 +20,7 @@ METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"
 MESSAGE_LIMIT: Final = 64 << 20
 KNOWN: Final = ((1, 85), (1, 86))
 """Versions of grpcio from the first up to, not including, the second."""
+CLOSING_NAP_S: Final = 0.001
 Answer = tuple[int, int, str, bytes | None]
 """The request's number, the status code, its text, the message."""
 
@@ -80,6 +82,7 @@ class CoreConnection:
         arguments = tuple((name.encode(), value) for name, value in options(number))
         self._channel = cygrpc.Channel(target.encode(), arguments, None)
         self._method = METHOD.encode()
+        self._open = 0
 
     def send(self, number: int, message: bytes, seconds: float) -> None:
         """Send a request."""
@@ -93,19 +96,29 @@ class CoreConnection:
             core.ReceiveStatusOnClientOperation(0),
         )
         self._channel.integrated_call(0, self._method, None, time.time() + seconds, (), None, ((operations, number),))
+        self._open += 1
 
     def receive(self) -> Answer | None:
         """The next answer; None when there is none now."""
         event = self._channel.next_call_event()
         if event.tag is None:
             return None
+        self._open -= 1
         operations = event.batch_operations
         status = operations[5]
         return event.tag, int(status.code()), status.details() or "", operations[4].message()
 
     def close(self) -> None:
         """End all calls."""
-        self._channel.close(self._core.StatusCode.cancelled, "the load test has ended")
+        # The core waits in `close` until somebody has taken the end of every call off the queue, and only then lets
+        # the queue go: it must not be looked at after the last one.
+        reason = self._core.StatusCode.cancelled, "the load test has ended"
+        closing = threading.Thread(target=self._channel.close, args=reason)
+        closing.start()
+        while self._open:
+            if self.receive() is None:
+                time.sleep(CLOSING_NAP_S)
+        closing.join()
 
 
 class PublicConnection:

@@ -26,6 +26,7 @@ SLICES: Final = 20
 Mask = npt.NDArray[np.bool_]
 DEADLINE_EXCEEDED: Final = 4
 CLIENTS_OWN: Final = "DEADLINE_EXCEEDED (client's own)"
+EMPTY: Final = "INTERNAL (OK without a message)"
 NEVER: Final = "no answer"
 UNSENT: Final = "not sent"
 
@@ -160,7 +161,9 @@ class Figures:
         failed = mask & self.done & ~self.ok
         own = failed & ((marks & Mark.OWN_DEADLINE) > 0)
         errors[CLIENTS_OWN] = int(own.sum())
-        for code, count in zip(*np.unique(records["code"][failed & ~own], return_counts=True), strict=True):
+        empty = failed & ((marks & Mark.EMPTY) > 0)
+        errors[EMPTY] = int(empty.sum())
+        for code, count in zip(*np.unique(records["code"][failed & ~own & ~empty], return_counts=True), strict=True):
             errors[CODES.get(int(code), str(code))] += int(count)
         errors[NEVER] = int((mask & (records["state"] == State.OPEN)).sum())
         sources: Counter[str] = Counter()
@@ -189,7 +192,7 @@ class Figures:
             late=int((ok & (self.latency > self.deadline)).sum()),
             degraded=marked(Mark.DEGRADED),
             checked=marked(Mark.CHECKED),
-            wrong=marked(Mark.WRONG) + marked(Mark.MISDIRECTED),
+            wrong=marked(Mark.WRONG | Mark.MISDIRECTED),
             duplicates=marked(Mark.DUPLICATE),
             misdirected=marked(Mark.MISDIRECTED),
             older_generation=int((mask & self.older).sum()),
@@ -201,7 +204,7 @@ class Figures:
         A second is marked as lagged when one send in a hundred was more than `most_lag` seconds late.
         """
         rows = []
-        for second in range(int(np.ceil(end))):
+        for second in range(int(np.ceil(round(end, 6)))):
             part = self.cut(second, second + 1)
             sent = part.used & (part.records["state"] != State.UNSENT) & (part.records["state"] != State.DUE)
             lag = float(np.quantile(part.lag[sent], 0.99)) if sent.any() else 0.0

@@ -6,17 +6,20 @@ import json
 import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 
 from loadtest.sla.requests import Pool
 from loadtest.sla.schedule import Schedule, Span
 
+READY: Final = "ready"
+"""A file that a sender makes in its folder when all is loaded."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One sender's part of a run. `start` is an instant of the monotonic clock, the same for all senders.
+    """One sender's part of a run.
 
     `deadline` is in seconds, `check_every` the distance of answers that are compared (0: none is).
     """
@@ -25,14 +28,14 @@ class Job:
     connections: tuple[int, ...]
     deadline: float
     check_every: int
-    start: float
     schedule: Schedule
     pools: tuple[Pool, ...]
 
     def write(self, folder: Path) -> None:
         """Into a folder that nobody else writes to."""
         folder.mkdir(parents=True, exist_ok=True)
-        plain = {name: getattr(self, name) for name in ("target", "connections", "deadline", "check_every", "start")}
+        plain = {name: getattr(self, name) for name in ("target", "connections", "deadline", "check_every")}
+        plain |= {"first": self.schedule.first, "step": self.schedule.step}
         plain["spans"] = [asdict(span) for span in self.schedule.spans]
         (folder / "job.json").write_text(json.dumps(plain))
         np.savez(folder / "schedule.npz", due=self.schedule.due, kind=self.schedule.kind, key=self.schedule.key)
@@ -44,17 +47,11 @@ class Job:
         plain: dict[str, Any] = json.loads((folder / "job.json").read_text())
         with np.load(folder / "schedule.npz") as arrays:
             spans = tuple(Span(**span) for span in plain["spans"])
-            schedule = Schedule(arrays["due"], arrays["kind"], arrays["key"], spans)
+            rows = arrays["due"], arrays["kind"], arrays["key"]
+            schedule = Schedule(*rows, spans, plain["first"], plain["step"])
         pools = tuple(Pool(*each) for each in pickle.loads((folder / "pools.pickle").read_bytes()))
-        return cls(
-            plain["target"],
-            tuple(plain["connections"]),
-            plain["deadline"],
-            plain["check_every"],
-            plain["start"],
-            schedule,
-            pools,
-        )
+        connections = tuple(plain["connections"])
+        return cls(plain["target"], connections, plain["deadline"], plain["check_every"], schedule, pools)
 
 
 def split(schedule: Schedule, senders: int) -> list[Schedule]:
@@ -65,11 +62,9 @@ def split(schedule: Schedule, senders: int) -> list[Schedule]:
         for span in schedule.spans:
             first = len(range(index, span.first, senders))
             last = len(range(index, span.last, senders))
-            mine = len(range(index, span.in_flight, senders))
-            spans.append(Span(span.name, span.start, span.end, span.measured, first, last, mine))
-        parts.append(
-            Schedule(
-                schedule.due[index::senders], schedule.kind[index::senders], schedule.key[index::senders], tuple(spans)
-            )
-        )
+            callers = len(range(index, span.in_flight, senders))
+            spans.append(Span(span.name, span.start, span.end, span.measured, first, last, callers))
+        mine = slice(index, None, senders)
+        rows = schedule.due[mine], schedule.kind[mine], schedule.key[mine]
+        parts.append(Schedule(*rows, tuple(spans), index, senders))
     return parts

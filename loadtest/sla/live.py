@@ -13,7 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from loadtest.sla.run import Document, Glance, Watcher, lines, verdict
+from loadtest.sla.glance import Glance, Watcher
+from loadtest.sla.run import Document, lines, verdict
 from loadtest.sla.units import spoken
 
 COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "INVALID": "magenta", "INTERRUPTED": "magenta"}
@@ -38,24 +39,27 @@ def watching(console: Console) -> Iterator[Watcher]:
 
 
 def _words(glance: Glance) -> str:
-    recent = glance.recent
+    p50, p99, p999 = _recent(glance)
     return (
         f"{glance.elapsed:5.0f} s of {glance.total:.0f}  {glance.phase:12} {glance.rate:7.0f}/s"
-        f"  p50 {spoken(recent.p50):>8}  p99 {spoken(recent.p99):>8}  p99.9 {spoken(recent.p999):>8}"
-        f"  failed {glance.failed}"
+        f"  p50 {p50:>8}  p99 {p99:>8}  p99.9 {p999:>8}  oldest open {spoken(glance.waits):>8}  failed {glance.failed}"
     )
+
+
+def _recent(glance: Glance) -> list[str]:
+    """The percentiles of the last second; dashes where nothing was answered in it."""
+    recent = glance.recent
+    return [spoken(each) if recent.count else "–" for each in (recent.p50, recent.p99, recent.p999)]
 
 
 def _view(glance: Glance) -> Group:
     figures = Table.grid(padding=(0, 3))
-    recent = glance.recent
-    figures.add_row("phase", "rate", "p50", "p99", "p99.9", "answered", "failed", style="dim")
+    figures.add_row("phase", "rate", "p50", "p99", "p99.9", "oldest open", "answered", "failed", style="dim")
     figures.add_row(
         glance.phase or "–",
         f"{glance.rate:.0f}/s",
-        spoken(recent.p50),
-        spoken(recent.p99),
-        spoken(recent.p999),
+        *_recent(glance),
+        spoken(glance.waits),
         str(glance.answered),
         Text(str(glance.failed), style="red" if glance.failed else ""),
     )

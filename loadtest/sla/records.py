@@ -45,12 +45,14 @@ class Mark(IntFlag):
     """Compared with what a reference gives."""
     WRONG = 2
     DUPLICATE = 4
-    """It bears the id of a request that was answered before."""
+    """It bears the id of a request of the same sender that was answered before."""
     MISDIRECTED = 8
     """It bears the id of another request, or none."""
     OWN_DEADLINE = 16
     """The client itself gave up; the server has not said DEADLINE_EXCEEDED."""
     DEGRADED = 32
+    EMPTY = 64
+    """The server has said OK and sent no message."""
 
 
 class Writer:

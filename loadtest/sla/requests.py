@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from loadtest.errors import ScenarioError
+from loadtest.sla.core_client import MESSAGE_LIMIT
 from loadtest.sla.scenario import Mix
 from router import client
 from router.client import ModelMetadata, TensorMetadata
@@ -22,6 +25,10 @@ Tensors = dict[str, Array]
 WORDS: Final = ("red", "green", "blue", "white", "alpha", "beta", "gamma", "delta")
 OTHER_SIZE: Final = 1
 """Of a free dimension that is not the first."""
+MOST_ELEMENTS: Final = 100_000_000
+"""Of all inputs of a kind together."""
+ID_ROOM: Final = 64
+"""Bytes for an id."""
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
 """How far an answer may be from the reference: kernels add in another order in a batch of another size."""
 
@@ -35,26 +42,57 @@ class Pool:
 
 
 def pool(
-    mix: Mix, metadata: ModelMetadata, repository: Path | None, random: np.random.Generator, *, compared: bool
+    mix: Mix, metadata: ModelMetadata, folders: Sequence[Path], random: np.random.Generator, *, compared: bool
 ) -> Pool:
-    """The pool of a kind. What to expect comes from golden files, or from the versions in a `repository` at hand.
+    """The pool of a kind. What to expect comes from golden files and from the versions in `folders`: repositories.
 
     Raises ScenarioError when the inputs cannot be made.
     """
-    given, expected = _inputs(mix, metadata, repository, random)
-    if compared and repository is not None:
-        expected = _references(repository / mix.model, given) | expected
-    return Pool([encode(mix, metadata, each) for each in given], expected if compared else {})
+    models = [folder / mix.model for folder in folders]
+    given, golden = _inputs(mix, metadata, models, random)
+    given = [_as_asked(mix, metadata, each) for each in given]
+    messages = _encoded(mix, given)
+    if not compared:
+        return Pool(messages, {})
+    expected: dict[str, list[Tensors]] = {}
+    for model in models:
+        expected |= _references(model, given)
+    for version, stored in golden.items():
+        if version in expected:
+            expected[version] = [one | other for one, other in zip(expected[version], stored, strict=True)]
+        elif all(stored):
+            expected[version] = stored
+    return Pool(messages, expected)
 
 
-def encode(mix: Mix, metadata: ModelMetadata, tensors: Tensors) -> bytes:
-    """A ModelInferRequest without an id."""
-    inputs: Tensors = {}
-    for spec in metadata.inputs:
-        if spec.name in tensors:
-            array = tensors[spec.name]
-            inputs[spec.name] = array if spec.datatype == BYTES else array.astype(DTYPES[spec.datatype])
-    return client.encode(client.Request(mix.model, inputs, mix.version, parameters=mix.parameters))
+def _as_asked(mix: Mix, metadata: ModelMetadata, tensors: Tensors) -> Tensors:
+    """The inputs in the model's order and datatypes."""
+    known = {spec.name: spec for spec in metadata.inputs}
+    for name in tensors:
+        if name not in known:
+            raise ScenarioError(f"`mix.input` gives the input {name!r}; {mix.model} takes {', '.join(known)}")
+    try:
+        return {
+            name: tensors[name] if spec.datatype == BYTES else tensors[name].astype(DTYPES[spec.datatype])
+            for name, spec in known.items()
+            if name in tensors
+        }
+    except ValueError as error:
+        raise ScenarioError(f"the inputs for {mix.model} do not fit its datatypes: {error}") from None
+
+
+def _encoded(mix: Mix, given: Sequence[Tensors]) -> list[bytes]:
+    """A ModelInferRequest for each, without an id."""
+    try:
+        messages = [
+            client.encode(client.Request(mix.model, each, mix.version, parameters=mix.parameters)) for each in given
+        ]
+    except (TypeError, ValueError) as error:
+        raise ScenarioError(f"a request for {mix.model} cannot be made: {error}") from None
+    longest = max(map(len, messages))
+    if longest > MESSAGE_LIMIT - ID_ROOM:
+        raise ScenarioError(f"a request for {mix.model} has {longest} bytes, at most 64 MB are sent: lower `mix.rows`")
+    return messages
 
 
 def with_id(message: bytes, number: int) -> bytes:
@@ -64,38 +102,54 @@ def with_id(message: bytes, number: int) -> bytes:
 
 
 def _inputs(
-    mix: Mix, metadata: ModelMetadata, repository: Path | None, random: np.random.Generator
+    mix: Mix, metadata: ModelMetadata, models: Sequence[Path], random: np.random.Generator
 ) -> tuple[list[Tensors], dict[str, list[Tensors]]]:
+    for spec in metadata.inputs:
+        if spec.datatype not in DTYPES:
+            raise ScenarioError(f"the input {spec.name!r} of {mix.model} is {spec.datatype!r}: no datatype of ours")
     unknown = set(mix.values) - {spec.name for spec in metadata.inputs}
     if unknown:
         have = ", ".join(spec.name for spec in metadata.inputs)
         raise ScenarioError(f"`mix.values` names the input {min(unknown)!r}; {mix.model} takes {have}")
     if mix.input == "random":
+        _check_size(mix, metadata)
         return [{spec.name: _random(mix, spec, random) for spec in metadata.inputs} for _ in range(mix.inputs)], {}
     if mix.input != "golden":
         recorded, _ = _stored(Path(mix.input), mix)
         return recorded[: mix.inputs], {}
-    if repository is None:
+    if not models:
         raise ScenarioError("golden inputs lie beside a model: they go with a server that the harness starts")
     version = mix.version or metadata.versions[-1]
-    files = sorted((repository / mix.model / version / "golden").glob("*.npz"))
+    files = sorted(file for model in models for file in (model / version / "golden").glob("*.npz"))
     if not files:
         raise ScenarioError(f'version {version} of {mix.model} has no golden/*.npz: use `input = "random"`')
     given: list[Tensors] = []
-    expected: list[Tensors] = []
+    golden: list[Tensors] = []
     for file in files:
         inputs, outputs = _stored(file, mix)
         given += inputs
-        expected += outputs
-    return given, {version: expected} if all(expected) else {}
+        golden += outputs if len(outputs) == len(inputs) else [{}] * len(inputs)
+    return given, {version: golden}
+
+
+def _check_size(mix: Mix, metadata: ModelMetadata) -> None:
+    """Before anything is drawn: a server may name any shape."""
+    elements = sum(math.prod(_shape(mix, spec)) for spec in metadata.inputs)
+    if elements * mix.inputs > MOST_ELEMENTS:
+        raise ScenarioError(
+            f"{mix.inputs} requests of {elements} elements for {mix.model} are too much to keep: lower `mix.rows` or"
+            " `mix.inputs`"
+        )
+
+
+def _shape(mix: Mix, spec: TensorMetadata) -> tuple[int, ...]:
+    return tuple(size if size >= 0 else (mix.rows if axis == 0 else OTHER_SIZE) for axis, size in enumerate(spec.shape))
 
 
 def _random(mix: Mix, spec: TensorMetadata, random: np.random.Generator) -> Array:
-    shape = tuple(
-        size if size >= 0 else (mix.rows if axis == 0 else OTHER_SIZE) for axis, size in enumerate(spec.shape)
-    )
+    shape = _shape(mix, spec)
     if spec.name in mix.values:
-        return random.choice(np.array(mix.values[spec.name]), shape).astype(DTYPES[spec.datatype])
+        return random.choice(_values(mix, spec), shape)
     if spec.datatype == BYTES:
         return random.choice(np.array(WORDS, object), shape)
     kind = DTYPES[spec.datatype]
@@ -106,13 +160,37 @@ def _random(mix: Mix, spec: TensorMetadata, random: np.random.Generator) -> Arra
     return random.normal(size=shape).astype(kind)
 
 
+def _values(mix: Mix, spec: TensorMetadata) -> Array:
+    if spec.datatype == BYTES:
+        raise ScenarioError(f"`mix.values` gives numbers for {spec.name!r}, which is BYTES: leave it out for words")
+    wanted = np.array(mix.values[spec.name])
+    with np.errstate(all="ignore"):
+        values = wanted.astype(DTYPES[spec.datatype])
+        whole = values.dtype.kind in "biu"
+        fits = values.astype(float) == wanted if whole else np.isfinite(values.astype(float))
+    if not fits.all():
+        bad = wanted[~fits][0]
+        raise ScenarioError(f"`mix.values` gives {bad:g} for {spec.name!r}, which {spec.datatype} cannot hold")
+    return values
+
+
 def _stored(path: Path, mix: Mix) -> tuple[list[Tensors], list[Tensors]]:
     """Requests of `rows` rows from a file whose arrays `input:NAME` (and `output:NAME`) share their first axis."""
     try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+        if broken is not None:
+            raise zipfile.BadZipFile(broken)
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
-        raise ScenarioError(f"the inputs {path.name} cannot be read: {error}") from None
+    except OSError as error:
+        reason = error.strerror or "the file is broken"
+        raise ScenarioError(f"the inputs {path.name} cannot be read: {reason}") from None
+    except Exception:  # noqa: BLE001  # a broken archive raises whatever its bytes lead to
+        raise ScenarioError(f"the inputs {path.name} cannot be read: a sound .npz file is expected") from None
+    for name, array in arrays.items():
+        if not array.ndim or array.dtype.kind not in "biufSU":
+            raise ScenarioError(f"{path.name}: {name} is a {array.dtype} of shape {array.shape}: rows are expected")
     parts: list[list[Tensors]] = []
     for prefix in ("input:", "output:"):
         mine = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
@@ -143,13 +221,13 @@ def _references(model: Path, given: Sequence[Tensors]) -> dict[str, list[Tensors
 
 def wrong(reply: client.Reply, expected: Mapping[str, Array]) -> bool:
     """Whether an answer differs from what is expected, in names, sizes or values."""
-    return not reply.outputs or any(
-        name not in expected or _differs(have, expected[name]) for name, have in reply.outputs.items()
+    return reply.outputs.keys() != expected.keys() or any(
+        _differs(have, expected[name]) for name, have in reply.outputs.items()
     )
 
 
 def _differs(have: Array, want: Array) -> bool:
-    if have.shape != want.shape:
+    if have.shape != want.shape or (have.dtype == object) != (want.dtype.kind in "OSU"):
         return True
     if have.dtype == object:  # BYTES come as bytes, a session gives text
         return bool(have.tolist() != np.vectorize(_bytes, otypes=[object])(want).tolist())

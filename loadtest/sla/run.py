@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -20,19 +20,23 @@ from loadtest import interrupt, machine
 from loadtest.errors import ScenarioError
 from loadtest.sla import output, records
 from loadtest.sla.core_client import FORK_SUPPORT
-from loadtest.sla.figures import AROUND_S, LAGGED_SHARE, Figures, Latencies
-from loadtest.sla.job import Job, split
+from loadtest.sla.figures import AROUND_S, LAGGED_SHARE, Figures
+from loadtest.sla.glance import Watcher, look
+from loadtest.sla.job import READY, Job, split
 from loadtest.sla.records import Records, Source, State
 from loadtest.sla.requests import Pool, pool
 from loadtest.sla.scenario import Scenario
 from loadtest.sla.schedule import plan
 from loadtest.sla.sender import AFTER_S
 from loadtest.sla.subject import Subject, check_features, named, own
-from loadtest.sla.timeline import Deed, Timeline
+from loadtest.sla.timeline import CALL_S, Deed, Timeline
 from loadtest.sla.verdict import EXIT, EXIT_INTERRUPTED, EXIT_INVALID, Grade, Line, judge, overall
 
-LEAD_S: Final = 2.0
-"""From the start of the senders to the first request: they load numpy first."""
+READY_S: Final = 60.0
+"""Within which a sender has loaded what it needs."""
+LEAD_S: Final = 0.2
+"""From the moment when all are ready to the start, which they are told meanwhile."""
+READY_LOOK_S: Final = 0.02
 LOOK_S: Final = 0.5
 LAST_S: Final = 0.1
 """After an interrupt, until the senders are told: what was due by then is not the server's fault."""
@@ -44,23 +48,6 @@ PARTS: Final = frozenset(
 """What a result must have to be shown."""
 
 Document = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Glance:
-    """What a look at a running test shows. Times in seconds; figures of the last whole second."""
-
-    elapsed: float
-    total: float
-    phase: str
-    due: int
-    answered: int
-    failed: int
-    rate: float
-    recent: Latencies
-
-
-Watcher = Callable[[Glance], None]
 
 
 @contextmanager
@@ -77,11 +64,8 @@ def pools(scenario: Scenario, under_test: Subject) -> tuple[Pool, ...]:
     for number, mix in enumerate(scenario.mix):
         random = np.random.default_rng([scenario.seed, 1000 + number])
         metadata = under_test.metadata(mix.model, mix.version)
-        made.append(pool(mix, metadata, under_test.repository, random, compared=scenario.check > 0))
-        if under_test.withheld is not None and scenario.check > 0 and (under_test.withheld / mix.model).is_dir():
-            again = np.random.default_rng([scenario.seed, 1000 + number])
-            later = pool(mix, metadata, under_test.withheld, again, compared=True)
-            made[-1] = Pool(made[-1].messages, later.expected | made[-1].expected)
+        folders = [each for each in (under_test.repository, under_test.withheld) if each is not None]
+        made.append(pool(mix, metadata, folders, random, compared=scenario.check > 0))
     return tuple(made)
 
 
@@ -101,24 +85,26 @@ class Run:
 
     def execute(self, watch: Watcher | None = None) -> Document:
         """Send everything; the result. An interrupt ends it early, with a result all the same."""
-        self.start = time.monotonic() + LEAD_S
         every = max(1, round(1 / self.scenario.check)) if self.scenario.check else 0
         lines = np.array_split(np.arange(self.scenario.connections), self.scenario.senders)
         for index, part in enumerate(self._parts):
             numbers = tuple(int(n) for n in lines[index]) or (index,)
-            job = Job(self._subject.target, numbers, self.scenario.deadline, every, self.start, part, self._kinds)
+            job = Job(self._subject.target, numbers, self.scenario.deadline, every, part, self._kinds)
             job.write(self._place(index))
             records.create(self._place(index), len(part))
-        timeline = Timeline(self.scenario, self._subject, self.start)
+        timeline = Timeline(self.scenario, self._subject)
         with interrupt.noted() as self._note:
             try:
                 self._launch()
-                timeline.begin()
+                self._await_ready()
+                self.start = time.monotonic() + LEAD_S
+                self._tell_start()
+                timeline.begin(self.start)
                 self._watch(watch)
             finally:
                 # The load ends first: an action that is being done may take its time.
                 self._stop()
-                timeline.end()
+                timeline.end(CALL_S if self._note.at is None else 0.0)
                 self._wait()
         return self._result(timeline.deeds)
 
@@ -131,10 +117,27 @@ class Run:
             with (self._place(index) / "log").open("wb") as log:
                 self._senders.append(
                     subprocess.Popen(
-                        words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                        words, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
                         env={**os.environ, FORK_SUPPORT: "1"},
                     )
                 )  # fmt: skip
+
+    def _await_ready(self) -> None:
+        """Until all senders have loaded what they need, or an interrupt. Raises ScenarioError when one does not."""
+        until = time.monotonic() + READY_S
+        for index, sender in enumerate(self._senders):
+            while not (self._place(index) / READY).exists() and self._note.at is None:
+                if sender.poll() is not None:
+                    raise ScenarioError("; ".join(self._crashed()))
+                if time.monotonic() > until:
+                    raise ScenarioError(f"sender {index} is not ready within {READY_S:.0f} s: give it a freer machine")
+                time.sleep(READY_LOOK_S)
+
+    def _tell_start(self) -> None:
+        for sender in self._senders:
+            assert sender.stdin is not None
+            with suppress(BrokenPipeError), sender.stdin:  # one that has crashed is told in the result
+                sender.stdin.write(f"{self.start!r}\n".encode())
 
     def _watch(self, watch: Watcher | None) -> None:
         """Until all senders have ended, or an interrupt, or long after they should have."""
@@ -147,7 +150,8 @@ class Run:
                 return
             time.sleep(LOOK_S)
             if watch is not None:
-                watch(self._glance())
+                parts = [(part, records.read(self._place(index), len(part))) for index, part in enumerate(self._parts)]
+                watch(look(self.schedule, parts, time.monotonic() - self.start, self.scenario.deadline))
 
     def _stop(self) -> None:
         for sender in self._senders:
@@ -156,47 +160,13 @@ class Run:
 
     def _wait(self) -> None:
         for sender in self._senders:
+            if sender.stdin is not None:
+                sender.stdin.close()
             try:
                 sender.wait(self.scenario.deadline + AFTER_S + 5.0)
             except subprocess.TimeoutExpired:
                 sender.kill()
                 sender.wait()
-
-    def _glance(self) -> Glance:
-        """A look at the columns as they are now, at as few of them as will do: the machine is being measured."""
-        elapsed = time.monotonic() - self.start
-        due = answered = failed = 0
-        recent = []
-        for index, part in enumerate(self._parts):
-            columns = records.read(self._place(index), len(part))
-            for span in part.spans:
-                mine = slice(span.first, span.last)
-                state, code, done = (columns[name][mine] for name in ("state", "code", "done"))
-                meant = columns["sent"][mine] if span.in_flight else part.due[mine]
-                if span.in_flight:
-                    due += int((state != State.DUE).sum())
-                    look = slice(None)
-                else:
-                    begin, end, now = np.searchsorted(meant, np.array([elapsed - 1.5, elapsed - 0.5, elapsed]) * 1e9)
-                    due += int(now)
-                    look = slice(begin, end)
-                finished = state == State.DONE
-                ok = finished & (code == 0)
-                answered += int(ok.sum())
-                failed += int(finished.sum() - ok.sum())
-                lately = ok[look] & (done[look] > (elapsed - 1.5) * 1e9) if span.in_flight else ok[look]
-                recent.append((done[look][lately] - meant[look][lately]) / 1e9)
-        times = Latencies.of(np.concatenate(recent))
-        return Glance(
-            elapsed=min(max(elapsed, 0.0), self.scenario.seconds),
-            total=self.scenario.seconds,
-            phase=next((span.name for span in self.schedule.spans if span.start <= elapsed < span.end), ""),
-            due=due,
-            answered=answered,
-            failed=failed,
-            rate=float(times.count),
-            recent=times,
-        )
 
     def _records(self) -> Records:
         """What the senders have written so far, in the order in which it was due."""

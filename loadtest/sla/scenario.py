@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from loadtest.errors import ScenarioError
 from loadtest.sla.units import Duration, Rate, Share
@@ -17,11 +18,25 @@ MOST_SECONDS: Final = 4 * 3600.0
 MOST_REQUESTS: Final = 10_000_000
 MOST_PER_SENDER: Final = 20_000.0
 """Requests/s that nobody's sender process keeps up with."""
+MOST_BURSTS: Final = 100_000
+LEAST_BURST_S: Final = 0.001
+MOST_WAIT_S: Final = 600.0
+"""Of a deadline, and of a command."""
+MOST_WEIGHT: Final = 1e6
 QUICK_SECONDS: Final = 20.0
 
 
+def _parameter(value: object) -> object:
+    if isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError("a parameter is a text, a finite number, true or false")
+
+
+Parameter = Annotated[bool | int | float | str, PlainValidator(_parameter)]
+
+
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ServerTable(_Table):
@@ -43,16 +58,16 @@ class Mix(_Table):
 
     model: str
     version: str = ""
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(1.0, gt=0, le=MOST_WEIGHT)
     rows: int = Field(1, ge=1, le=4096)
     input: str = "random"
     """`random` by signature, `golden` (the version's own files), or the path of a recording (.npz)."""
     inputs: int = Field(64, ge=1, le=10_000)
     keys: Literal["uniform", "zipf"] = "uniform"
     skew: float = Field(1.1, gt=1.0, le=5)
-    values: dict[str, tuple[float, ...]] = {}
+    values: dict[str, Annotated[tuple[float, ...], Field(min_length=1)]] = {}
     """For an input by name: the values to draw its elements from."""
-    parameters: dict[str, bool | int | float | str] = {}
+    parameters: dict[str, Parameter] = {}
 
 
 class _Phase(_Table):
@@ -92,8 +107,8 @@ class Bursts(_Open):
     """`rate` for the time `on`, then `quiet_rate` for the time `off`, and again."""
 
     arrivals: Literal["bursts"]
-    on: Duration = Field(gt=0)
-    off: Duration = Field(gt=0)
+    on: Duration = Field(ge=LEAST_BURST_S)
+    off: Duration = Field(ge=LEAST_BURST_S)
     quiet_rate: Rate = 0.0
 
 
@@ -164,7 +179,7 @@ class ShellAction(_Action):
 
     do: Literal["shell"]
     command: str
-    within: Duration = 30.0
+    within: Duration = Field(30.0, gt=0, le=MOST_WAIT_S)
 
 
 Action = Annotated[
@@ -193,8 +208,8 @@ class Scenario(_Table):
     """The whole. `check` is the share of answers that is compared with what a reference gives."""
 
     title: str
-    seed: int = 1
-    deadline: Duration = Field(1.0, gt=0)
+    seed: int = Field(1, ge=0, lt=1 << 64)
+    deadline: Duration = Field(1.0, gt=0, le=MOST_WAIT_S)
     connections: int = Field(4, ge=1, le=256)
     senders: int = Field(1, ge=1, le=16)
     check: Share = 0.02
@@ -217,6 +232,10 @@ class Scenario(_Table):
                 raise ValueError(
                     f"phase {number} asks for {most:.0f}/s, {self.senders} senders manage at most"
                     f" {MOST_PER_SENDER * self.senders:.0f}/s: lower its rate or raise `senders`"
+                )
+            if isinstance(each, Bursts) and (many := each.lasts / (each.on + each.off)) > MOST_BURSTS:
+                raise ValueError(
+                    f"phase {number} has {many:.0f} bursts, at most {MOST_BURSTS} are sent: lengthen `on` or `off`"
                 )
             if isinstance(each, Closed) and each.in_flight < self.senders:
                 raise ValueError(
@@ -243,7 +262,10 @@ class Scenario(_Table):
         scale = min(1.0, QUICK_SECONDS / self.seconds)
         if scale == 1.0:
             return self
-        phases = [each.model_copy(update={"lasts": each.lasts * scale}) for each in self.phase]
+        phases = []
+        for each in self.phase:
+            lengths = ("lasts", "on", "off") if isinstance(each, Bursts) else ("lasts",)
+            phases.append(each.model_copy(update={name: getattr(each, name) * scale for name in lengths}))
         actions = [each.model_copy(update={"at": each.at * scale}) for each in self.action]
         return self.model_copy(update={"phase": tuple(phases), "action": tuple(actions)})
 

@@ -34,15 +34,29 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One row a request: when it is due (ns since the start), which kind of the mix, which of its inputs."""
+    """One row a request: when it is due (ns since the start), which kind of the mix, which of its inputs.
+
+    A part of a schedule holds the rows `first`, `first + step`, … of the whole.
+    """
 
     due: npt.NDArray[np.int64]
     kind: npt.NDArray[np.uint8]
     key: npt.NDArray[np.uint32]
     spans: tuple[Span, ...]
+    first: int = 0
+    step: int = 1
 
     def __len__(self) -> int:
         return len(self.due)
+
+    def id(self, place: int) -> int:
+        """The id of the request in a row: its row in the whole, so that no two senders use the same."""
+        return self.first + place * self.step
+
+    def place(self, number: int) -> int | None:
+        """The row of the request with this id; None when it is not here."""
+        place, other = divmod(number - self.first, self.step)
+        return place if not other and 0 <= place < len(self.due) else None
 
 
 def keys(mix: Mix, count: int, available: int, random: np.random.Generator) -> npt.NDArray[np.uint32]:
@@ -65,11 +79,7 @@ def plan(scenario: Scenario, available: list[int]) -> Schedule:
 
     Raises ScenarioError when it is too long, or when a trace cannot be read.
     """
-    count = sum(expected(phase) for phase in scenario.phase)
-    if count > MOST_REQUESTS:
-        raise ScenarioError(
-            f"the scenario has {count:.0f} requests, at most {MOST_REQUESTS} are sent: shorten its phases"
-        )
+    _check_count(sum(expected(phase) for phase in scenario.phase))
     due, spans = [], []
     start, place = 0.0, 0
     for number, phase in enumerate(scenario.phase):
@@ -83,6 +93,7 @@ def plan(scenario: Scenario, available: list[int]) -> Schedule:
         spans.append(Span(phase.name, start, start + phase.lasts, phase.measured, place, place + len(at), in_flight))
         start += phase.lasts
         place += len(at)
+    _check_count(place)  # now with what stands in traces
     if not place:
         raise ScenarioError("the scenario sends nothing: raise a rate or lengthen a phase")
     random = np.random.default_rng([scenario.seed, len(scenario.phase)])
@@ -93,3 +104,10 @@ def plan(scenario: Scenario, available: list[int]) -> Schedule:
         mine = kind == number
         key[mine] = keys(mix, int(mine.sum()), available[number], random)
     return Schedule(np.concatenate(due), kind, key, tuple(spans))
+
+
+def _check_count(count: float) -> None:
+    if count > MOST_REQUESTS:
+        raise ScenarioError(
+            f"the scenario has {count:.0f} requests, at most {MOST_REQUESTS} are sent: shorten its phases"
+        )

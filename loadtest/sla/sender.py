@@ -1,6 +1,6 @@
 """A sender process: sends its part of the schedule at the instants that it says, whatever becomes of the answers.
 
-    python -m loadtest.sla.sender FOLDER
+    python -m loadtest.sla.sender FOLDER        (the start, in seconds of the monotonic clock, on standard input)
 
 One thread does it all: it sends what is due, takes in what is there, and sleeps for a moment when there is neither.
 What comes back goes into the columns of the folder.
@@ -20,8 +20,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from google.protobuf.message import DecodeError
+
 from loadtest.sla.core_client import Answer, Connection, connections
-from loadtest.sla.job import Job
+from loadtest.sla.job import READY, Job
 from loadtest.sla.records import Mark, Source, State, Writer
 from loadtest.sla.requests import with_id, wrong
 from loadtest.sla.schedule import Span
@@ -41,6 +43,12 @@ AFTER_S: Final = 2.0
 """After the last deadline: what has not come by then never comes."""
 SMALL: Final = 32 << 10
 DEADLINE_EXCEEDED: Final = 4
+INTERNAL: Final = 13
+UNKNOWN: Final = 2
+LAST_CODE: Final = 16
+"""gRPC has no status beyond it; what a server makes up counts as UNKNOWN."""
+LONGEST_ID: Final = 20
+"""Digits; an id of ours has fewer."""
 _OPEN, _DONE = int(State.OPEN), int(State.DONE)
 _ID: Final = pb.ModelInferResponse.ID_FIELD_NUMBER
 _RAW: Final = pb.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
@@ -70,6 +78,7 @@ class Sender:
         self._job = job
         self._lines = lines
         self._clock = clock
+        self._start = clock()
         self._nap = nap
         self._stopping = False
         self._sources: dict[tuple[str, str], int] = {}
@@ -77,7 +86,7 @@ class Sender:
         self._column = writer.views
         self._kind: list[int] = job.schedule.kind.tolist()
         self._key: list[int] = job.schedule.key.tolist()
-        self._due: list[float] = (job.schedule.due / 1e9 + job.start).tolist()
+        self._due: list[float] = (job.schedule.due / 1e9).tolist()
         self.open = 0
 
     @property
@@ -91,8 +100,12 @@ class Sender:
 
     # ---- sending ----
 
-    def send_all(self) -> None:
-        """The whole schedule, span after span. Returns when all is sent and answered, or will never be."""
+    def send_all(self, start: float) -> None:
+        """The whole schedule from `start` on, span after span. Returns when all is sent and answered, or never will be.
+
+        `start` is an instant of the monotonic clock, the same for all senders.
+        """
+        self._start = start
         for span in self._job.schedule.spans:
             if span.in_flight:
                 self._closed(span)
@@ -105,22 +118,22 @@ class Sender:
             line.close()
 
     def _open_loop(self, span: Span) -> None:
-        place = span.first
+        place, start = span.first, self._start
         while place < span.last and not self._stopping:
             most = min(place + AT_ONCE, span.last)
             now = self._clock()
-            while place < most and self._due[place] <= now:
+            while place < most and start + self._due[place] <= now:
                 if self.open >= MOST_OPEN:
                     self._column["state"][place] = State.UNSENT
                 else:
                     self._send(place)
                 place += 1
-            self._take_in(self._due[place] if place < span.last else now)
+            self._take_in(start + self._due[place] if place < span.last else now)
         for left in range(place, span.last):
             self._column["state"][left] = State.UNSENT
 
     def _closed(self, span: Span) -> None:
-        begin, end = self._job.start + span.start, self._job.start + span.end
+        begin, end = self._start + span.start, self._start + span.end
         while self._clock() < begin and not self._stopping:
             self._take_in(begin)
         place = span.first
@@ -149,10 +162,10 @@ class Sender:
 
     def _send(self, place: int) -> None:
         job = self._job
-        message = with_id(job.pools[self._kind[place]].messages[self._key[place]], place)
+        message = with_id(job.pools[self._kind[place]].messages[self._key[place]], job.schedule.id(place))
+        self._column["sent"][place] = int((self._clock() - self._start) * 1e9)
         self._column["state"][place] = _OPEN
         self.open += 1
-        self._column["sent"][place] = int((self._clock() - job.start) * 1e9)
         self._lines[place % len(self._lines)].send(place, message, job.deadline)
 
     # ---- receiving ----
@@ -161,22 +174,26 @@ class Sender:
         """Write down what became of a request."""
         place, code, text, message = answer
         column = self._column
-        column["done"][place] = int((self._clock() - self._job.start) * 1e9)
-        column["code"][place] = code
+        column["done"][place] = int((self._clock() - self._start) * 1e9)
         marks = 0
-        if code == 0 and message is not None:
-            marks = self._look_at(place, message)
+        if code == 0:
+            if message is None:
+                code, marks = INTERNAL, Mark.EMPTY
+            else:
+                marks = self._look_at(place, message)
         elif code == DEADLINE_EXCEEDED and text in client.DeadlineExceeded.CLIENT_TEXTS:
             marks = Mark.OWN_DEADLINE
+        column["code"][place] = code if code <= LAST_CODE else UNKNOWN
         column["marks"][place] = marks
         column["state"][place] = _DONE
 
     def _look_at(self, place: int, message: bytes) -> int:
-        id_field = b"\x1a%c%d" % (len(str(place)), place)
+        number = self._job.schedule.id(place)
+        id_field = b"\x1a%c%d" % (len(str(number)), number)
         at = len(id_field)
         known = self._known.get(len(message) - at) if message.startswith(id_field) else None
         if known is None or message[at : at + len(known.text)] != known.text:
-            known = self._read(place, message)
+            known = self._read(str(number), message)
         column = self._column
         column["source"][place] = known.source
         column["generation"][place] = known.generation
@@ -185,18 +202,21 @@ class Sender:
             return int(known.marks | self._compare(place, message, known.version))
         return known.marks
 
-    def _read(self, place: int, message: bytes) -> _Known:
+    def _read(self, bears: str, message: bytes) -> _Known:
         """What an answer says of itself. Servers repeat themselves: it is kept with the bytes that say it."""
-        response = pb.ModelInferResponse.FromString(message if len(message) <= SMALL else without_elements(message))
+        try:
+            response = pb.ModelInferResponse.FromString(message if len(message) <= SMALL else without_elements(message))
+        except DecodeError:
+            return _Known(b"", self._source("", ""), 0, int(Mark.CHECKED | Mark.WRONG), "")
         parameters = response.parameters
         served_by = parameters["served_by"].string_param if "served_by" in parameters else ""
         generation = 0
         if "generation" in parameters:
-            generation = parameters["generation"].int64_param or parameters["generation"].uint64_param
+            generation = max(parameters["generation"].int64_param, parameters["generation"].uint64_param)
         marks = Mark.DEGRADED if "degraded" in parameters and parameters["degraded"].bool_param else Mark(0)
         version = response.model_version
-        source = self._sources.setdefault((served_by, version), min(len(self._sources), MOST_SOURCES))
-        if response.id != str(place):
+        source = self._source(served_by, version)
+        if response.id != bears:
             return _Known(b"", source, generation, int(marks | self._foreign(response.id)), version)
         text = about(message)
         known = _Known(text, source, generation, int(marks), version)
@@ -204,11 +224,16 @@ class Sender:
             self._known[len(message) - (2 + len(response.id))] = known
         return known
 
+    def _source(self, served_by: str, version: str) -> int:
+        return self._sources.setdefault((served_by, version), min(len(self._sources), MOST_SOURCES))
+
     def _foreign(self, bears: str) -> Mark:
-        """The answer bears another id than its request."""
-        state = self._column["state"]
-        if bears.isdecimal() and int(bears) < len(state) and state[int(bears)] == State.DONE:
-            return Mark.DUPLICATE
+        """The answer bears another id than its request: that of one of ours that was answered, or any other."""
+        column = self._column
+        if bears.isdecimal() and len(bears) < LONGEST_ID:
+            place = self._job.schedule.place(int(bears))
+            if place is not None and column["state"][place] == State.DONE and column["code"][place] == 0:
+                return Mark.DUPLICATE
         return Mark.MISDIRECTED
 
     def _compare(self, place: int, message: bytes, version: str) -> Mark | int:
@@ -270,16 +295,20 @@ def _keep_time() -> None:
 
 
 def main(folder: Path) -> None:
-    """Do the job in a folder."""
+    """Do the job in a folder: say that all is loaded, then wait on standard input for the instant of the start."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells everybody; the harness decides
     job = Job.read(folder)
     sender = Sender(job, connections(job.target, job.connections), Writer(folder))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells everybody; the harness decides
-    signal.signal(signal.SIGTERM, lambda *_: sender.stop())
     _keep_time()
     gc.collect()
     gc.freeze()
     gc.disable()
-    sender.send_all()
+    (folder / READY).touch()
+    told = sys.stdin.readline()
+    if not told:
+        return  # the harness has gone
+    signal.signal(signal.SIGTERM, lambda *_: sender.stop())
+    sender.send_all(float(told))
     sources = [(source.served_by, source.version) for source in sender.sources]
     (folder / "sources.json").write_text(json.dumps(sources))
     os._exit(0)  # calls that never end must not keep the process

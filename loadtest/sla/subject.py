@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -19,13 +18,12 @@ import tomli_w
 from loadtest import bench_models
 from loadtest.errors import BenchError, Lacking, ScenarioError
 from loadtest.servers import Place, Server, ServerSpec, free_port, started
-from loadtest.sla import pace_model
+from loadtest.sla import admin_call, pace_model
 from loadtest.sla.scenario import AdminAction, ProcessAction, PublishAction, Scenario, ServerTable
 from router import client
+from router.app.board import CONTROLLER, Board, worker_slot
 from router.client import Client, InferenceError, ModelMetadata
-from router.edge.admin_client import AdminClient
 from router.edge.inference import EXTENSIONS
-from router.errors import RouterError
 
 BUNDLED: Final = Path(__file__).parents[2] / "models"
 ASK_S: Final = 5.0
@@ -37,12 +35,13 @@ NEEDS: Final = {"fault": "fault_injection", "load": "model_repository", "unload"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Where it listens. `repository` and `admin` are known of a server that the harness has started."""
+    """Where it listens. `repository`, `state` and `admin` are known of a server that the harness has started."""
 
     target: str
     title: str
     repository: Path | None = None
     withheld: Path | None = None
+    state: Path | None = None
     admin: str = ""
     http: str = ""
     started_pid: int = 0
@@ -59,15 +58,18 @@ class Subject:
         return self.title if self.repository is not None else f"the server at {self.target}"
 
     def process(self, name: str) -> int:
-        """The process id of `worker-0`, `controller`, `supervisor`. Raises BenchError when there is none now."""
-        try:
-            with AdminClient(self.admin) as admin:
-                found = {each.name: each.pid for each in admin.status().processes}
-        except RouterError as error:
-            raise BenchError(str(error)) from None
-        if not found.get(name):
-            raise BenchError(f"no process {name!r} runs; there are {', '.join(found)}")
-        return found[name]
+        """The process id of `worker-0`, `controller`, `supervisor`. Raises BenchError when there is none now.
+
+        It stands on the board of the server: the controller, which could tell it too, may be the one that stands still.
+        """
+        if name == "supervisor":
+            return self.started_pid
+        assert self.state is not None
+        slot = CONTROLLER if name == "controller" else worker_slot(int(name.removeprefix("worker-")))
+        pid = Board.open(self.state / "board").slot(slot).pid
+        if not pid:
+            raise BenchError(f"no process {name!r} runs now")
+        return pid
 
     def metadata(self, model: str, version: str) -> ModelMetadata:
         """What the server says of a model. Raises ScenarioError when it does not know it."""
@@ -118,10 +120,14 @@ def own(scenario: Scenario) -> Iterator[Subject]:
         repository, withheld = Path(folder) / "models", Path(folder) / "withheld"
         lay_out(table, repository, withheld, scenario)
         ports = {name: f"127.0.0.1:{free_port()}" for name in ("http", "admin")}
+        state = Path(folder) / "state"
         title = f"router, {table.workers} worker" + ("s" if table.workers > 1 else "")
-        with up(ServerSpec("own", title, _commands(table, ports)), repository, scenario) as (server, features):
+        spec = ServerSpec("own", title, _commands(table, state, ports))
+        with up(spec, repository, scenario) as (server, features):
             target = f"127.0.0.1:{server.port}"
-            yield Subject(target, title, repository, withheld, ports["admin"], ports["http"], server.pids[0], features)
+            yield Subject(
+                target, title, repository, withheld, state, ports["admin"], ports["http"], server.pids[0], features
+            )
 
 
 def lay_out(table: ServerTable, repository: Path, withheld: Path, scenario: Scenario) -> None:
@@ -165,11 +171,11 @@ def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, 
     return merged
 
 
-def _commands(table: ServerTable, ports: Mapping[str, str]) -> Any:
+def _commands(table: ServerTable, state: Path, ports: Mapping[str, str]) -> Any:
     def commands(place: Place) -> list[list[str]]:
         words = [sys.executable, "-m", "router.app.cli", "serve", "--models", str(place.models)]
         words += ["--grpc", f"127.0.0.1:{place.port}", "--http", ports["http"], "--admin", ports["admin"]]
-        words += ["--workers", str(table.workers), "--state", str(place.scratch / "state"), "--log-format", "json"]
+        words += ["--workers", str(table.workers), "--state", str(state), "--log-format", "json"]
         return [[*words, *table.flags]]
 
     return commands
@@ -218,27 +224,4 @@ def check_features(scenario: Scenario, subject: Subject) -> None:
                         " see `server.versions`, which names those that are there at the start"
                     )
             case AdminAction():
-                _check_call(number, action.call)
-
-
-def _check_call(number: int, call: str) -> None:
-    from router.pb import admin_pb2  # noqa: PLC0415  # few scenarios need it
-
-    methods = [method.name for method in admin_pb2.DESCRIPTOR.services_by_name["Admin"].methods]
-    if call not in methods:
-        raise Lacking(f"action {number} (admin) calls {call!r}, which the server lacks; it has {', '.join(methods)}")
-
-
-def run_shell(command: str, environment: Mapping[str, str], within: float) -> str:
-    """A command of the operator; its last line. Raises BenchError when it fails or takes too long."""
-    try:
-        done = subprocess.run(
-            command, shell=True, capture_output=True, text=True, timeout=within, env=dict(environment), check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise BenchError(f"did not end within {within:g} s") from None
-    lines = (done.stdout + done.stderr).strip().splitlines()
-    last = lines[-1] if lines else ""
-    if done.returncode:
-        raise BenchError(f"exit code {done.returncode}: {last}")
-    return last
+                admin_call.check(number, action)

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from google.protobuf import json_format
-
 from loadtest.errors import BenchError
+from loadtest.sla import admin_call
 from loadtest.sla.scenario import (
     AdminAction,
     FaultAction,
@@ -22,8 +21,9 @@ from loadtest.sla.scenario import (
     Scenario,
     ShellAction,
 )
-from loadtest.sla.subject import Subject, run_shell
-from router.client import Client, InferenceError
+from loadtest.sla.shell import run_shell
+from loadtest.sla.subject import Subject
+from router.client import Client
 
 SIGNALS: Final = {
     "kill": signal.SIGKILL,
@@ -32,6 +32,8 @@ SIGNALS: Final = {
     "hang_up": signal.SIGHUP,
 }
 CALL_S: Final = 30.0
+ABANDON_S: Final = 2.0
+"""For what is being done to notice that nobody waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,11 @@ def label(action: Any) -> str:
             return f"shell {action.command}"[:60]
 
 
-def perform(action: Any, subject: Subject) -> str:
-    """Do it; what is to be told. Raises BenchError or OSError when it cannot be done."""
+def perform(action: Any, subject: Subject, abandoned: threading.Event) -> str:
+    """Do it; what is to be told. Raises when it cannot be done, or when it is `abandoned` before it has ended."""
     match action:
         case ProcessAction():
-            pid = subject.started_pid if action.what == "supervisor" else subject.process(action.what)
+            pid = subject.process(action.what)
             os.kill(pid, SIGNALS[action.do])
             return f"process {pid}"
         case PublishAction():
@@ -77,10 +79,10 @@ def perform(action: Any, subject: Subject) -> str:
                 (client.load if action.do == "load" else client.unload)(action.model, deadline=CALL_S)
             return ""
         case AdminAction():
-            return _administer(action, subject)
+            return admin_call.call(action, subject.admin, CALL_S)
         case ShellAction():
             environment = {**os.environ, "TARGET": subject.target, "ADMIN": subject.admin, "HTTP": subject.http}
-            return run_shell(action.command, environment, action.within)
+            return run_shell(action.command, environment, action.within, abandoned)
         case _:
             raise BenchError(f"the server has no way to {label(action)}")
 
@@ -96,54 +98,49 @@ def _publish(action: PublishAction, subject: Subject) -> str:
     return "the repository is looked at again"
 
 
-def _administer(action: AdminAction, subject: Subject) -> str:
-    import grpc  # noqa: PLC0415
-
-    from router.pb import admin_pb2, admin_pb2_grpc  # noqa: PLC0415
-
-    method = admin_pb2.DESCRIPTOR.services_by_name["Admin"].methods_by_name[action.call]
-    kind = getattr(admin_pb2, method.input_type.name)
-    try:
-        request = json_format.ParseDict(action.request, kind())
-        with grpc.insecure_channel(subject.admin) as channel:
-            stub: Any = admin_pb2_grpc.AdminStub(channel)  # type: ignore[no-untyped-call]
-            answer = getattr(stub, action.call)(request, timeout=CALL_S)
-    except json_format.ParseError as error:
-        raise BenchError(f"the request does not fit: {error}") from None
-    except grpc.RpcError as error:
-        raise BenchError(f"{error.code().name}: {error.details()}") from None
-    return json_format.MessageToJson(answer, indent=None)[:200]
-
-
 class Timeline:
-    """The actions of a run. `start` is an instant of `clock` in seconds."""
+    """The actions of a run."""
 
     def __init__(
         self,
         scenario: Scenario,
         subject: Subject,
-        start: float,
         clock: Callable[[], float] = time.monotonic,
-        do: Callable[[Any, Subject], str] = perform,
+        do: Callable[[Any, Subject, threading.Event], str] = perform,
     ) -> None:
         self._actions = sorted(scenario.action, key=lambda action: action.at)
         self._subject = subject
-        self._start = start
+        self._start = 0.0
         self._clock = clock
         self._do = do
         self._over = threading.Event()
+        self._abandoned = threading.Event()
         self._thread = threading.Thread(target=self._run, name="timeline", daemon=True)
         self.deeds: list[Deed] = []
 
-    def begin(self) -> None:
-        """Start the thread."""
+    def begin(self, start: float) -> None:
+        """Start the thread. `start` is an instant of the clock in seconds."""
+        self._start = start
         self._thread.start()
 
-    def end(self) -> None:
-        """Do nothing more."""
+    def end(self, patience: float = CALL_S) -> None:
+        """Begin nothing more, and give what is being done `patience` seconds to end.
+
+        Actions whose time has come and that were not done are deeds too: ones that failed.
+        """
         self._over.set()
-        if self._thread.is_alive():
-            self._thread.join(CALL_S)
+        if not self._thread.ident:
+            return
+        ended = self._clock() - self._start
+        self._thread.join(patience)
+        self._abandoned.set()
+        self._thread.join(ABANDON_S)
+        for action in self._actions[len(self.deeds) :]:
+            if action.at <= ended:
+                why = (
+                    "not done when the run ended: it or an action before it takes too long; move it or lengthen a phase"
+                )
+                self.deeds.append(Deed(label(action), action.at, ended, ended, ok=False, detail=why))
 
     def _run(self) -> None:
         for action in self._actions:
@@ -155,7 +152,7 @@ class Timeline:
         """Do one action now, and remember what came of it."""
         began = self._clock() - self._start
         try:
-            detail, ok = self._do(action, self._subject), True
-        except (BenchError, InferenceError, OSError) as error:
-            detail, ok = " ".join(str(error).split()), False
+            detail, ok = self._do(action, self._subject, self._abandoned), True
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is told and the next action has its turn
+            detail, ok = " ".join(str(error).split()) or type(error).__name__, False
         self.deeds.append(Deed(label(action), action.at, began, self._clock() - self._start, ok, detail))

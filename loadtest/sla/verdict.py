@@ -134,10 +134,11 @@ def _numbers(limits: Limits, counts: Counts, seconds: float) -> list[Line]:
     if limits.wrong is not None:
         end = _graded(counts.wrong <= limits.wrong, counts.checked + counts.misdirected, 1)
         lines.append(Line("wrong", f"≤ {limits.wrong}", f"{counts.wrong} of {counts.checked}", *end))
-    for name in ("duplicates", "older_generation"):
+    told = counts.answered - counts.generations.get("0", 0)  # 0: the answer does not say
+    for name, samples in (("duplicates", counts.answered), ("older_generation", told)):
         limit = getattr(limits, name)
         if limit is not None:
             have_count = getattr(counts, name)
-            end = _graded(have_count <= limit, counts.answered, 1)
+            end = _graded(have_count <= limit, samples, 1)
             lines.append(Line(name, f"≤ {limit}", str(have_count), *end))
     return lines

@@ -46,6 +46,7 @@ from router.edge.transport import Credentials, Limits, Methods, Transport
 from router.errors import ModelBroken, NotFound, RouterError, SettingsError
 from router.model_settings import ModelSettings
 from router.pb.link_pb2 import Joined, Telemetry
+from router.serving.answers import Answers
 from router.serving.faults import Faulty, Injection
 from router.serving.lanes import Executor, Lane, Runnable
 from router.serving.loop import Loop
@@ -63,6 +64,8 @@ COLLECT_S: Final = 10.0
 TELEMETRY_S: Final = 1.0
 LINGER_S: Final = 1.0
 """How long a table is kept that does not serve any more: the loop thread may have read the word just before."""
+ANSWERS: Final = "answers"
+"""The folder of the memory of answers, in the state directory."""
 HANGING_S: Final = 1.5
 """What a drain may take beyond its grace."""
 
@@ -112,6 +115,7 @@ class Worker:
         self._retiring: set[Lane] = set()
         self._injections: dict[str, Injection] = {}
         self._past = Telemetry()
+        self._answers: Answers | None = None
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="aside")
         joined = Joined(worker=index, pid=os.getpid(), incarnation=uuid.uuid4().hex)
         self._link = LinkClient(link_path(settings.state), joined, self, self.timers)
@@ -157,6 +161,8 @@ class Worker:
             self._slot.phase = Phase.SERVING
         self.timers.every(TELEMETRY_S, self._link.send_telemetry)
         self._transport.run()
+        if self._answers is not None:
+            self._answers.close()
 
     def _await_stop(self, told: int) -> None:
         while signal.SIGTERM not in os.read(told, 64):
@@ -182,6 +188,7 @@ class Worker:
         """This process is alive; runs that hang are given up."""
         self._slot.beat()
         now = time.monotonic()
+        self.router.lag_s = self.timers.lag.seconds(now)
         for lane in list(self._lanes.values()):
             lane.look(now)
 
@@ -230,12 +237,24 @@ class Worker:
                         log.exception("a version could not be loaded", model=version.model, version=version.number)
                         refusals.append(Refusal(version.model, version.number, "a worker failed to load it"))
             if not refusals:
-                prepared = self._tables[table.generation] = ServingTable(table, lanes, reply_encoder)
+                prepared = ServingTable(table, lanes, reply_encoder, self._memory(table))
+                self._tables[table.generation] = prepared
                 self.router.install(prepared)
                 if self._settings.allow_faults:
                     for route in table.routes.values():
                         self._injection(route.model).configure(route.settings.faults)
         return refusals
+
+    def _memory(self, table: VersionTable) -> Answers | None:
+        """The memory of answers, opened when the first model asks for it."""
+        asked = any(
+            "cached" in route.settings.fallback.chain or route.settings.answers.serve_fresh_s
+            for route in table.routes.values()
+        )
+        if asked and self._answers is None:
+            self._answers = Answers(self._settings.state / ANSWERS, self._settings.answers_mib << 20)
+            self._answers.start()
+        return self._answers if asked else None
 
     def _lane(self, version: Version, settings: ModelSettings) -> Lane:
         """The lane of a version. What concerns no run (fallback, deadlines) may change without a new one."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from router.core.tensor import BYTES, DTYPES, Signature, TensorSpec
 from router.errors import SettingsError
+from router.model_settings import ContractSettings
 
 Array = np.ndarray[Any, Any]
 Label = int | str
@@ -152,6 +153,22 @@ class Contract:
             if output.shape[0] != rows:
                 return f"output '{name}' has {output.shape[0]} rows, {rows} were asked for"
         return ""
+
+
+def contract_of(settings: ContractSettings | None, signature: Signature) -> Contract | None:
+    """The contract that a `model.toml` sets; None where nothing is promised. Raises SettingsError."""
+    if settings is None:
+        return None
+    promises = {
+        name: Promise(
+            each.finite,
+            -math.inf if each.low is None else each.low,
+            math.inf if each.high is None else each.high,
+            None if each.labels is None else frozenset(each.labels),
+        )
+        for name, each in settings.outputs.items()
+    }
+    return declared_contract(signature, promises, rows=settings.rows)
 
 
 def declared_contract(signature: Signature, promises: Mapping[str, Promise], *, rows: bool = False) -> Contract:

@@ -57,6 +57,11 @@ def _metadata(context: aio.ServicerContext[Any, Any]) -> Metadata:
     return tuple((key, value) for key, value in context.invocation_metadata() or ())
 
 
+def _identity(context: aio.ServicerContext[Any, Any]) -> str:
+    names = context.peer_identities() or ()
+    return ",".join(name.decode("utf-8", "replace") for name in names)
+
+
 def _guarded(callback: Callable[[], None]) -> None:
     """Tell that a caller has gone."""
     try:
@@ -85,6 +90,7 @@ class _AioRpc:
         remaining = context.time_remaining()
         self.deadline = None if remaining is None else time.monotonic() + remaining
         self.metadata = _metadata(context)
+        self.identity = _identity(context)
         self.peer = str(context.peer())  # now: once the call has ended there is nobody left to ask
 
     def finish(self, message: bytes) -> None:
@@ -140,6 +146,7 @@ class _AioStream:
         self._cancel: Callable[[], None] | None = None
         self.end: asyncio.Future[RouterError | None] = transport.loop.create_future()
         self.metadata = _metadata(context)
+        self.identity = _identity(context)
 
     def read(self, callback: Callable[[bytes | None], None]) -> None:
         with self._lock:

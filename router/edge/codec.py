@@ -379,6 +379,16 @@ class ReplyEncoder:
         self._variable = any(output.datatype == BYTES for output in outputs)
         self._cached: dict[tuple[tuple[int, ...], ...], tuple[bytes, ...]] = {}
 
+    def body(self, id_field: bytes, message: bytes) -> bytes:
+        """What of a reply is the same for all callers and marks: its outputs."""
+        return message[len(id_field) + len(self._prefix) :]
+
+    def remembered(self, id_field: bytes, age_ms: int, body: bytes) -> bytes:
+        """A reply with the outputs of another one, of so long ago."""
+        response = ModelInferResponse()
+        response.parameters["age_ms"].int64_param = age_ms
+        return b"".join((id_field, self._prefix, response.SerializeToString(), body))
+
     def _parts(self, shapes: tuple[tuple[int, ...], ...]) -> tuple[bytes, ...]:
         """What stands before the elements of each output; the length of BYTES elements is not in it."""
         parts = self._cached.get(shapes)

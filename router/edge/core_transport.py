@@ -104,6 +104,12 @@ def _guarded(callback: Callable[[], None]) -> None:
         log.exception("a handler failed when its caller had gone")
 
 
+def _identity(call: Any) -> str:
+    """The name that the caller's certificate proves; empty where none was asked for."""
+    names = cygrpc.peer_identities(call) or ()
+    return ",".join(name.decode("utf-8", "replace") for name in names)
+
+
 class _CoreRpc:
     """One unary call.
 
@@ -129,6 +135,10 @@ class _CoreRpc:
     @property
     def peer(self) -> str:
         return str(self._call.peer().decode())
+
+    @property
+    def identity(self) -> str:
+        return _identity(self._call)
 
     def received(self, event: Any) -> None:
         """The message is here."""
@@ -220,6 +230,10 @@ class _CoreStream:
         self._ended: Any = None  # the operation that `finish` or `fail` asked for
         self._cancel: Callable[[], None] | None = None
         call.start_server_batch((_ReceiveClose(0),), self._closed)
+
+    @property
+    def identity(self) -> str:
+        return _identity(self._call)
 
     def read(self, callback: Callable[[bytes | None], None]) -> None:
         def received(event: Any) -> None:

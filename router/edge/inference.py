@@ -24,7 +24,15 @@ from router.pb import inference_pb2 as pb
 from router.serving.router import Router
 
 SERVICE: Final = "inference.GRPCInferenceService"
-EXTENSIONS: Final = ("model_repository", "model_configuration", "statistics", "binary_tensor_data", "parameters")
+EXTENSIONS: Final = (
+    "model_repository",
+    "model_configuration",
+    "statistics",
+    "binary_tensor_data",
+    "parameters",
+    "isolation",
+    "fallback_cached",
+)
 FAULT_INJECTION: Final = "fault_injection"
 """The extension of a server that can be made to fail."""
 FORWARDED: Final = ("ModelStatistics", "RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload")
@@ -198,6 +206,11 @@ class _InferStream:
         self._stopping = False
         self._reading = False
 
+    @property
+    def identity(self) -> str:
+        """Who the caller has shown to be."""
+        return self._stream.identity
+
     def start(self) -> None:
         """Read the first request."""
         self._stream.on_cancel(self._cancelled)
@@ -284,6 +297,10 @@ class _StreamReply:
             response.infer_response.id = pb.ModelInferRequest.FromString(self.id_field).id
         self.message = response.SerializeToString()
         self._owner.flush()
+
+    @property
+    def identity(self) -> str:
+        return self._owner.identity
 
     def on_cancel(self, callback: Callable[[], None]) -> None:
         self._cancel = callback

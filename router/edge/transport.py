@@ -39,6 +39,10 @@ class Rpc(Protocol):
     def peer(self) -> str:
         """The caller's address, for logs."""
 
+    @property
+    def identity(self) -> str:
+        """The name that the caller's certificate proves; empty where none was asked for."""
+
     def finish(self, message: bytes) -> None:
         """Answer."""
 
@@ -62,6 +66,10 @@ class StreamRpc(Protocol):
     @property
     def metadata(self) -> Metadata:
         """What the caller sent at the start."""
+
+    @property
+    def identity(self) -> str:
+        """The name that the caller's certificate proves; empty where none was asked for."""
 
     def read(self, callback: Callable[[bytes | None], None]) -> None:
         """Have `callback` called with the next message, or with None when the caller sends no more or has gone."""

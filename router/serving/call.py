@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from router.core.fallback import Reason
+from router.core.question import CallersKey
 from router.core.request import Elements
 from router.errors import RouterError
 
@@ -31,6 +32,10 @@ class Reply(Protocol):
     def fail(self, error: RouterError) -> None:
         """Send an error."""
 
+    @property
+    def identity(self) -> str:
+        """Who the caller has shown to be, by a certificate; empty for nobody in particular."""
+
     def on_cancel(self, callback: Callable[[], None]) -> None:
         """Have `callback` called if the caller goes away first."""
 
@@ -49,6 +54,7 @@ class Call:
         "_claims",
         "alone",
         "attempts",
+        "cache_key",
         "due",
         "elements",
         "failed_over",
@@ -83,6 +89,7 @@ class Call:
         self.attempts = 1
         self.failed_over = False
         self.alone = False
+        self.cache_key: CallersKey | None = None
         self.trouble: tuple[Reason, RouterError, Failure] | None = None
         self._claims = [None]
 

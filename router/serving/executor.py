@@ -8,6 +8,8 @@ from typing import Protocol
 
 import structlog
 
+from router.serving.run import Run
+
 log = structlog.get_logger()
 
 
@@ -23,6 +25,8 @@ class Executor:
 
     def __init__(self, threads: int = 8, slots: int = 1) -> None:
         self.slots = slots
+        self.runs: set[Run] = set()
+        """Those under way, of all lanes."""
         self._most = threads
         self._ready: queue.SimpleQueue[Visited | None] = queue.SimpleQueue()
         self._lock = threading.Lock()

@@ -48,6 +48,7 @@ class Attempt(Call):
         super().__init__(
             plan, owner.reply, owner.id_field, owner.elements, owner.nbytes, owner.due, owner.received, owner.rank
         )
+        self.cache_key = owner.cache_key
         self._claims = owner._claims  # noqa: SLF001  # its own kind
         self.owner = owner
         self.reason = reason
@@ -85,6 +86,10 @@ class Fallback:
     def __bool__(self) -> bool:
         """Whether anything but the model can answer."""
         return self._failover is not None or bool(self._first)
+
+    def can_join(self, call: Call) -> bool:
+        """Whether there is a failover model that has not been asked yet."""
+        return self._failover is not None and not call.failed_over
 
     def join(self, call: Call, reason: Reason) -> bool:
         """Have the failover model try as well: the first to answer wins. False when it does not; from any thread."""

@@ -27,14 +27,16 @@ from typing import Any, Final
 import structlog
 
 from router.core.batching import take
+from router.core.breaker import Breaker, State, choose
 from router.core.fallback import Reason
-from router.core.latency import RunTimes
+from router.core.latency import RunTimes, Tail
 from router.core.table import Version
-from router.errors import ModelFailed, Overloaded, RouterError, TooLate
+from router.errors import ModelFailed, NotReady, Overloaded, RouterError, TooLate
 from router.serving.call import Call
 from router.serving.executor import Executor
 from router.serving.expiry import Expiry
 from router.serving.fallback import Fallback
+from router.serving.hedge import Hedger
 from router.serving.loop import ARM_S, Loop, Superseded
 from router.serving.run import Held, Replica, Run, Runnable
 from router.serving.stats import Cell, Failure, Stats
@@ -64,6 +66,8 @@ HUNG_TIMES: Final = 10
 """A run that takes longer than both, as a time and as a multiple of what was expected, hangs."""
 UNKNOWN_HUNG_S: Final = 30.0
 """While nothing is known of the runs."""
+LIKELY: Final = 0.95
+"""A call is run if this share of the runs would be in time for it."""
 REFRESH_RUNS: Final = 8
 """What admission goes by is worked out again after so many runs."""
 
@@ -85,6 +89,9 @@ class Lane:
         self.replicas = [Replica(each) for each in sessions]
         self.stats = Stats()
         self.times = RunTimes()
+        self.hedger: Hedger | None = None
+        self.guarded = False
+        """Whether breakers are kept: where something else can answer."""
         self.waiting: deque[Call] = deque()
         self.inline = False
         self.joins = version.batching.max_size > 1
@@ -93,8 +100,8 @@ class Lane:
         self.expiry = Expiry(timers, clock, self)
         self.lost = 0
         """Threads that are in runs which have been given up."""
-        self._executor = executor
-        self._timers = timers
+        self.executor = executor
+        self.timers = timers
         self._loop = loop
         self.clock = clock
         self._reload = reload
@@ -109,6 +116,7 @@ class Lane:
         self._runs: list[Run] = []  # those of the executor; the loop thread's own is in `loop.run`
         self._inline_stop = self.replicas[0].session.stop()
         self._soonest = math.inf  # of the batch that was taken last
+        self._tail = Tail(self.times, LIKELY)
         self._expected = 0.0
         self._row_s = 0.0
         self._run_s = 0.0
@@ -132,7 +140,7 @@ class Lane:
     @property
     def slots(self) -> int:
         """How many runs may go on at once."""
-        return self._executor.slots * len([replica for replica in self.replicas if not replica.loading])
+        return self.executor.slots * len([replica for replica in self.replicas if not replica.loading])
 
     # ---- the loop thread ----
 
@@ -261,6 +269,8 @@ class Lane:
         if batch:
             loop = self._loop
             now = self.clock.monotonic()
+            if self.guarded and not self._allowed(batch, now):
+                return bool(self.waiting)
             run = Run(self, batch, self.replicas[0], now, self._inline_stop)
             loop.run = run
             if not loop.watched:
@@ -274,6 +284,19 @@ class Lane:
                 self._hand_over()
                 return False
         return bool(self.waiting)
+
+    def _allowed(self, batch: list[Call], now: float) -> bool:
+        """Whether the session of the loop thread may be asked; else the calls are answered otherwise."""
+        breaker = self.replicas[0].breaker
+        if breaker.allow(now) or not batch[0].plan.fallback:
+            return True
+        self._unhealthy(batch, breaker)
+        return False
+
+    def _unhealthy(self, batch: list[Call], breaker: Breaker) -> None:
+        error = NotReady(f"model '{self.version.model}' is unhealthy: {breaker.reason}")
+        for call in batch:
+            call.give_up(Reason.UNHEALTHY, error, Failure.REJECTED)
 
     def _inline_rows(self, batch_s: float) -> int:
         """How many rows the loop thread may run at once. Now and then twice as many: a size that seemed too long once,
@@ -348,9 +371,13 @@ class Lane:
             elif not self.inline and call in self.waiting:
                 self.waiting.remove(call)
                 self._bytes_out += call.nbytes
-            unwanted = [run for run in self._runs if not run.wanted]
-        for run in unwanted:
-            run.stop.terminate = True
+        self._stop_unwanted()
+
+    def _stop_unwanted(self) -> None:
+        """Stop the runs that nobody waits for: at their next node, if they can be stopped at all."""
+        for run in list(self._runs):
+            if not run.wanted:
+                run.stop.terminate = True
 
     def take_from_loop(self, run: Run) -> bool:
         """The loop thread is stuck in a run of this lane: to the executor, with all that waits. From the timer thread.
@@ -377,14 +404,14 @@ class Lane:
         with self._lock:
             moved = run.held is Held.MOVED
             if moved:
-                self._runs.remove(run)
+                self._finish(run)
                 self._tokens -= 1
             else:
                 self.lost -= 1
         if moved:
             self.schedule()
         else:
-            self._executor.back()
+            self.executor.back()
 
     def look(self, now: float) -> None:
         """Give up runs that hang: their session makes room for a fresh one. Called now and then on the timer thread."""
@@ -399,14 +426,16 @@ class Lane:
             if run not in self._runs or not (run.held is Held.MOVED or run.seize()):
                 return
             run.held = Held.ABANDONED
-            self._runs.remove(run)
+            self._finish(run)
             self._tokens -= 1
             self.lost += 1
             replica = run.replica
             fresh = replica.session is run.session and not replica.loading and self._reload is not None
             replica.loading |= fresh
         run.stop.terminate = True
-        self._executor.lost()
+        if self.guarded:
+            self._report(run.replica, well=False)
+        self.executor.lost()
         log.warning("a run hangs: it is given up", model=self.version.model, version=self.version.number)
         if fresh:
             threading.Thread(target=self._replace, args=(replica,), name="replace", daemon=True).start()
@@ -435,7 +464,7 @@ class Lane:
             if sooner:
                 self._start_by = by
         if sooner:
-            self._timers.at(by, self.schedule)
+            self.timers.at(by, self.schedule)
         self.schedule()
 
     def _latest(self, call: Call) -> float:
@@ -462,7 +491,7 @@ class Lane:
             if self._tokens >= self.slots or self._ready() is None:
                 return
             self._tokens += 1
-        self._executor.put(self)
+        self.executor.put(self)
 
     def work(self) -> bool:
         """One batch on an executor thread; True when the thread is to come back for more."""
@@ -470,6 +499,7 @@ class Lane:
         dead: list[Call] = []
         rest: list[Call] = []
         run = None
+        refused: Breaker | None = None
         try:
             with self._lock:
                 queue = self._ready()
@@ -479,7 +509,15 @@ class Lane:
                         self._start_by = math.inf
                         rest = list(queue)
                 if batch:
-                    run = self._begin(batch)
+                    replica = self._idlest(batch)
+                    if isinstance(replica, Breaker):
+                        refused = replica
+                    else:
+                        run = self._begin(batch, replica)
+            if refused is not None:
+                self._unhealthy(batch, refused)
+            if run is not None and self.hedger is not None:
+                self.hedger.began(run)
             if dead:
                 self._refuse(dead)
             for call in rest:
@@ -492,20 +530,75 @@ class Lane:
                 if run is None or run.held is Held.THREAD:
                     if run is not None:
                         run.end()
-                        self._runs.remove(run)
+                        self._finish(run)
                     again = self._ready() is not None and self._tokens <= self.slots
                     if not again:
                         self._tokens -= 1
+            if self.hedger is not None:
+                self._stop_unwanted()
+                self.hedger.idle()
         return again
 
-    def _begin(self, batch: list[Call]) -> Run:
-        """A run of the batch on the session that has least to do. Called with the lock held."""
+    def _idlest(self, batch: list[Call]) -> Replica | Breaker:
+        """The session that has least to do of those that may be asked. Called with the lock held.
+
+        The breaker of one that may not where none may: but where nothing else could answer one is asked all the same.
+        """
         replicas = [replica for replica in self.replicas if not replica.loading] or self.replicas
-        busy = [sum([run.replica is replica for run in self._runs]) for replica in replicas]
-        replica = replicas[busy.index(min(busy))]
-        run = Run(self, batch, replica, self.clock.monotonic(), replica.session.stop())
+        if len(replicas) > 1:
+            replicas = sorted(replicas, key=lambda each: sum([run.replica is each for run in self._runs]))
+        if not self.guarded:
+            return replicas[0]
+        breakers = [replica.breaker for replica in replicas]
+        place = choose(breakers, self.clock.monotonic(), must_run=not batch[0].plan.fallback)
+        return breakers[0] if place is None else replicas[place]
+
+    def _begin(self, batch: list[Call], replica: Replica, *, hedge: bool = False) -> Run:
+        """A run of the batch. Called with the lock held."""
+        run = Run(self, batch, replica, self.clock.monotonic(), replica.session.stop(), hedge=hedge)
         self._runs.append(run)
+        self.executor.runs.add(run)
         return run
+
+    def _finish(self, run: Run) -> None:
+        """A run is none of this lane's any more. Called with the lock held."""
+        self._runs.remove(run)
+        self.executor.runs.discard(run)
+
+    def spare(self, run: Run) -> Replica | None:
+        """Another session than that of the run, that has nothing to do and may be asked."""
+        now = self.clock.monotonic()
+        with self._lock:
+            busy = [each.replica for each in self._runs]
+            for replica in self.replicas:
+                idle = replica is not run.replica and replica not in busy and not replica.loading
+                if idle and replica.breaker.state(now) is State.CLOSED:
+                    return replica
+        return None
+
+    def work_hedge(self, calls: list[Call], replica: Replica) -> bool:
+        """The calls of a slow run once more, on an executor thread; True when this answered one of them."""
+        living = [call for call in calls if not call.over]
+        with self._lock:
+            run = self._begin(living, replica, hedge=True) if living else None
+            self._tokens += 1
+        won = False
+        try:
+            if run is not None:
+                self._execute(run, self.stats.own_cell())
+                won = run.won
+                self._stop_unwanted()
+                if run.held is not Held.THREAD:
+                    self._returned(run)
+        finally:
+            if run is None or run.held is Held.THREAD:
+                with self._lock:
+                    self._tokens -= 1
+                    if run is not None:
+                        run.end()
+                        self._finish(run)
+                self.schedule()
+        return won
 
     # ---- either side ----
 
@@ -573,22 +666,52 @@ class Lane:
             # Long by the wall clock. Did it compute so long, or did its thread lose the core meanwhile?
             self._stolen = self.clock.thread_time_ns() - busy_before < (inferred - fed) // 2
         seconds = (inferred - fed) / 1e9
+        broken = None
         if outputs is not None:
             try:
-                replies = plan.replies(calls, outputs)
+                broken = plan.broken(calls, outputs)
+                replies = plan.replies(calls, outputs, hedge=run.hedge)
             except ModelFailed as error:
                 failed = error.with_traceback(None)
             except Exception:  # noqa: BLE001  # as above
                 failed = self._fault()
             else:
+                if broken is not None:
+                    calls, replies = self._kept(calls, replies, broken)
                 answered = [call.received for call, reply in zip(calls, replies, strict=True) if call.finish(reply)]
-                rows = plan.rows if len(calls) == 1 else sum([call.plan.rows for call in calls])
-                cell.ran(answered, rows, began, fed, inferred, clock())
+                run.won = bool(answered)
+                if plan.memory is not None:
+                    plan.remember(calls, replies, hedge=run.hedge)
+                if self.guarded and mine:
+                    self._report(run.replica, well=broken is None)
+                if calls:
+                    rows = plan.rows if len(calls) == 1 else sum([call.plan.rows for call in calls])
+                    cell.ran(answered, rows, began, fed, inferred, clock())
                 if mine:
-                    self._learn(rows, seconds, len(calls) > 1)
+                    self._learn(sum([call.plan.rows for call in run.calls]), seconds, len(run.calls) > 1)
                 return mine
+        if self.guarded and mine and len(calls) == 1:
+            self._report(run.replica, well=False)
         self._failed(calls, failed, began, mine, inline)
         return mine
+
+    def _report(self, replica: Replica, *, well: bool) -> None:
+        """Tell a session's breaker of a run."""
+        now = self.clock.monotonic()
+        with self._lock:
+            if well:
+                replica.breaker.succeeded(now)
+            else:
+                replica.breaker.failed(now)
+
+    def _kept(self, calls: list[Call], replies: list[bytes], broken: list[str]) -> tuple[list[Call], list[bytes]]:
+        """The calls whose outputs keep the contract; the others are answered otherwise."""
+        for call, reason in zip(calls, broken, strict=True):
+            if reason:
+                error = ModelFailed(f"model '{self.version.model}' broke its contract: {reason}")
+                call.give_up(Reason.CONTRACT, error, Failure.BACKEND)
+        kept = [pair for pair, reason in zip(zip(calls, replies, strict=True), broken, strict=True) if not reason]
+        return [call for call, _ in kept], [reply for _, reply in kept]
 
     def _fault(self) -> ModelFailed:
         log.exception("a run failed", model=self.version.model, version=self.version.number)
@@ -621,7 +744,8 @@ class Lane:
     def _learn(self, rows: int, seconds: float, joined: bool) -> None:
         """A run took so long. Rows that were joined could have run by themselves; a caller's own rows cannot."""
         times = self.times
-        times.record(rows, seconds)
+        now = self.clock.monotonic()
+        times.record(rows, seconds, now)
         expected = times.predict(rows)
         long = 2 * (ALONE_BATCH_S if joined else INLINE_RUN_S)
         if seconds <= long:
@@ -635,7 +759,7 @@ class Lane:
         self._expected = expected
         self._learned += 1
         if self._learned < REFRESH_RUNS or not self._learned % REFRESH_RUNS:
-            self._run_s = times.of_one_row()
+            self._run_s = (self._tail.of(1, now) or 0.0) if times.of_one_row() else 0.0
             most = self.version.batching.max_size if self.joins else 1
             self._row_s = times.predict(most) / most
 

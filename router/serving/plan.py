@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
+from router.core.contract import Contract
 from router.core.request import Checked, Elements, Parameters
 from router.core.tensor import BYTES, DTYPES, TensorSpec, decode_bytes, encode_bytes
 from router.errors import InvalidRequest, ModelFailed
@@ -17,6 +18,7 @@ from router.serving.call import Call
 if TYPE_CHECKING:
     from router.serving.fallback import Fallback
     from router.serving.lanes import Lane
+    from router.serving.memory import Memory
 
 Array = np.ndarray[Any, Any]
 NO_SLA: Final = DeadlineSettings()
@@ -25,6 +27,12 @@ Shapes = tuple[tuple[int, ...], ...]
 
 class Encoder(Protocol):
     """Makes replies; the edge gives it."""
+
+    def body(self, id_field: bytes, message: bytes) -> bytes:
+        """What of a reply is the same for all callers and marks: its outputs."""
+
+    def remembered(self, id_field: bytes, age_ms: int, body: bytes) -> bytes:
+        """A reply with the outputs of another one, which was made so many milliseconds ago."""
 
     def replies(self, id_fields: Sequence[bytes], shapes: Shapes, elements: Sequence[Sequence[Any]]) -> list[bytes]:
         """One reply for each id; `elements` holds for each output the elements for each id."""
@@ -64,14 +72,18 @@ class Plan:
 
     __slots__ = (
         "__weakref__",
+        "_asked_rows",
+        "_contract",
         "_convert",
         "_encoder",
+        "_hedge_encoder",
         "_inputs",
         "_sizes",
         "_text",
         "batch_key",
         "fallback",
         "lane",
+        "memory",
         "outputs",
         "reserve_s",
         "rows",
@@ -88,6 +100,9 @@ class Plan:
         fallback: Fallback,
         deadline: DeadlineSettings = NO_SLA,
         switched: bool = False,
+        contract: Contract | None = None,
+        hedge_encoder: Encoder | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.lane = lane
         self.fallback = fallback
@@ -98,6 +113,10 @@ class Plan:
         self.batch_key = batch_key
         self.outputs = [spec.name for spec in checked.outputs]
         self._encoder = encoder
+        self._hedge_encoder = hedge_encoder or encoder
+        self.memory = memory
+        self._contract = None if contract is None else contract.of(self.outputs)
+        self._asked_rows = 1 if checked.rows is None else checked.rows
         self._inputs = tuple(
             _Input(feed.name, feed.datatype, feed.position, feed.shape, feed.nbytes) for feed in checked.feeds
         )
@@ -136,10 +155,28 @@ class Plan:
                 feeds[each.name] = np.ndarray((rows, *each.tail), each.dtype, b"".join(parts))
         return feeds
 
-    def replies(self, calls: Sequence[Call], outputs: Sequence[Array]) -> list[bytes]:
+    def broken(self, calls: Sequence[Call], outputs: Sequence[Array]) -> list[str] | None:
+        """For each call how its outputs break the model's contract, empty where they keep it; None when all do."""
+        contract = self._contract
+        if contract is None:
+            return None
+        sizes = [call.plan._asked_rows for call in calls]  # noqa: SLF001  # its own kind
+        reasons = contract.broken_parts(outputs, sizes)
+        return reasons if any(reasons) else None
+
+    def remember(self, calls: Sequence[Call], replies: Sequence[bytes], *, hedge: bool) -> None:
+        """Keep the model's answers for the day on which it has none."""
+        memory = self.memory
+        if memory is not None:
+            encoder = self._hedge_encoder if hedge else self._encoder
+            for call, reply in zip(calls, replies, strict=True):
+                memory.remember(call, encoder.body(call.id_field, reply))
+
+    def replies(self, calls: Sequence[Call], outputs: Sequence[Array], *, hedge: bool = False) -> list[bytes]:
         """The replies of one run, in the calls' order. Raises ModelFailed when the outputs cannot be split."""
+        encoder = self._hedge_encoder if hedge else self._encoder
         if len(calls) == 1:
-            return self._encoder.replies(
+            return encoder.replies(
                 (calls[0].id_field,), tuple([o.shape for o in outputs]), [(e,) for e in self._elements(outputs)]
             )
         per_call = [call.plan.rows for call in calls]
@@ -149,7 +186,7 @@ class Plan:
                 raise ModelFailed("the model did not give one row for each row")
         rows = per_call[0]
         if per_call.count(rows) != len(per_call):
-            return self._uneven_replies(calls, outputs, per_call)
+            return self._uneven_replies(encoder, calls, outputs, per_call)
         elements: list[Sequence[Any]] = []
         for output, text in zip(outputs, self._text, strict=True):
             if text:
@@ -161,14 +198,16 @@ class Plan:
                     [raw[at : at + size] for at in range(0, len(raw), size)] if size else [b""] * len(calls)
                 )
         shapes = tuple([(rows, *output.shape[1:]) for output in outputs])
-        return self._encoder.replies([call.id_field for call in calls], shapes, elements)
+        return encoder.replies([call.id_field for call in calls], shapes, elements)
 
-    def _uneven_replies(self, calls: Sequence[Call], outputs: Sequence[Array], per_call: list[int]) -> list[bytes]:
+    def _uneven_replies(
+        self, encoder: Encoder, calls: Sequence[Call], outputs: Sequence[Array], per_call: list[int]
+    ) -> list[bytes]:
         made = []
         at = 0
         for call, rows in zip(calls, per_call, strict=True):
             own = [output[at : at + rows] for output in outputs]
-            made += self._encoder.replies(
+            made += encoder.replies(
                 (call.id_field,), tuple([o.shape for o in own]), [(e,) for e in self._elements(own)]
             )
             at += rows

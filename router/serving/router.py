@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from router.core.fallback import Reason
+from router.core.admission import DEFAULT_PRIORITY, priority_level
+from router.core.fallback import Reason, Step
 from router.core.request import Parameters, Request
 from router.errors import InvalidRequest, NotReady
 from router.serving.call import Call, Reply
 from router.serving.lanes import ALONE_BATCH_S, INLINE_BATCH_S
 from router.serving.loop import Loop, Superseded
+from router.serving.memory import callers_key
+from router.serving.plan import Plan
 from router.serving.serving_table import ServingTable
 from router.serving.stats import Failure
 from router.serving.timers import Clock
@@ -21,10 +24,13 @@ ALONE_S: Final = 1.0
 """When no other lane had work for so long, nobody has to wait for a long batch."""
 LONGEST_TIMEOUT_US: Final = 2**53
 """A timeout beyond this is a mistake (285 years)."""
-WHENEVER: Final = 1e12
-"""The rank of calls without a deadline: behind all that have one."""
-LEVEL: Final = 1e13
+WHENEVER: Final = 1e8
+"""The rank of calls without a deadline: behind all of their level that have one (three years of uptime)."""
+LEVEL: Final = 1e9
 """What one level of priority adds to the rank."""
+LOWEST: Final = 100
+"""Levels beyond are one: a rank is a float, which tells microseconds apart up to here."""
+DEFAULT_RANK: Final = DEFAULT_PRIORITY * LEVEL
 
 
 class Router:
@@ -37,6 +43,8 @@ class Router:
         self._tables: dict[int, ServingTable] = {}
         self._latest = 0  # which lane had work; its identity only, a retired one must go
         self._alone_from = 0.0
+        self.lag_s = 0.0
+        """What answers were measured to need on their way out: they leave so long before their deadline at least."""
 
     def install(self, table: ServingTable) -> None:
         """Keep a prepared table; it serves from the instant that the generation word names it."""
@@ -66,20 +74,38 @@ class Router:
         if plan is None:
             plan = table.plan(request.header)
         plan.admit(request.elements)
-        level = 0.0
+        level = DEFAULT_RANK
         if request.parameters or plan.sla_s is not None:
             deadline, level = _bounds(request.parameters, deadline, plan.sla_s, received / 1e9)
         due, rank = None, WHENEVER + level
         if deadline is not None:
+            reserve = max(self.lag_s, plan.reserve_s)
             left = deadline - received / 1e9
-            due = deadline - (plan.reserve_s if left > 2 * plan.reserve_s else left / 2)
+            due = deadline - (reserve if left > 2 * reserve else left / 2)
             rank = due + level
         call = Call(plan, reply, request.id_field, request.elements, request.nbytes, due, received, rank)
+        if plan.memory is not None and self._remembered(call, plan, request):
+            return
         if plan.switched:
             error = NotReady(f"model '{request.header.model}' is switched to its fallback, which has no answer")
             call.give_up(Reason.SWITCHED, error, Failure.OTHER)
         elif plan.lane.put(call):
             self._loop.busy.append(plan.lane)
+
+    @staticmethod
+    def _remembered(call: Call, plan: Plan, request: Request) -> bool:
+        """Whether an answer of just now could be given without a run. Raises InvalidRequest."""
+        memory = plan.memory
+        assert memory is not None
+        if "cache_key" in request.parameters:
+            call.cache_key = callers_key(call.reply.identity, request.parameters["cache_key"])
+        if not memory.fresh_s or plan.switched:
+            return False
+        message = memory.fresh(call)
+        if message is None or not call.finish(message):
+            return False
+        plan.fallback.count(call, Step.CACHED, Reason.FRESH)
+        return True
 
     def work(self) -> bool:
         """Run what waits for the loop thread, a batch of every lane in turn; True when more waits after `WORK_S`.
@@ -117,18 +143,11 @@ def _bounds(
     if sla_s is not None:
         deadline = now + sla_s if deadline is None else min(deadline, now + sla_s)
     if not parameters:
-        return deadline, 0.0
+        return deadline, DEFAULT_RANK
     if "timeout" in parameters:
         at = now + _timeout_us(parameters["timeout"]) / 1e6
         deadline = at if deadline is None else min(deadline, at)
-    return deadline, _level(parameters["priority"]) * LEVEL if "priority" in parameters else 0.0
-
-
-def _level(value: object) -> int:
-    """Levels below the default: Triton's clients send 1 for the highest, 0 for the default, which stands above all."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LONGEST_TIMEOUT_US:
-        raise InvalidRequest(f"parameter 'priority' is {str(value)[:40]!r}: it takes a whole number, 0 or more")
-    return min(value, 100)
+    return deadline, min(priority_level(parameters.get("priority", 0)), LOWEST) * LEVEL
 
 
 def _timeout_us(value: object) -> int:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from router.core.breaker import Breaker
+
 if TYPE_CHECKING:
     from router.serving.call import Call
     from router.serving.lanes import Lane
@@ -43,10 +45,11 @@ class Held(Enum):
 class Replica:
     """One of the sessions of a lane."""
 
-    __slots__ = ("loading", "session")
+    __slots__ = ("breaker", "loading", "session")
 
     def __init__(self, session: Runnable) -> None:
         self.session = session
+        self.breaker = Breaker()
         self.loading = False
         """Its session hangs, a fresh one is being loaded: nothing is run on it."""
 
@@ -58,16 +61,33 @@ class Run:
     decides what becomes of the slot (and, for an inline run, of the loop).
     """
 
-    __slots__ = ("__weakref__", "_token", "began", "calls", "held", "lane", "replica", "session", "stop")
+    __slots__ = (
+        "__weakref__",
+        "_token",
+        "began",
+        "calls",
+        "hedge",
+        "held",
+        "lane",
+        "replica",
+        "session",
+        "stop",
+        "won",
+    )
 
-    def __init__(self, lane: Lane, calls: list[Call], replica: Replica, began: float, stop: Stop) -> None:
+    def __init__(
+        self, lane: Lane, calls: list[Call], replica: Replica, began: float, stop: Stop, *, hedge: bool = False
+    ) -> None:
         self.lane = lane
         self.calls = calls
         self.replica = replica
         self.session = replica.session
         self.began = began
         self.stop = stop
+        self.hedge = hedge
         self.held = Held.THREAD
+        self.won = False
+        """Whether it answered a caller."""
         self._token = [None]
 
     def end(self) -> bool:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 
+from router.core.contract import Contract, contract_of
 from router.core.fallback import Reason, Step, check_default
+from router.core.question import Question
 from router.core.request import Checked, Header, Parameters, check
-from router.core.table import Route, VersionState, VersionTable
+from router.core.table import Route, Version, VersionState, VersionTable
 from router.errors import InvalidRequest, NotFound, NotReady
 from router.serving.fallback import Answerer, Default, Failover, Fallback
+from router.serving.hedge import Hedger
 from router.serving.lanes import Lane
+from router.serving.memory import Asked, Memory, Store
 from router.serving.plan import Encoder, EncoderFactory, Plan
 
 MAX_KEPT: Final = 1024
@@ -22,14 +26,27 @@ MAX_KEPT: Final = 1024
 class ServingTable:
     """A table of routes with its lanes: what a worker answers from while this generation is pinned."""
 
-    def __init__(self, table: VersionTable, lanes: Mapping[tuple[str, str], Lane], encoder: EncoderFactory) -> None:
+    def __init__(
+        self,
+        table: VersionTable,
+        lanes: Mapping[tuple[str, str], Lane],
+        encoder: EncoderFactory,
+        store: Store | None = None,
+    ) -> None:
         self.generation = table.generation
         self.routes = table.routes
         self.lanes = lanes
         self.plans: dict[Header, Plan] = {}
         """What was made of headers that come again. It goes with the table: a header holds no session."""
         self._encoder = encoder
+        self._store = store
+        for (model, _), lane in lanes.items():
+            settings = table.routes[model].settings
+            lane.guarded = bool(settings.fallback.chain) or len(lane.replicas) > 1
+            if settings.hedge.enabled and (settings.fallback.failover or len(lane.replicas) > 1):
+                lane.hedger = lane.hedger or Hedger(lane, settings.hedge)
         self._keys: dict[tuple[object, ...], object] = {}
+        self._contracts: dict[tuple[str, str], Contract | None] = {}
         self._defaults: dict[tuple[str, str], dict[str, np.ndarray[Any, Any]]] = {}
 
     def route(self, model: str) -> Route:
@@ -64,8 +81,10 @@ class ServingTable:
         route = self.routes[header.model]
         checked = self._checked(header, lane)
         served_by = "champion" if route.champion == lane.version.number else "version"
-        fallback = self._fallback(header, lane, checked, route)
-        plan = self._plan(header, lane, checked, {"served_by": served_by, "degraded": False}, fallback, route)
+        memory = self._memory(header, lane, checked, route)
+        fallback = self._fallback(header, lane, checked, route, memory)
+        marks: Parameters = {"served_by": served_by, "degraded": False}
+        plan = self._plan(header, lane, checked, marks, fallback, route, memory)
         if header.kept:
             if len(self.plans) >= MAX_KEPT:
                 self.plans.clear()
@@ -80,7 +99,14 @@ class ServingTable:
             raise InvalidRequest(f"model '{header.model}': {error}") from None
 
     def _plan(
-        self, header: Header, lane: Lane, checked: Checked, marks: Parameters, fallback: Fallback, route: Route
+        self,
+        header: Header,
+        lane: Lane,
+        checked: Checked,
+        marks: Parameters,
+        fallback: Fallback,
+        route: Route,
+        memory: Memory | None = None,
     ) -> Plan:
         """A plan whose replies carry the marks."""
         version = lane.version
@@ -94,7 +120,15 @@ class ServingTable:
                 self._keys.clear()
             key = self._keys.setdefault(same, same)
         encoder = self._encode(header, version.number, marks, checked)
-        return Plan(lane, checked, key, encoder, fallback, route.settings.deadline, route.switched)
+        hedge = self._encode(header, version.number, {**marks, "served_by": "hedge"}, checked)
+        contract, deadline = self._contract(version), route.settings.deadline
+        return Plan(lane, checked, key, encoder, fallback, deadline, route.switched, contract, hedge, memory)
+
+    def _contract(self, version: Version) -> Contract | None:
+        key = (version.model, version.number)
+        if key not in self._contracts:
+            self._contracts[key] = contract_of(self.routes[version.model].settings.contract, version.signature)
+        return self._contracts[key]
 
     def _encode(self, header: Header, number: str, marks: Parameters, checked: Checked) -> Encoder:
         known: dict[str, bool | int | float | str] = {"model_version": number, "generation": self.generation}
@@ -102,7 +136,7 @@ class ServingTable:
 
     # ---- what answers when the model does not ----
 
-    def _fallback(self, header: Header, lane: Lane, checked: Checked, route: Route) -> Fallback:
+    def _fallback(self, header: Header, lane: Lane, checked: Checked, route: Route, memory: Memory | None) -> Fallback:
         chain = route.settings.fallback.chain
         if not chain:
             return lane.no_fallback
@@ -112,7 +146,10 @@ class ServingTable:
         for step in chain:
             if step == "failover":
                 failover = self._failover(header, route)
-            elif step == "default":
+            elif step == "cached":
+                if memory is not None:
+                    (first if failover is None else then).append(memory)
+            else:
                 (first if failover is None else then).append(self._default(header, lane, checked, route))
         return Fallback(lane.stats, lane.clock, first, failover, then)
 
@@ -130,6 +167,40 @@ class ServingTable:
             return made[reason]
 
         return plan
+
+    def _memory(self, header: Header, lane: Lane, checked: Checked, route: Route) -> Memory | None:
+        fallback, fresh_s = route.settings.fallback, route.settings.answers.serve_fresh_s
+        cached = "cached" in fallback.chain
+        if self._store is None or not (cached or fresh_s):
+            return None
+        max_age_s = fallback.cached_max_age_s if cached else 0.0
+        shortest_s = min([age for age in (max_age_s, fresh_s) if age])
+        versions = [lane.version]
+        if fallback.cached_other_versions:
+            others = [each for each in route.versions.values() if each.signature == lane.version.signature]
+            versions += [each for each in reversed(others) if each is not lane.version]
+        asked = [
+            Asked(Question(version, checked, shortest_s), self._cached_encoder(header, version, lane, checked))
+            for version in versions
+        ]
+        return Memory(self._store, asked, max_age_s, fresh_s)
+
+    def _cached_encoder(
+        self, header: Header, version: Version, lane: Lane, checked: Checked
+    ) -> Callable[[Reason | None], Encoder]:
+        made: dict[Reason | None, Encoder] = {}
+
+        def encoder(reason: Reason | None) -> Encoder:
+            if reason not in made:
+                marks: Parameters = {"served_by": Step.CACHED.value, "degraded": False}
+                if reason is not None:
+                    marks = degraded(Step.CACHED, reason)
+                if version is not lane.version:
+                    marks = {**marks, "other_version": True}
+                made[reason] = self._encode(header, version.number, marks, checked)
+            return made[reason]
+
+        return encoder
 
     def _default(self, header: Header, lane: Lane, checked: Checked, route: Route) -> Default:
         key = (header.model, lane.version.number)

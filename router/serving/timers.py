@@ -10,6 +10,8 @@ from typing import Protocol
 
 import structlog
 
+from router.core.admission import Reserve
+
 log = structlog.get_logger()
 
 Action = Callable[[], None]
@@ -37,6 +39,8 @@ class Timers:
         self._count = 0
         self._changed = threading.Condition()
         self._stopped = False
+        self.lag = Reserve(0.0)
+        """How late actions are: so late an answer that has to leave at an instant may leave."""
         self._thread = threading.Thread(target=self._run, name="timer", daemon=True)
 
     def start(self) -> None:
@@ -76,7 +80,9 @@ class Timers:
         with self._changed:
             taken = []
             while self._heap and self._heap[0][0] <= now:
-                taken.append(heapq.heappop(self._heap)[2])
+                instant, _, action = heapq.heappop(self._heap)
+                self.lag.record(now - instant, now)
+                taken.append(action)
             return taken
 
     def _run(self) -> None:

@@ -19,6 +19,7 @@ from router.serving.executor import Visited
 from router.serving.lanes import Lane
 from router.serving.loop import Loop
 from router.serving.router import Router
+from router.serving.run import Run
 from router.serving.serving_table import ServingTable
 from router.serving.timers import Timers
 
@@ -53,6 +54,7 @@ class FakeReply:
         self.messages: list[bytes] = []
         self.errors: list[RouterError] = []
         self.gone = False
+        self.identity = ""
         self._callbacks: list[Callable[[], None]] = []
 
     def finish(self, message: bytes) -> None:
@@ -145,6 +147,7 @@ class FakeExecutor:
         self.on_thread = on_thread
         self.visits: deque[Visited] = deque()
         self.missing = 0
+        self.runs: set[Run] = set()
 
     def put(self, lane: Visited) -> None:
         """A lane asks for a thread."""

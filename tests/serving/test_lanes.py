@@ -278,10 +278,11 @@ def test_who_is_due_first_runs_first(inline: bool) -> None:
     world.send(2, deadline=0.5)
     world.send(3, deadline=0.3)
     world.send(4, deadline=0.3)
-    world.send(5, deadline=0.9, parameters={"priority": 1})
-    world.send(6, deadline=0.1, parameters={"priority": 2})
+    world.send(5, deadline=0.9, parameters={"priority": 4})
+    world.send(6, deadline=0.1, parameters={"priority": 5})
+    world.send(7, parameters={"priority": 1})
     world.work()
-    assert order == [3, 4, 2, 1, 5, 6]
+    assert order == [7, 3, 4, 2, 1, 5, 6]
 
 
 def test_what_large_runs_took_makes_no_small_call_hopeless() -> None:
@@ -489,7 +490,7 @@ def test_a_lane_moves_to_the_executor_when_its_runs_get_long_with_all_that_waits
     world.lane.times.record(1, 1e-5)
     world.runs_take(5 * INLINE_RUN_S)
     replies = [world.send(value) for value in range(LONG_RUNS + 1)]
-    tight, gone = world.send(4, deadline=0.07, parameters={"priority": 1}), world.send(5)
+    tight, gone = world.send(4, deadline=0.07, parameters={"priority": 4}), world.send(5)
     for _ in range(LONG_RUNS):
         assert world.lane.inline
         world.router.work()

@@ -17,12 +17,14 @@ from loadtest.sla.schedule import Schedule, Span
 from loadtest.sla.sender import Sender
 from router.pb import inference_pb2 as pb
 
+START = 1000.0
+
 
 class FakeClock:
     """A clock that moves when somebody sleeps."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        self.now = START
 
     def __call__(self) -> float:
         """Seconds."""
@@ -76,8 +78,13 @@ def reply(number: int, served_by: str = "champion", version: str = "1", generati
     return response.SerializeToString()
 
 
-def world(folder: Path, due: Sequence[float], *, costs: float = 0.0, in_flight: int = 0) -> tuple[Sender, FakeLine]:
-    """A sender with a job of these instants (seconds), every answer compared: request i must be answered by i."""
+def world(
+    folder: Path, due: Sequence[float], *, costs: float = 0.0, in_flight: int = 0, first: int = 0, step: int = 1
+) -> tuple[Sender, FakeLine]:
+    """A sender with a job of these instants (seconds), every answer compared: request i must be answered by i.
+
+    It is the `first` of `step` senders, and alone unless told otherwise.
+    """
     clock = FakeClock()
     line = FakeLine(clock, costs)
     count = len(due)
@@ -87,10 +94,12 @@ def world(folder: Path, due: Sequence[float], *, costs: float = 0.0, in_flight: 
         np.zeros(count, np.uint8),
         np.arange(count, dtype=np.uint32),
         (span,),
+        first,
+        step,
     )
     expected = {"1": [{"y": np.array([number], np.float32)} for number in range(count)]}
     pool = Pool([b"\x0a\x01m"] * count, expected)
-    job = Job("nowhere", (0,), 0.5, 1, clock.now, schedule, (pool,))
+    job = Job("nowhere", (0,), 0.5, 1, schedule, (pool,))
     folder.mkdir(exist_ok=True)
     create(folder, count)
     sender = Sender(job, [line], Writer(folder), clock, clock.sleep)

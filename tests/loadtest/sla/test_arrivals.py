@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.errors import ScenarioError
-from loadtest.sla.arrivals import instants, pieces
+from loadtest.sla.arrivals import MOST_TRACE_BYTES, instants, pieces
 from loadtest.sla.scenario import Bursts, Constant, Ramp, Replay, Step
 
 SHAPES = st.sampled_from(
@@ -63,11 +63,36 @@ def test_random_arrivals_are_a_poisson_process() -> None:
 
 
 def test_a_trace_is_replayed(tmp_path: Path) -> None:
-    """From its first instant, at its speed, cut at the end of the phase; one that is no trace is told."""
+    """From its first instant, at its speed, cut at the end of the phase."""
     trace = tmp_path / "trace.txt"
     trace.write_text("100.0\n101.0\n100.5\n130\n")
     made = Replay(name="it", arrivals="replay", trace=trace, lasts="10s", speed=2)
     assert instants(made, np.random.default_rng(1)).tolist() == [0, 0.25, 0.5]
-    trace.write_text("soon")
-    with pytest.raises(ScenarioError, match="one number of seconds"):
-        instants(made, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"soon", "one number of seconds"),
+        (b"\xff\xfe", "one number of seconds"),
+        (b"1 nan 2", "no finite number"),
+        (b"-inf 2", "no finite number"),
+    ],
+)
+def test_what_is_no_trace_is_told(tmp_path: Path, content: bytes, told: str) -> None:
+    """In one line."""
+    trace = tmp_path / "trace.txt"
+    trace.write_bytes(content)
+    with pytest.raises(ScenarioError, match=told):
+        instants(Replay(name="it", arrivals="replay", trace=trace, lasts="10s"), np.random.default_rng(1))
+
+
+def test_a_trace_is_a_file_that_can_be_read_whole(tmp_path: Path) -> None:
+    """Not a device that never ends, nor one of any length."""
+    long = tmp_path / "long.txt"
+    with long.open("wb") as file:
+        file.truncate(MOST_TRACE_BYTES + 1)
+    for trace, told in (("/dev/zero", "no file"), (str(long), "more than 128 MB"), (str(tmp_path / "no"), "No such")):
+        made = Replay(name="it", arrivals="replay", trace=trace, lasts="10s")
+        with pytest.raises(ScenarioError, match=told):
+            instants(made, np.random.default_rng(1))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.sla.figures import CLIENTS_OWN, NEVER, Latencies, histogram, quantile
+from loadtest.sla.figures import CLIENTS_OWN, EMPTY, NEVER, Latencies, histogram, quantile
 from loadtest.sla.records import Mark, Source, State
 from loadtest.sla.schedule import Span
 from tests.loadtest.sla.fakes import figures
@@ -56,6 +56,21 @@ def test_what_became_of_requests_is_counted() -> None:
     assert (counts.late, counts.degraded, counts.checked, counts.wrong, counts.duplicates) == (1, 1, 2, 1, 1)
 
 
+def test_an_answer_is_wrong_once() -> None:
+    """Also when it is wrong and went to the wrong caller."""
+    both = Mark.CHECKED | Mark.WRONG | Mark.MISDIRECTED
+    made = figures([{"done": 0.1, "marks": both}, {"done": 0.1, "marks": Mark.MISDIRECTED}, {"done": 0.1}])
+    counts = made.counts(made.used)
+    assert (counts.checked, counts.wrong, counts.misdirected) == (1, 2, 2)
+
+
+def test_ok_without_a_message_is_told_in_words() -> None:
+    """Apart from what a server itself calls INTERNAL."""
+    made = figures([{"done": 0.1, "code": 13, "marks": Mark.EMPTY}, {"done": 0.1, "code": 13}, {"done": 0.1}])
+    assert made.counts(made.used).errors == {EMPTY: 1, "INTERNAL": 1}
+    assert made.counts(made.used).answered == 1
+
+
 def test_an_older_generation_after_a_newer_one_is_found() -> None:
     """Only for a request that was sent after the newer answer was here."""
     made = figures(
@@ -77,6 +92,7 @@ def test_seconds_are_those_of_the_intended_send() -> None:
     assert [row["due"] for row in made] == [10, 10]
     assert [row["lagged"] for row in made] == [False, True]
     assert made[0]["p50"] == pytest.approx(0.03, rel=0.01)
+    assert len(figures(rows).seconds(2.0000000000000004, 0.005)) == 2  # phases are added up
 
 
 def test_a_cut_is_figures_of_its_own() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from loadtest.errors import ScenarioError
-from loadtest.sla.scenario import QUICK_SECONDS, load, parse, shipped
+from loadtest.sla.arrivals import pieces
+from loadtest.sla.scenario import QUICK_SECONDS, Bursts, load, parse, shipped
 
 GOOD = """
 title = "It"
@@ -48,6 +49,9 @@ def test_the_scenarios_of_the_plan_are_shipped() -> None:
         ("connections = 0", ["`connections` = 0", "greater than or equal to 1"]),
         ("check = '200%'", ["`check`", "percentage"]),
         ("senders = 'two'", ["`senders`"]),
+        ("seed = -1", ["`seed` = -1", "greater than or equal to 0"]),
+        ("deadline = '601s'", ["`deadline`", "less than or equal to 600"]),
+        (f"deadline = '{'9' * 400}s'", ["`deadline`", "finite"]),
     ],
 )
 def test_a_bad_key_is_named_with_the_mend(more: str, words: list[str]) -> None:
@@ -74,6 +78,17 @@ def test_a_bad_key_is_named_with_the_mend(more: str, words: list[str]) -> None:
         ('"constant"\nrate = "10/s"', '"ramp"\nrate = "10/s"', ["to` is missing"]),
         ('[[mix]]\nmodel = "digits"', "", ["`mix` is missing"]),
         ('model = "digits"', 'model = "digits"\nkeys = "sometimes"', ["`mix[0].keys`"]),
+        ('model = "digits"', 'model = "digits"\nweight = inf', ["`mix[0].weight` = inf", "finite"]),
+        ('model = "digits"', 'model = "digits"\nweight = nan', ["`mix[0].weight` = nan", "finite"]),
+        ('model = "digits"', 'model = "digits"\nweight = 1e308', ["`mix[0].weight` = 1e+308", "less than or equal"]),
+        ('model = "digits"', 'model = "digits"\nskew = nan', ["`mix[0].skew` = nan", "finite"]),
+        (
+            'model = "digits"',
+            'model = "digits"\nvalues = { pixels = [] }',
+            ["`mix[0].values.pixels`", "at least 1 item"],
+        ),
+        ('model = "digits"', 'model = "digits"\nvalues = { pixels = [nan] }', ["`mix[0].values.pixels", "finite"]),
+        ('model = "digits"', 'model = "digits"\nparameters = { a = nan }', ["`mix[0].parameters.a` = nan", "finite"]),
         ("[[phase]]", "[phases]", ["unknown key `phases`: did you mean `phase`?"]),
         ('title = "It"', "title = It", ["it.toml is not TOML"]),
     ],
@@ -84,6 +99,38 @@ def test_a_bad_phase_or_mix_is_named_with_the_mend(before: str, after: str, word
     with pytest.raises(ScenarioError) as error:
         parse(GOOD.replace(before, after), "it.toml")
     assert all(word in str(error.value) for word in words), str(error.value)
+
+
+BURSTS = GOOD.replace('"constant"', '"bursts"\non = "10ms"\noff = "90ms"').replace('"2s"', '"200s"')
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('on = "10ms"', 'on = "999us"', ["phase[0].on` = 0.000998", "greater than or equal to 0.001"]),
+        ('off = "90ms"', 'off = "0s"', ["phase[0].off` = 0.0", "greater than or equal to 0.001"]),
+        (
+            'on = "10ms"\noff = "90ms"\nrate = "10/s"\nlasts = "200s"',
+            'on = "1ms"\noff = "1ms"\nrate = "10/s"\nlasts = "4h"',
+            ["phase 0 has 7200000 bursts, at most 100000", "`on`"],
+        ),
+    ],
+)
+def test_bursts_are_bounded(before: str, after: str, words: list[str]) -> None:
+    """Each is a piece of the plan, which is made before anything is sent."""
+    assert before in BURSTS
+    with pytest.raises(ScenarioError) as error:
+        parse(BURSTS.replace(before, after), "it.toml")
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_a_quick_run_has_as_many_bursts() -> None:
+    """They shrink with their phase: else a short run would be one burst and no quiet."""
+    (whole,), (quick,) = parse(BURSTS, "it.toml").phase, parse(BURSTS, "it.toml").quick().phase
+    assert isinstance(whole, Bursts)
+    assert isinstance(quick, Bursts)
+    assert (quick.on, quick.off) == (pytest.approx(0.001), pytest.approx(0.009))
+    assert len(pieces(quick)) == pytest.approx(len(pieces(whole)), abs=1)
 
 
 def test_an_action_after_the_end_is_refused() -> None:

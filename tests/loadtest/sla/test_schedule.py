@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -90,11 +92,25 @@ def test_senders_share_a_schedule_without_loss(senders: int) -> None:
     for number, span in enumerate(made.spans):
         assert sum(part.spans[number].in_flight for part in parts) == span.in_flight
         assert sum(part.spans[number].last - part.spans[number].first for part in parts) == span.last - span.first
+    ids = sorted(part.id(place) for part in parts for place in range(len(part)))
+    assert ids == list(range(len(made)))
     for part in parts:
+        assert [part.place(part.id(place)) for place in range(20)] == list(range(20))
+        assert part.place(len(made)) is None
         for span in part.spans:
             due = part.due[span.first : span.last]
             if not span.in_flight:
                 assert ((due >= span.start * 1e9) & (due < span.end * 1e9)).all()
+
+
+def test_the_instants_of_traces_count_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many there are is known when they are read."""
+    monkeypatch.setattr("loadtest.sla.schedule.MOST_REQUESTS", 10)
+    trace = tmp_path / "trace.txt"
+    trace.write_text("0\n" * 11)
+    one = f'[[phase]]\nname = "one"\narrivals = "replay"\ntrace = "{trace}"\nlasts = "1s"'
+    with pytest.raises(ScenarioError, match="has 11 requests, at most 10"):
+        plan(parse(f'title = "It"\n[[mix]]\nmodel = "a"\n{one}', "it.toml"), [1])
 
 
 def test_a_schedule_that_is_too_long_or_empty_is_refused() -> None:

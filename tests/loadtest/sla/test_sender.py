@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -11,14 +12,14 @@ from hypothesis import strategies as st
 from loadtest.sla.records import Mark, State
 from loadtest.sla.sender import MOST_OPEN, without_elements
 from router.pb import inference_pb2 as pb
-from tests.loadtest.sla.fakes import reply, world
+from tests.loadtest.sla.fakes import START, reply, world
 
 
 def test_requests_are_sent_at_their_instants_whatever_becomes_of_the_answers(tmp_path: Path) -> None:
     """Open loop: nothing has come back, and still everything is sent when it is due."""
     due = [0.0, 0.01, 0.01, 0.5, 2.0]
     sender, line = world(tmp_path, due)
-    sender.send_all()
+    sender.send_all(START)
     assert [at - 1000.0 for at, *_ in line.sent] == pytest.approx(due, abs=2e-4)
     assert line.closed
     assert [each[3] for each in line.sent] == [0.5] * 5
@@ -27,7 +28,7 @@ def test_requests_are_sent_at_their_instants_whatever_becomes_of_the_answers(tmp
 def test_a_sender_that_is_slow_sends_late_and_says_so(tmp_path: Path) -> None:
     """Each send costs 30 ms, they are due every 10: the lag is in the column, the due instants stay."""
     sender, line = world(tmp_path, [0.0, 0.01, 0.02, 0.03], costs=0.03)
-    sender.send_all()
+    sender.send_all(START)
     sent = [each / 1e9 for each in sender._column["sent"]]
     assert sent == pytest.approx([0.0, 0.03, 0.06, 0.09], abs=2e-4)
     assert len(line.sent) == 4
@@ -42,7 +43,7 @@ def test_what_is_given_up_is_counted(tmp_path: Path) -> None:
         line.clock.sleep(seconds)
 
     sender._nap = nap
-    sender.send_all()
+    sender.send_all(START)
     assert len(line.sent) == 1
     assert list(sender._column["state"]) == [State.OPEN, State.UNSENT, State.UNSENT]
 
@@ -51,7 +52,7 @@ def test_too_many_open_requests_are_not_sent(tmp_path: Path) -> None:
     """The bound keeps the harness alive when a server answers nothing."""
     sender, line = world(tmp_path, [0.0] * 3)
     sender.open = MOST_OPEN - 1
-    sender.send_all()
+    sender.send_all(START)
     assert len(line.sent) == 1
     assert list(sender._column["state"]).count(State.UNSENT) == 2
 
@@ -59,7 +60,7 @@ def test_too_many_open_requests_are_not_sent(tmp_path: Path) -> None:
 def test_the_id_of_a_request_is_its_place(tmp_path: Path) -> None:
     """Behind the pool's message."""
     sender, line = world(tmp_path, [0.0] * 12)
-    sender.send_all()
+    sender.send_all(START)
     assert [pb.ModelInferRequest.FromString(message).id for _, _, message, _ in line.sent] == [
         str(number) for number in range(12)
     ]
@@ -91,6 +92,60 @@ def test_an_answer_with_another_id_is_found(tmp_path: Path) -> None:
     assert marks[:3] == [Mark(0), Mark.DUPLICATE, Mark.MISDIRECTED]
 
 
+def test_an_id_whose_own_request_failed_makes_no_duplicate(tmp_path: Path) -> None:
+    """It was never answered: what bears it has gone to the wrong caller. So has what bears no number at all."""
+    sender, _ = world(tmp_path, [0.0] * 5)
+    sender.take((0, 4, "Deadline Exceeded", None))
+    for place, bears in ((1, "0"), (2, ""), (3, "9" * 5000), (4, "77")):
+        sender.take((place, 0, "", reply(place, id=bears)))
+    marks = [Mark(each) & (Mark.DUPLICATE | Mark.MISDIRECTED) for each in sender._column["marks"]]
+    assert marks[1:] == [Mark.MISDIRECTED] * 4
+
+
+def test_senders_use_different_ids(tmp_path: Path) -> None:
+    """The second of three: an answer to another's request is told apart from one to its own."""
+    sender, line = world(tmp_path, [0.0] * 4, first=1, step=3)
+    sender.send_all(START)
+    assert [pb.ModelInferRequest.FromString(message).id for _, _, message, _ in line.sent] == ["1", "4", "7", "10"]
+    sender.take((0, 0, "", reply(0, id="1")))
+    sender.take((1, 0, "", reply(1, id="1")))
+    sender.take((2, 0, "", reply(2, id="2")))
+    sender.take((3, 0, "", reply(3, id="0")))
+    marks = [Mark(each) & (Mark.DUPLICATE | Mark.MISDIRECTED) for each in sender._column["marks"]]
+    assert marks == [Mark(0), Mark.DUPLICATE, Mark.MISDIRECTED, Mark.MISDIRECTED]
+
+
+@given(st.binary(max_size=60).filter(bool))
+def test_whatever_comes_back_is_taken_in(junk: bytes) -> None:
+    """An answer that is none is a wrong one, and the sender goes on."""
+    with TemporaryDirectory() as folder:
+        sender, _ = world(Path(folder), [0.0] * 2)
+        for place, message in enumerate((junk, reply(1))):
+            sender.take((place, 0, "", message))
+        assert list(sender._column["state"]) == [State.DONE] * 2
+        assert Mark(sender._column["marks"][0]) & (Mark.WRONG | Mark.MISDIRECTED)
+        assert Mark(sender._column["marks"][1]) == Mark.CHECKED
+
+
+def test_what_is_no_message_of_the_protocol_is_wrong(tmp_path: Path) -> None:
+    """Also where answers are not compared, and where it cannot be compared with anything."""
+    sender, _ = world(tmp_path, [0.0] * 2)
+    sender.take((0, 0, "", b"\xff\xff"))
+    assert Mark(sender._column["marks"][0]) == Mark.CHECKED | Mark.WRONG
+    assert sender.sources[sender._column["source"][0]].served_by == ""
+
+
+def test_ok_without_a_message_is_an_error(tmp_path: Path) -> None:
+    """No caller can use it. The generation of a server is never below 0, its codes are those of gRPC."""
+    sender, _ = world(tmp_path, [0.0] * 3)
+    sender.take((0, 0, "", None))
+    assert (sender._column["code"][0], Mark(sender._column["marks"][0])) == (13, Mark.EMPTY)
+    sender.take((1, 0, "", reply(1, generation=-1)))
+    assert (sender._column["code"][1], sender._column["generation"][1]) == (0, 0)
+    sender.take((2, 300, "made up", None))
+    assert sender._column["code"][2] == 2
+
+
 def test_the_two_kinds_of_deadline_are_told_apart(tmp_path: Path) -> None:
     """By the text: the gRPC core's own is the client's."""
     sender, _ = world(tmp_path, [0.0] * 2)
@@ -104,7 +159,7 @@ def test_answers_are_timed_when_they_come(tmp_path: Path) -> None:
     """To a tenth of a millisecond, also when several come while others are sent."""
     sender, line = world(tmp_path, [0.0, 0.004, 0.008])
     line.answered_after = 0.01
-    sender.send_all()
+    sender.send_all(START)
     done = [each / 1e9 for each in sender._column["done"]]
     assert done == pytest.approx([0.01, 0.014, 0.018], abs=4e-4)
     assert sender.open == 0
@@ -114,7 +169,7 @@ def test_closed_callers_wait_for_their_answers(tmp_path: Path) -> None:
     """Three callers whose answers take a tenth of a second ask ten times each in a second."""
     sender, line = world(tmp_path, [0.0] * 100, in_flight=3)
     line.answered_after = 0.1
-    sender.send_all()
+    sender.send_all(START)
     assert len(line.sent) == pytest.approx(30, abs=3)
     assert max(sum(abs(at - other) < 0.05 for other, *_ in line.sent) for at, *_ in line.sent) == 3
     states = list(sender._column["state"])

@@ -52,6 +52,8 @@ def subject(folder: Path, *, own: bool = True) -> Subject:
         ('do = "publish"\nmodel = "digits"\nversion = "9"', "does not wait to be published"),
         ('do = "fault"\nfault = "slow"', "needs 'fault_injection'"),
         ('do = "admin"\ncall = "Explode"', "calls 'Explode', which the server lacks; it has "),
+        ('do = "admin"\ncall = "ListModels"\nrequest = { nam = "a" }', "`action[0].request` does not fit ListModels: "),
+        ('do = "admin"\ncall = "ListModels"\nrequest = { name = 1979-05-27 }', "`action[0].request` does not fit"),
     ],
 )
 def test_an_action_that_cannot_be_done_is_told(tmp_path: Path, action: str, told: str) -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from loadtest.errors import BenchError
-from loadtest.sla.scenario import ShellAction, parse
+from loadtest.sla.scenario import ProcessAction, ShellAction, parse
+from loadtest.sla.shell import run_shell
 from loadtest.sla.subject import Subject
 from loadtest.sla.timeline import Timeline, label, perform
+from router.app.board import CONTROLLER, Board
+from tests.server import alive, eventually
 
 TEXT = """
 title = "It"
@@ -37,7 +46,7 @@ def test_actions_are_done_in_the_order_of_their_instants() -> None:
     now = [100.0]
     done: list[str] = []
 
-    def do(action: Any, subject: Subject) -> str:
+    def do(action: Any, subject: Subject, _: threading.Event) -> str:
         assert subject is SUBJECT
         done.append(label(action))
         now[0] += 0.5
@@ -45,7 +54,8 @@ def test_actions_are_done_in_the_order_of_their_instants() -> None:
             raise BenchError("no such\nprocess")
         return "fine"
 
-    timeline = Timeline(parse(TEXT, "it.toml"), SUBJECT, 100.0, lambda: now[0], do)
+    timeline = Timeline(parse(TEXT, "it.toml"), SUBJECT, lambda: now[0], do)
+    timeline._start = 100.0
     for action in timeline._actions:
         now[0] = 100.0 + action.at
         timeline.do(action)
@@ -55,11 +65,101 @@ def test_actions_are_done_in_the_order_of_their_instants() -> None:
     assert (second.ok, second.detail) == (True, "fine")
 
 
+@pytest.mark.parametrize("error", [UnicodeDecodeError("utf-8", b"\xff", 0, 1, "odd"), KeyError(), RuntimeError("odd")])
+def test_no_failure_ends_the_timeline(error: Exception) -> None:
+    """Whatever it is, the action has failed and the next one is done."""
+
+    def do(action: Any, *_: Any) -> str:
+        if action.do == "kill":
+            raise error
+        return "fine"
+
+    now = [100.0]
+    timeline = Timeline(parse(TEXT, "it.toml"), SUBJECT, lambda: now[0], do)
+    now[0] += 20
+    timeline.begin(100.0)
+    timeline._thread.join()
+    assert [(deed.ok, bool(deed.detail)) for deed in timeline.deeds] == [(False, True), (True, True)]
+
+
+@pytest.mark.parametrize(("ended", "told"), [(9.5, ["kill worker-0", "shell second"]), (5.0, ["kill worker-0"])])
+def test_what_was_due_and_was_not_done_is_told(ended: float, told: list[str]) -> None:
+    """One action outlasts the run, the next never has its turn: both have failed. One whose time never came is none."""
+    begun = threading.Event()
+
+    def do(_: Any, __: Subject, abandoned: threading.Event) -> str:
+        begun.set()
+        abandoned.wait()
+        raise BenchError("given up")
+
+    now = [103.0]
+    timeline = Timeline(parse(TEXT, "it.toml"), SUBJECT, lambda: now[0], do)
+    timeline.begin(100.0)
+    begun.wait()
+    now[0] = 100.0 + ended
+    timeline.end(patience=0.0)
+    assert [deed.label for deed in timeline.deeds] == told
+    assert not any(deed.ok for deed in timeline.deeds)
+    assert timeline.deeds[0].detail == "given up"
+    assert all(deed.detail.startswith("not done when the run ended") for deed in timeline.deeds[1:])
+
+
+def test_a_timeline_that_never_began_ends() -> None:
+    """A sender did not start: nothing was due."""
+    timeline = Timeline(parse(TEXT, "it.toml"), SUBJECT)
+    timeline.end()
+    assert timeline.deeds == []
+
+
+def shell(command: str, within: str = "30s") -> str:
+    """What a command comes to."""
+    action = ShellAction.model_validate({"at": "0s", "do": "shell", "command": command, "within": within})
+    return perform(action, SUBJECT, threading.Event())
+
+
 def test_a_command_knows_the_servers_addresses() -> None:
     """Its last line is told; a failing one fails, an endless one is ended."""
-    told = perform(ShellAction(at="0s", do="shell", command="echo one; echo $TARGET"), SUBJECT)
-    assert told == "127.0.0.1:1"
+    assert shell("echo one; echo $TARGET") == "127.0.0.1:1"
     with pytest.raises(BenchError, match="exit code 3: no"):
-        perform(ShellAction(at="0s", do="shell", command="echo no; exit 3"), SUBJECT)
+        shell("echo no; exit 3")
     with pytest.raises(BenchError, match=r"did not end within 0.1 s"):
-        perform(ShellAction(at="0s", do="shell", command="sleep 5", within="100ms"), SUBJECT)
+        shell("sleep 5", within="100ms")
+
+
+def test_odd_bytes_of_a_command_are_told_as_well_as_can_be() -> None:
+    """They need not be text."""
+    assert shell(r"printf 'caf\351'") == "caf\ufffd"
+
+
+def test_what_a_command_has_started_ends_with_it(tmp_path: Path) -> None:
+    """A child that would outlive it, in the same session, is killed when the time is up."""
+    with pytest.raises(BenchError, match="did not end"):
+        shell(f"sleep 300 & echo $! > {tmp_path / 'pid'}; wait", within="300ms")
+    pid = int((tmp_path / "pid").read_text())
+    eventually(lambda: not alive(pid), "the child is still there")
+
+
+def test_an_abandoned_command_is_killed() -> None:
+    """The run is over."""
+    abandoned = threading.Event()
+    abandoned.set()
+    with pytest.raises(BenchError, match="the run ended first"):
+        run_shell("sleep 300", {"PATH": "/usr/bin:/bin"}, 300.0, abandoned)
+
+
+def test_a_controller_that_stands_still_can_be_continued(tmp_path: Path) -> None:
+    """Its process id is on the server's board: nobody has to answer for it to be found."""
+    board = Board.create(tmp_path / "board", 2)
+    subject = Subject("127.0.0.1:1", "it", state=tmp_path, started_pid=os.getpid())
+    with subprocess.Popen(["sleep", "300"]) as child:
+        board.slot(CONTROLLER).occupy(child.pid, 0)
+        state = psutil.Process(child.pid).status
+        for word, what in (("stop", True), ("continue", False), ("kill", None)):
+            action = ProcessAction.model_validate({"at": "0s", "do": word, "what": "controller"})
+            assert perform(action, subject, threading.Event()) == f"process {child.pid}"
+            if what is not None:
+                eventually(lambda what=what: (state() == psutil.STATUS_STOPPED) is what)  # type: ignore[misc]
+        assert child.wait() == -signal.SIGKILL
+    assert subject.process("supervisor") == os.getpid()
+    with pytest.raises(BenchError, match="no process 'worker-0' runs now"):
+        subject.process("worker-0")

@@ -29,6 +29,9 @@ inputs = 1
 name = "it"
 lasts = "{lasts}"
 {arrivals}
+[sla]
+wrong = 20
+duplicates = 20
 """
 OPEN = 'arrivals = "poisson"\nrate = "400/s"'
 

@@ -74,6 +74,16 @@ def test_nothing_compared_says_nothing_of_wrong_answers() -> None:
     assert graded(counts=dataclasses.replace(COUNTS, checked=0), wrong=0) is Grade.INCONCLUSIVE
 
 
+def test_a_server_that_tells_no_generation_has_not_kept_to_them() -> None:
+    """Answers of generation 0 are ones that do not say; one that does is enough."""
+    assert graded(counts=dataclasses.replace(COUNTS, generations={"0": 99_950}), older_generation=0) is (
+        Grade.INCONCLUSIVE
+    )
+    assert graded(counts=dataclasses.replace(COUNTS, generations={"0": 99_949, "3": 1}), older_generation=0) is (
+        Grade.PASS
+    )
+
+
 def test_the_worst_line_is_the_word() -> None:
     """FAIL before INCONCLUSIVE before PASS; in a quick run the second kind is left out."""
     limits = Limits(p50="1s", availability="99.95%", wrong=0)

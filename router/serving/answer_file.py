@@ -1,0 +1,297 @@
+"""The file of remembered answers: an LMDB environment that all workers of a machine map.
+
+What it withstands, and how:
+
+- *kill -9 at any instant.* LMDB writes to free pages and then flips a root; its locks are robust mutexes, so a writer
+  that dies holding one loses its batch and nothing else. Slots of dead readers are cleared (`reader_check`).
+- *Power loss.* Nothing is synced: a memory is not worth a disk's time. Only the page cache of this boot is therefore
+  trusted: the folder is named for the boot, and one of an earlier boot is removed unread.
+- *A full disk.* The file takes all of its bytes when it is made and is written through `pwrite`, not through the map:
+  a page without a place on the disk would be a SIGBUS. Any other size later means that it was cut off or that the
+  setting has changed: it is made anew.
+- *Damage.* Every answer carries a checksum of its key and value. One bad answer, a page that makes no sense, or a map
+  that is full all the same (a reader stands still and keeps old pages): the file is removed and made anew, and the
+  other processes notice that the one they have is not the one in the folder any more (`current`).
+
+Answers lie in the order in which they were written, close together (`log`), and an index says where the answer of a
+key is. What was written longest ago goes first, when more than `FULL` of the pages are in use.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import shutil
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import lmdb
+import structlog
+
+from router.core.question import KEY_BYTES
+
+log = structlog.get_logger()
+
+LAYOUT: Final = 1
+"""Of the records; a file of another layout is not read."""
+LEAST_BYTES: Final = 4 << 20
+FULL: Final = 0.88
+NEARLY: Final = 0.95
+"""Of `FULL`: from here on a memory counts as full, however many pages have just been freed."""
+MAX_READERS: Final = 512
+BROKEN: Final = (
+    lmdb.BadTxnError,
+    lmdb.CorruptedError,
+    lmdb.IncompatibleError,
+    lmdb.InvalidError,
+    lmdb.MapFullError,
+    lmdb.PageFullError,
+    lmdb.PageNotFoundError,
+    lmdb.PanicError,
+    lmdb.VersionMismatchError,
+)
+"""Errors after which the file is not worth keeping."""
+_HEAD: Final = struct.Struct(f"<IQ{KEY_BYTES}sB")
+"""Checksum of the rest, created (ns), key, length of the version's name."""
+_KEY: Final = slice(12, 12 + KEY_BYTES)
+
+
+class Damaged(Exception):
+    """An answer does not have its checksum, or is not in the index."""
+
+
+class Answer(NamedTuple):
+    """What is remembered: when it was made (wall clock, nanoseconds), by which version, and the reply's body."""
+
+    created: int
+    version: str
+    body: bytes
+
+
+def reason(error: OSError | lmdb.Error) -> str:
+    """What went wrong, without the call and the path, which LMDB puts in front."""
+    if isinstance(error, OSError):
+        return error.strerror or "the system refuses"
+    return str(error).rpartition(": ")[2].partition(" (")[0]
+
+
+def boot() -> str:
+    """What names the time since the machine was started. Raises OSError."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+class AnswerFile:
+    """Opened once in a process. Every method raises lmdb.Error when the file fails, also after `close`."""
+
+    def __init__(self, directory: Path, max_bytes: int) -> None:
+        """Open the file in `directory`, or make one of `max_bytes`. Raises OSError, lmdb.Error."""
+        max_bytes -= max_bytes % mmap.PAGESIZE
+        self._folder = directory / f"{LAYOUT}-{boot()}"
+        self._directory = directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._alone():
+            self._forget_earlier_boots()
+            try:
+                self._open(max_bytes)
+            except BROKEN as error:
+                self._begin_anew(reason(error))
+                self._open(max_bytes)
+        self.pages = max_bytes // self._psize
+        # A write takes fresh pages, and those that it frees are of use two writes later: three have to fit beside the
+        # rest.
+        self.batch = min(500, self.pages // 192)
+        """Answers in one `put`, at most."""
+        self.batch_bytes = max_bytes // 256
+        """Bytes of their bodies, at most."""
+        self.full = False
+        """Whether something has to go for what comes."""
+        self.oldest = 0
+        """The place of the oldest answer; what lay before it has gone or moved."""
+        self.evicted = 0
+        """How many answers this process had to let go."""
+        self.look()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process opens, makes or removes the file meanwhile. The kernel frees the lock of one that dies."""
+        held = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(held)
+
+    def _forget_earlier_boots(self) -> None:
+        earlier = [path for path in self._directory.iterdir() if path.is_dir() and path != self._folder]
+        for path in earlier:
+            shutil.rmtree(path)
+        if earlier:
+            log.info("the memory of answers begins anew: the machine or the layout is another one")
+
+    def _begin_anew(self, why: str) -> None:
+        log.warning("the memory of answers begins anew", reason=why)
+        shutil.rmtree(self._folder)
+
+    def _open(self, max_bytes: int) -> None:
+        data = self._folder / "data.mdb"
+        if data.exists() and data.stat().st_size != max_bytes:
+            self._begin_anew("its file does not have the size that is set")
+        new = not data.exists()
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._env = lmdb.open(
+            str(self._folder),
+            map_size=max_bytes,
+            mode=0o600,
+            sync=False,
+            metasync=False,
+            max_dbs=2,
+            max_readers=MAX_READERS,
+            max_spare_txns=1,
+        )
+        try:
+            self._log = self._env.open_db(b"log")
+            self._index = self._env.open_db(b"index")
+            if new:
+                with data.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, max_bytes)
+            self._inode = data.stat().st_ino
+            self._psize = self._env.stat()["psize"]
+        except BaseException:
+            self._env.close()
+            if new:
+                shutil.rmtree(self._folder)
+            raise
+
+    @property
+    def current(self) -> bool:
+        """Whether this is still the file that others find; not when somebody had to begin anew."""
+        try:
+            return (self._folder / "data.mdb").stat().st_ino == self._inode
+        except OSError:
+            return False
+
+    def get(self, key: bytes) -> tuple[int, str, bytes] | None:
+        """The answer of a key, its fields as `Answer` has them. Never waits for a writer. Raises Damaged."""
+        with self._env.begin(self._log) as reading:
+            place = reading.get(key, None, self._index)
+            if place is None:
+                return None
+            record = reading.get(place)
+        if record is None or len(record) < _HEAD.size:
+            raise Damaged
+        checksum, created, written_for, length = _HEAD.unpack_from(record)
+        if written_for != key or checksum != zlib.crc32(record[4:]):
+            raise Damaged
+        end = _HEAD.size + length
+        return created, record[_HEAD.size : end].decode(), record[end:]
+
+    def look(self) -> None:
+        """See how far others have come."""
+        with self._env.begin() as reading, reading.cursor(self._log) as log:
+            self._look(reading, log)
+
+    def _look(self, reading: lmdb.Transaction[bytes], log: lmdb.Cursor[bytes]) -> None:
+        self.full = self._used(reading) > NEARLY * FULL * self.pages
+        self.oldest = int.from_bytes(log.key(), "big") if log.first() else 0
+
+    def put(self, answers: Sequence[tuple[bytes, Answer]], keep: Callable[[bytes], bool]) -> list[int]:
+        """Write answers by their keys, at most `batch`, in one transaction; gives back their places.
+
+        An answer that is there already is replaced where it lies: a hole in the middle of the log is of no use before
+        all that is older has gone. One that is to go moves to the young end instead when `keep` says so of its key.
+        Waits for other writers. Raises Damaged.
+        """
+        self._env.reader_check()  # the slot of a reader that died keeps old pages from being used again
+        with (
+            self._env.begin(write=True) as writing,
+            writing.cursor(self._log) as log,
+            writing.cursor(self._index) as index,
+        ):
+            next_place = int.from_bytes(log.key(), "big") + 1 if log.last() else 0
+            known = dict(index.getmulti([key for key, _ in answers]))
+            places = []
+            for key, answer in answers:
+                place = known.get(key)
+                new = place is None
+                if place is None:
+                    place = next_place.to_bytes(8, "big")
+                    next_place += 1
+                    writing.put(key, place, db=self._index)
+                writing.put(place, _record(key, answer), append=new, db=self._log)
+                places.append(int.from_bytes(place, "big"))
+            evicted = self._evict(writing, log, next_place, keep)
+            self._look(writing, log)
+        self.evicted += evicted
+        return places
+
+    def _evict(
+        self,
+        writing: lmdb.Transaction[bytes],
+        log: lmdb.Cursor[bytes],
+        next_place: int,
+        keep: Callable[[bytes], bool],
+    ) -> int:
+        """Let the oldest go until the pages in use are few enough, but touch no more than one write can bear."""
+        evicted = touched = 0
+        while self._used(writing) > FULL * self.pages and touched < 4 * self.batch:
+            for _ in range(min(16, self.batch)):
+                if not log.first():
+                    return evicted
+                record = log.value()
+                key = record[_KEY]
+                log.delete()
+                touched += 1
+                if keep(key):
+                    place = (next_place + touched).to_bytes(8, "big")
+                    writing.put(place, record, append=True, db=self._log)
+                    writing.put(key, place, db=self._index)
+                elif writing.delete(key, db=self._index):
+                    evicted += 1
+                else:
+                    raise Damaged
+        return evicted
+
+    def _used(self, reading: lmdb.Transaction[bytes]) -> int:
+        used = 0
+        for database in (self._log, self._index):
+            stat = reading.stat(database)
+            used += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+        return used
+
+    @property
+    def used(self) -> int:
+        """Pages that hold something."""
+        with self._env.begin() as reading:
+            return self._used(reading)
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of the pages that hold something."""
+        return self.used * self._psize
+
+    @property
+    def entries(self) -> int:
+        """How many answers it holds."""
+        with self._env.begin() as reading:
+            return reading.stat(self._log)["entries"]
+
+    def discard(self, why: str) -> None:
+        """Remove it unless somebody else has done so: whoever opens it next begins anew. Close it first."""
+        with self._alone():
+            if self.current:
+                self._begin_anew(why)
+
+    def close(self) -> None:
+        """Nobody's answers are lost by it."""
+        self._env.close()
+
+
+def _record(key: bytes, answer: Answer) -> bytes:
+    name = answer.version.encode()
+    rest = b"".join((_HEAD.pack(0, answer.created, key, len(name))[4:], name, answer.body))
+    return zlib.crc32(rest).to_bytes(4, "little") + rest

@@ -1,0 +1,297 @@
+"""The memory of answers: what models said lately, for the day on which they cannot say it.
+
+One memory a machine, shared by its workers (`answer_file`). The hot path appends to a queue and goes on; a thread of
+this memory's own hashes and writes, in batches. Reading takes microseconds and waits for nobody.
+
+What is written, and what is forgotten first:
+
+- An answer that this process wrote less than `Question.refresh_ns` ago is not written again: few inputs make most of
+  the traffic, and each would cost a write a time.
+- What was written longest ago goes first, but for inputs that came again: once for each time around they move to the
+  young end (a second chance: about the least recently used goes, without a write for each use).
+- Once something has to go, a new input is written when it is seen for the *second* time among the latest inputs of
+  this process: inputs that come once, most of a long tail, would otherwise push out those that come back (after the
+  doorkeeper of TinyLFU: Einziger, Friedman and Manes, 2017, section 3.4.2).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import lmdb
+import structlog
+
+from router.core.question import CallersKey, Question
+from router.core.request import Elements
+from router.serving.answer_file import BROKEN, LEAST_BYTES, Answer, AnswerFile, Damaged, reason
+
+log = structlog.get_logger()
+
+GATHER_S: Final = 0.05
+"""So long a batch is gathered."""
+RETRY_S: Final = 10.0
+"""A memory that is switched off tries again so often."""
+STOP_S: Final = 2.0
+"""A stop waits this long for the last batch: another process may hold the writers' lock."""
+MOST_WAITING: Final = 4096
+MOST_WAITING_BYTES: Final = 16 << 20
+LEAST_SEEN: Final = 1024
+MOST_SEEN: Final = 16_384
+"""Bounds of how many of the latest inputs a process knows; between them, as many as the memory holds."""
+
+NOT_WRITTEN: Final = (0, -1)
+DAMAGED: Final = "an answer is damaged"
+
+Source = Sequence[Elements] | CallersKey
+
+
+class Remembered(NamedTuple):
+    """An answer from the memory: how old it is, which version gave it, and the reply's body."""
+
+    age_s: float
+    version: str
+    body: bytes
+
+
+class Figures(NamedTuple):
+    """Of this process, but `bytes` and `entries`, which are the machine's. `dropped` had no place in the queue."""
+
+    hits: int
+    misses: int
+    writes: int
+    dropped: int
+    evicted: int
+    bytes: int
+    entries: int
+
+
+class Answers:
+    """The memory as one process sees it; opened once in each. `max_bytes` (at least 4 MiB) are taken at once.
+
+    `clock` is the wall clock in nanoseconds: ages outlive processes. A memory that fails switches itself off with one
+    line in the log and tries again later; nobody is disturbed.
+    """
+
+    def __init__(self, directory: Path, max_bytes: int, clock: Callable[[], int] = time.time_ns) -> None:
+        self._directory = directory
+        self._max_bytes = max(max_bytes, LEAST_BYTES)
+        self._clock = clock
+        self._lock = threading.Lock()  # of the queue and the figures; held for no longer than an append
+        self._waiting: list[tuple[Question, Source, int, bytes]] = []
+        self._waiting_bytes = 0
+        self._hits = self._misses = self._writes = self._dropped = self._evicted = 0
+        self._seen: dict[bytes, tuple[int, int]] = {}  # the latest inputs: when this process wrote them, and where
+        self._again: set[bytes] = set()  # those of them that came again
+        self._window = LEAST_SEEN
+        self._broken: str | None = None
+        self._off = ""
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
+        self._file: AnswerFile | None = None
+        self._open()
+
+    def start(self) -> None:
+        """Start the writer."""
+        self._thread.start()
+
+    def remember(self, question: Question, source: Source, nbytes: int, body: bytes) -> None:
+        """Have an answer written soon. Any thread; takes a microsecond, fails never.
+
+        `nbytes` is what `source` keeps in memory; it must not change any more. `body` is the reply after the parts
+        that differ by caller.
+        """
+        file = self._file
+        if file is None:
+            return
+        size = nbytes + len(body)
+        waiting = (question, source, self._clock(), body)
+        with self._lock:
+            first = not self._waiting
+            if (
+                len(self._waiting) >= MOST_WAITING
+                or self._waiting_bytes + size > MOST_WAITING_BYTES
+                or len(body) > file.batch_bytes
+            ):
+                self._dropped += 1
+                return
+            self._waiting.append(waiting)
+            self._waiting_bytes += size
+        if first:
+            self._wake.set()
+
+    def recall(self, key: bytes, max_age_s: float) -> Remembered | None:
+        """The answer of a key (`Question.key`), if it is at most so old. Any thread; never waits for a writer."""
+        found = self._get(key)
+        remembered = None
+        if found is not None:
+            created, version, body = found
+            age = self._clock() - created
+            if 0 <= age <= max_age_s * 1e9:  # one from the future, after the clock was set back, is of unknown age
+                remembered = Remembered(age / 1e9, version, body)
+        with self._lock:
+            if remembered is None:
+                self._misses += 1
+            else:
+                self._hits += 1
+        return remembered
+
+    def figures(self) -> Figures:
+        """What happened so far."""
+        evicted, nbytes, entries = self._evicted, 0, 0
+        file = self._file
+        if file is not None:
+            with suppress(lmdb.Error):  # just being closed
+                evicted += file.evicted
+                nbytes, entries = file.used_bytes, file.entries
+        return Figures(self._hits, self._misses, self._writes, self._dropped, evicted, nbytes, entries)
+
+    def close(self) -> None:
+        """Write what waits, and let go of the file. What others read now, they miss."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join(STOP_S)
+            if self._thread.is_alive():  # held up by another process; the file closes with this one
+                return
+        else:
+            self.write()
+        self._let_go()
+
+    # ---- the writer ----
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.wait(None if self._file is not None else RETRY_S)
+            self._wake.clear()
+            self._stopping.wait(GATHER_S)
+            self.write()
+        self.write()
+
+    def write(self) -> None:
+        """Write all that waits. The writer does so; a fault switches the memory off until the next try."""
+        with self._lock:
+            waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        try:
+            self._heal()
+            file = self._file
+            if file is not None:
+                file.look()
+                self._window = min(max(file.entries, LEAST_SEEN), MOST_SEEN)
+                for answers in self._fresh(waiting, file):
+                    places = file.put(answers, self._came_again)
+                    self._writes += len(answers)
+                    for (key, answer), place in zip(answers, places, strict=True):
+                        self._seen[key] = (answer.created, place)
+        except (Damaged, *BROKEN) as error:
+            self._broken = DAMAGED if isinstance(error, Damaged) else reason(error)  # the next visit begins anew
+        except (OSError, lmdb.Error) as error:
+            self._switch_off(error)
+        except Exception:  # a fault of ours must not end the thread
+            log.exception("answers could not be written")
+
+    def _fresh(
+        self, waiting: Iterable[tuple[Question, Source, int, bytes]], file: AnswerFile
+    ) -> Iterable[list[tuple[bytes, Answer]]]:
+        """What is to be written, in batches."""
+        batch: dict[bytes, Answer] = {}
+        nbytes = 0
+        for question, source, created, body in waiting:
+            key = question.key(source)
+            if self._worth(key, created, question.refresh_ns, file):
+                if len(batch) >= file.batch or nbytes + len(body) > file.batch_bytes:
+                    yield list(batch.items())
+                    batch.clear()
+                    nbytes = 0
+                batch[key] = Answer(created, question.version, body)
+                nbytes += len(body)
+        if batch:
+            yield list(batch.items())
+
+    def _worth(self, key: bytes, now: int, refresh_ns: int, file: AnswerFile) -> bool:
+        """Whether to write an answer."""
+        seen = self._seen
+        before = seen.pop(key, None)
+        seen[key] = before or NOT_WRITTEN
+        while len(seen) > self._window:
+            longest_ago = next(iter(seen))
+            del seen[longest_ago]
+            self._again.discard(longest_ago)
+        if before is None:
+            return not file.full
+        written, place = before
+        if written:
+            self._again.add(key)
+        return place < file.oldest or not 0 <= now - written < refresh_ns
+
+    def _came_again(self, key: bytes) -> bool:
+        """Whether an input came again since it was written, or since this was asked last."""
+        try:
+            self._again.remove(key)
+        except KeyError:
+            return False
+        return True
+
+    # ---- what may go wrong ----
+
+    def _get(self, key: bytes) -> tuple[int, str, bytes] | None:
+        file = self._file
+        if file is None:
+            return None
+        try:
+            return file.get(key)
+        except Damaged:
+            self._broken = DAMAGED
+        except BROKEN as error:
+            self._broken = reason(error)
+        except lmdb.Error:  # just being closed, or every slot for readers is taken
+            return None
+        self._wake.set()
+        return None
+
+    def _open(self) -> None:
+        try:
+            self._file = AnswerFile(self._directory, self._max_bytes)
+        except (OSError, lmdb.Error) as error:
+            self._switch_off(error)
+        else:
+            if self._off:
+                log.info("answers are remembered again")
+            self._off = ""
+
+    def _heal(self) -> None:
+        """Let go of a file that is damaged or that nobody else finds any more; open one where there is none."""
+        if self._file is not None:
+            if self._broken is not None:
+                self._begin_anew(self._broken)
+            elif not self._file.current:
+                self._let_go()
+        if self._file is None and not self._stopping.is_set():
+            self._open()
+
+    def _begin_anew(self, why: str) -> None:
+        file = self._let_go()
+        self._broken = None
+        if file is not None:
+            file.discard(why)
+
+    def _switch_off(self, error: OSError | lmdb.Error) -> None:
+        self._let_go()
+        why = reason(error)
+        if why != self._off:
+            log.warning("answers are not remembered", reason=why)
+        self._off = why
+
+    def _let_go(self) -> AnswerFile | None:
+        file, self._file = self._file, None
+        self._seen.clear()
+        self._again.clear()
+        if file is not None:
+            self._evicted += file.evicted
+            file.close()
+        return file

@@ -1,0 +1,224 @@
+"""A slow run is given a second chance, within its budget; the first to succeed answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from router.core.hedging import Why
+from router.core.table import Route, VersionTable
+from router.edge.codec import ReplyEncoder
+from router.errors import ModelFailed
+from router.model_settings import ModelSettings
+from router.serving.lanes import Lane
+from router.serving.serving_table import ServingTable
+from tests.serving.fakes import Array, FakeReply, FakeSession, World, values, version
+from tests.serving.test_fallback import FAILOVER, Spared, marks
+
+RUN_S = 0.002
+
+
+class Twice(World):
+    """A world whose lane has two sessions on the executor and a history of runs of 2 ms."""
+
+    def __init__(self, **hedge: Any) -> None:
+        super().__init__(version(max_size=1), inline=False)
+        self.second = FakeSession()
+        self.lane = Lane(self.version, [self.session, self.second], self.executor, self.timers, self.loop, self.clock)
+        settings = ModelSettings.model_validate({"sessions": {"replicas": 2}, "hedge": hedge})
+        route = Route("m", "1", {"1": self.version}, settings)
+        self.router.install(ServingTable(VersionTable(1, {"m": route}), {("m", "1"): self.lane}, ReplyEncoder))
+        for _ in range(200):
+            self.lane._learn(1, RUN_S, joined=False)
+        self.runs_take(RUN_S)
+        for _ in range(60):  # earns the budget
+            self.send(0)
+            self.work()
+        self.session.runs.clear()
+        self.second.runs.clear()
+
+    def stalls(self, seconds: float, meanwhile: Any = lambda: None) -> None:
+        """The first session's next run takes so long; executor threads go on meanwhile."""
+
+        def during() -> None:
+            self.session.during = lambda: None
+            passed = 0.0
+            while passed < seconds:
+                self.after(0.0005)
+                passed += 0.0005
+                while self.executor.step():
+                    pass
+                meanwhile()
+
+        self.session.during = during
+
+
+def test_a_stalled_run_is_answered_by_the_other_session() -> None:
+    """After a little more than a usual run; the reply says who answered and is not degraded."""
+    world = Twice()
+    answered: list[float] = []
+    began = world.clock.now
+    reply = world.send(3, deadline=1.0)
+
+    def look() -> None:
+        if reply.answers and not answered:
+            answered.append(world.clock.now - began)
+
+    world.stalls(0.1, look)
+    world.work()
+    assert values(reply) == [6]
+    assert marks(reply)["served_by"] == "hedge"
+    assert marks(reply)["degraded"] is False
+    assert answered
+    assert answered[0] < 2.5 * RUN_S
+    assert (len(world.session.runs), len(world.second.runs)) == (1, 1)
+    assert world.lane.hedger is not None
+    assert (world.lane.hedger.sent, world.lane.hedger.won) == (1, 1)
+    assert (world.lane.pending, world.lane._tokens) == (0, 0)
+
+
+def test_the_loser_is_stopped() -> None:
+    """Nobody waits for it any more."""
+    world = Twice()
+    world.send(3, deadline=1.0)
+    stopped: list[bool] = []
+    world.stalls(0.02, lambda: stopped.append(next(iter(world.lane._runs)).stop.terminate))
+    world.work()
+    assert not stopped[0]
+    assert stopped[-1]
+
+
+def test_hedges_stay_within_their_budget() -> None:
+    """When all runs are slow the second attempts soon end."""
+    world = Twice(budget=0.02)
+    for _ in range(300):
+        reply = world.send(1, deadline=1.0)
+        world.stalls(0.02)
+        world.work()
+        assert values(reply) == [2]
+    assert world.lane.hedger is not None
+    assert world.lane.hedger.sent <= 0.02 * 360 + 2
+
+
+def test_a_hedge_that_fails_first_leaves_it_to_the_slow_run() -> None:
+    """The other is awaited."""
+    world = Twice()
+
+    def failing(feeds: Mapping[str, Array]) -> list[Array]:  # noqa: ARG001
+        raise ModelFailed("no")
+
+    world.second.function = failing
+    reply = world.send(3, deadline=1.0)
+    world.stalls(0.02)
+    world.work()
+    assert values(reply) == [6]
+    assert marks(reply)["served_by"] == "champion"
+
+
+def test_both_fail_and_the_caller_is_told_once() -> None:
+    """Of the model's failure."""
+    world = Twice()
+
+    def failing(feeds: Mapping[str, Array]) -> list[Array]:  # noqa: ARG001
+        raise ModelFailed("no")
+
+    world.second.function = world.session.function = failing
+    reply = world.send(3, deadline=1.0)
+    world.stalls(0.02)
+    world.work()
+    assert "no" in str(reply.error)
+
+
+def test_hedging_can_be_switched_off() -> None:
+    """`[hedge] enabled = false`."""
+    world = Twice(enabled=False)
+    world.send(3, deadline=1.0)
+    world.stalls(0.1)
+    world.work()
+    assert world.lane.hedger is None
+    assert not world.second.runs
+
+
+def test_a_busy_target_stays_armed_until_it_is_idle() -> None:
+    """The hedge is sent as soon as the other session is done."""
+    world = Twice()
+    hedger = world.lane.hedger
+    assert hedger is not None
+    replies: list[FakeReply] = []
+
+    def during() -> None:
+        """The first call's run: the second session is busy with another one at the time of the look."""
+        world.session.during = lambda: None
+
+        def held() -> None:
+            world.second.during = lambda: None
+            for _ in range(8):
+                world.after(0.0005)
+            assert hedger._armed
+
+        world.second.during = held
+        replies.append(world.send(4, deadline=1.0))
+        world.lane.schedule()
+        world.executor.slots = 1
+        while world.executor.step():
+            pass
+        for _ in range(20):
+            world.after(0.0005)
+            while world.executor.step():
+                pass
+
+    world.session.during = during
+    replies.append(world.send(3, deadline=1.0))
+    world.work()
+    assert sorted(values(reply)[0] for reply in replies) == [6, 8]
+    assert hedger.sent >= 1
+
+
+def test_no_hedge_without_a_history() -> None:
+    """Nothing is known of a tail yet."""
+    world = Spared(FAILOVER, version=version(max_size=1), inline=False)
+    reply = world.send(1, deadline=1.0)
+
+    def during() -> None:
+        for _ in range(50):
+            world.after(0.002)
+            while world.executor.step():
+                pass
+
+    world.session.during = during
+    world.work()
+    assert values(reply) == [2]
+
+
+def test_the_failover_model_is_a_target_too() -> None:
+    """Where the version has one session only."""
+    world = Spared(FAILOVER, version=version(max_size=1), inline=False)
+    for _ in range(200):
+        world.lane._learn(1, RUN_S, joined=False)
+    world.runs_take(RUN_S)
+    for _ in range(60):
+        world.send(0, deadline=1.0)
+        world.work()
+    reply = world.send(1, deadline=1.0)
+
+    def during() -> None:
+        world.session.during = lambda: None
+        for _ in range(50):
+            world.after(0.002)
+            while world.executor.step():
+                pass
+
+    world.session.during = during
+    world.work()
+    assert values(reply) == [3]
+    assert marks(reply)["fallback_reason"] == "slow"
+
+
+def test_what_was_refused_is_counted_by_its_reason() -> None:
+    """An operator sees why nothing was hedged."""
+    world = Twice(budget=0.0001)
+    world.send(3, deadline=1.0)
+    world.stalls(0.05)
+    world.work()
+    assert world.lane.hedger is not None
+    assert world.lane.hedger.refused == {Why.BUDGET_SPENT: 1}
