@@ -61,7 +61,7 @@ class SessionsSettings(_Settings):
     replicas: int = Field(1, ge=1, le=16)
     """Sessions of one version side by side, in each worker."""
     intra_op_threads: int = Field(1, ge=1, le=256)
-    providers: tuple[str, ...] = (CPU,)
+    providers: tuple[str, ...] = Field((CPU,), min_length=1)
     """ONNX Runtime's execution providers, the first that can run a node does."""
 
 

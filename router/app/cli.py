@@ -24,6 +24,7 @@ from router.app.faults import faults
 from router.app.infer import infer
 from router.app.refusal import Refused
 from router.app.show import console, json_option, models, status
+from router.app.switch import fallback
 from router.config import ServerSettings, flag, server_settings
 from router.errors import SettingsError
 
@@ -34,6 +35,7 @@ def main() -> None:
     """Serve ONNX models over gRPC, and look after them."""
 
 
+main.add_command(fallback)
 main.add_command(infer)
 main.add_command(faults)
 main.add_command(models)

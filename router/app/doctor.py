@@ -25,6 +25,7 @@ from router.app.state import examine as check_state
 from router.config import ServerSettings
 from router.control.inspection import Inspector, Result
 from router.control.lifecycle import Progress, load_stored
+from router.control.policy import fitted
 from router.control.repository import FoundModel, route, scan
 from router.control.store import TABLE, Store
 from router.core.table import Route, Version, VersionState
@@ -154,7 +155,7 @@ def _models(settings: ServerSettings, progress: Progress) -> Iterator[Finding]:
         yield Finding(Grade.WARNING, "models", f"{settings.models} holds no model", mend)
         return
     ready: list[Version] = []
-    for each in _tried(settings, list(found.values()), progress):
+    for each in fitted({each.model: each for each in _tried(settings, list(found.values()), progress)}).values():
         yield from _model(each)
         ready += (version for version in each.versions.values() if version.state is VersionState.READY)
     yield _memory(settings, ready)

@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -32,6 +32,7 @@ from router.control import artefact, rows, trial_rows
 from router.control.inspection import OWNER, REPLY, SHOWN, Finding, Reply
 from router.core.tensor import ANY, BYTES, DTYPES, Signature, TensorSpec
 from router.errors import ModelBroken, ModelFailed
+from router.serving.session import check_providers
 
 RUN_LIMIT_S: Final = 2.0
 """A version whose single run takes longer is not run again and again to look at its rows."""
@@ -88,8 +89,12 @@ def inspect(request: dict[str, Any], say: Callable[[Finding | None], None]) -> F
     except (OSError, ValueError) as error:
         return Finding(ok=False, reason=f"cannot be read: {_plain(str(error), directory)}")
     try:
+        check_providers(request["providers"])
+    except ModelBroken as error:  # another build of the runtime may have it: not to be remembered
+        return Finding(ok=False, reason=str(error))
+    try:
         _check_types(model)
-        session = _load(directory / request["filename"])
+        session = _load(directory / request["filename"], request["providers"])
         signature, unranked = _signature(session, model)
     except ModelBroken as error:
         return Finding(ok=False, reason=str(error), lasting=True)
@@ -289,13 +294,13 @@ def _refuse(side: str, name: str, what: str) -> None:
     raise ModelBroken(f"{side} `{artefact.shown(name)}` is of type {what}, which the protocol cannot carry")
 
 
-def _load(path: Path) -> ort.InferenceSession:
+def _load(path: Path, providers: Sequence[str]) -> ort.InferenceSession:
     """From the path: a load from bytes would hold the interpreter."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(str(path), options, providers=list(providers))
 
 
 def _signature(session: ort.InferenceSession, model: Any) -> tuple[Signature, list[str]]:

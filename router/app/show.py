@@ -41,6 +41,8 @@ def routes_table(routes: list[Route], title: str) -> Table:
             signature = version.signature
             if version.state is VersionState.READY:
                 state = "[green]champion[/]" if number == route.champion else "ready"
+                if route.switched:
+                    state += ", [yellow]fallback on[/]"
                 inputs = ", ".join(_tensor(s.name, s.datatype, s.shape) for s in signature.inputs)
                 outputs = ", ".join(_tensor(s.name, s.datatype, s.shape) for s in signature.outputs)
                 joins = f"up to {version.batching.max_size} rows" if version.batching.max_size > 1 else "no"

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NoReturn
@@ -262,11 +262,12 @@ class Worker:
         lane = self._lanes.get(key)
         if lane is None:
             began = time.monotonic_ns()
-            session = Session(version)
+            load = functools.partial(Session, version, settings.sessions.providers)
+            session = load()
             if artefact.digest(Path(version.path).parent) != version.digest:
                 raise ModelBroken("its files are not those that were tried: they have changed since")
-            sessions = [session, *(Session(version) for _ in range(settings.sessions.replicas - 1))]
-            reload = functools.partial(self._reloaded, version)
+            sessions = [session, *(load() for _ in range(settings.sessions.replicas - 1))]
+            reload = functools.partial(self._reloaded, load, version.model) if self._settings.allow_faults else load
             lane = Lane(version, sessions, self.executor, self.timers, self.loop, reload=reload)
             lane.prove(lambda rows: synthetic(version.signature.inputs, rows))
             if self._settings.allow_faults:  # not before: a model that hangs could not be loaded
@@ -277,10 +278,9 @@ class Worker:
                 self._lanes = {**self._lanes, key: lane}
         return lane
 
-    def _reloaded(self, version: Version) -> Runnable:
-        """A fresh session in the place of one that hangs."""
-        session = Session(version)
-        return Faulty(session, self._injection(version.model)) if self._settings.allow_faults else session
+    def _reloaded(self, load: Callable[[], Session], model: str) -> Runnable:
+        """A fresh session in the place of one that hangs; what is wrong with all of them is wrong with it too."""
+        return Faulty(load(), self._injection(model))
 
     def _injection(self, model: str) -> Injection:
         return self._injections.setdefault(model, Injection())
@@ -323,6 +323,7 @@ class Worker:
         """The figures since this worker started, of what has been retired too."""
         with self._figures_lock:
             figures = merged((telemetry([*self._lanes.values(), *self._retiring]), self._past))
+        figures.loop_taken = self.loop.taken
         figures.resident_bytes = psutil.Process().memory_info().rss
         return figures
 

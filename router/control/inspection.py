@@ -28,6 +28,7 @@ from router.control.trial_process import Ended, Silent, TrialProcess
 from router.core.table import Batching
 from router.core.tensor import Signature
 from router.errors import ModelBroken
+from router.model_settings import CPU
 
 SHOWN: Final = "shown"
 OWNER: Final = "owner"
@@ -52,6 +53,7 @@ class Request:
     """Wanted limits; `decided_by` is not read."""
     rows_independent: bool | None = None
     never_joined: str = ""
+    providers: tuple[str, ...] = (CPU,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,7 @@ class Inspector:
                 "filename": request.filename,
                 "rows_independent": request.rows_independent,
                 "never_joined": request.never_joined,
+                "providers": request.providers,
             }
         ).encode()
         try:
@@ -269,6 +272,7 @@ class _Memory:
                 "filename": request.filename,
                 "rows_independent": request.rows_independent,
                 "never_joined": request.never_joined,
+                "providers": request.providers,
                 "software": {name: _installed(name) for name in ("inference-router", "onnxruntime", "onnx", "numpy")},
             },
             sort_keys=True,

@@ -18,6 +18,7 @@ from typing import Final, Protocol
 import structlog
 
 from router.control.inspection import Request, Result
+from router.control.policy import fitted
 from router.control.repository import FoundModel, named, route, scan
 from router.core.table import Route, Version, VersionState, VersionTable
 from router.errors import NotFound, Refused, RouterError, SettingsError
@@ -156,7 +157,7 @@ class Lifecycle:
     async def _first(self, stored: VersionTable, serving: int) -> VersionTable:
         found = await asyncio.to_thread(self._scan)
         self._wanted = named(found, self._wanted)
-        routes = await self._try_all(found)
+        routes = self._fitting(await self._try_all(found))
         if serving:
             log.error("the stored table is older than the one that serves", serving=serving, stored=stored.generation)
             for index in self._crew.serving():
@@ -222,17 +223,32 @@ class Lifecycle:
 
         await self._shielded(change)
 
+    async def set_fallback(self, model: str, on: bool) -> None:
+        """Switch a model to its fallback, so that nothing is run, or back. Raises RouterError; nothing has changed."""
+
+        async def change() -> None:
+            each = self.table.routes.get(model)
+            if each is None:
+                raise NotFound(f"unknown model '{model[:200]}'")
+            if on and not each.settings.fallback.chain:
+                raise Refused(f"model '{model}' has no fallback to switch to: set `fallback.chain` in its model.toml")
+            await self._change({**self.table.routes, model: replace(each, switched=on)})
+
+        await self._shielded(change)
+
     async def _load(self, model: str) -> None:
         found = await asyncio.to_thread(self._scan)
         if model not in found:
             raise NotFound(f"the repository holds no model '{model[:200]}'")
         made = (await self._try({model: found[model]}))[model]
-        if made.champion is None and model in self._spares:
-            raise Refused(f"model '{model}' cannot be loaded, and serves on as it was: {_reasons(made)}")
         others = {name: self.table.routes.get(name) or _unloaded(route(each, {})) for name, each in found.items()} | {
             name: each for name, each in self.table.routes.items() if each.champion
         }
-        await self._change({**others, model: made})
+        routes = self._fitted({**others, model: made})
+        made = routes[model]
+        if made.champion is None and model in self._spares:
+            raise Refused(f"model '{model}' cannot be loaded, and serves on as it was: {_reasons(made)}")
+        await self._change(routes)
         now = self.table.routes[model]
         if now.champion is not None:
             self._wanted.add(model)
@@ -277,7 +293,7 @@ class Lifecycle:
         asked = {name: each for name, each in found.items() if not self._explicit or name in self._wanted}
         tried = await self._try(asked)
         return {
-            name: self._serving_on(tried[name]) if name in tried else _unloaded(route(each, {}))
+            name: self._serving_on(tried[name]) if name in tried else _unloaded(self._route(each, {}))
             for name, each in found.items()
         }
 
@@ -289,7 +305,7 @@ class Lifecycle:
             results[result.model][result.number] = result
             if result.note:
                 log.info("a version was tried", model=result.model, version=result.number, note=result.note)
-        routes = {name: route(model, results[name]) for name, model in found.items()}
+        routes = {name: self._route(model, results[name]) for name, model in found.items()}
         for name, model in found.items():
             self._spares.pop(name, None)
             if (spare := _spare(self.table.routes.get(name), model, results[name])) is not None:
@@ -299,6 +315,26 @@ class Lifecycle:
                     facts = {"model": name, "version": number, "reason": version.reason}
                     log.warning("a version cannot be served", **facts)
         return routes
+
+    def _route(self, model: FoundModel, results: Mapping[str, Result]) -> Route:
+        """The route of a model, switched to its fallback as long as nobody switches it back."""
+        serving = self.table.routes.get(model.name)
+        return replace(route(model, results), switched=serving is not None and serving.switched)
+
+    def _fitting(self, routes: Mapping[str, Route]) -> dict[str, Route]:
+        """The routes without what their settings do not fit; the version that serves now goes on where it fits them."""
+        made = self._fitted(routes)
+        return fitted({name: self._serving_on(each) if routes[name].champion else each for name, each in made.items()})
+
+    @staticmethod
+    def _fitted(routes: Mapping[str, Route]) -> dict[str, Route]:
+        made = fitted(routes)
+        for name, each in made.items():
+            for number, version in each.versions.items():
+                if version.state is not routes[name].versions[number].state:
+                    facts = {"model": name, "version": number, "reason": version.reason}
+                    log.warning("a version cannot be served", **facts)
+        return made
 
     def _serving_on(self, made: Route) -> Route:
         """The route, with the version that serves now when nothing newer can."""
@@ -323,6 +359,7 @@ class Lifecycle:
 
     async def _change(self, routes: Mapping[str, Route], joining: Worker | None = None) -> None:
         """Swap to these routes, with every worker that serves; `joining` is then one of them."""
+        routes = self._fitting(routes)
         if joining is None and routes == self.table.routes:
             return
         while True:
@@ -348,9 +385,9 @@ class Lifecycle:
                     del self._spares[refusal.model]
                 facts = {"model": refusal.model, "version": refusal.version, "reason": refusal.reason}
                 log.warning("a worker cannot load a version", **facts)
-            routes = {
-                name: self._serving_on(each) for name, each in _without(routes, self.table.routes, refusals).items()
-            }
+            routes = self._fitting(
+                {name: self._serving_on(each) for name, each in _without(routes, self.table.routes, refusals).items()}
+            )
         else:
             raise Refused("the workers could not agree on what to load; nothing has changed")
         try:

@@ -96,6 +96,7 @@ class FoundModel:
                 Batching(batch.max_size, batch.max_wait_us),
                 batch.rows_independent,
                 self.never_joined,
+                self.settings.sessions.providers,
             )
             for version in reversed(list(self.versions.values()))
             if not version.reason
@@ -255,6 +256,8 @@ def _model(directory: Path, name: str, home: str, allow_faults: bool) -> FoundMo
             reason = f"there is no such directory, and {rule}"
         elif not _within(directory / number, home):
             reason = "its directory is a symbolic link that leaves the model repository"
+        else:
+            reason = _settings_of_its_own(directory / number)
         versions[number] = FoundVersion(number, directory / number, reason, left_out=number not in chosen)
     return FoundModel(
         name,
@@ -283,6 +286,14 @@ def _without_version(directory: Path, name: str, entries: Sequence[str]) -> str:
         with contextlib.suppress(OSError):
             if any(file.endswith(_SUFFIX) for file in os.listdir(directory / folder)):
                 return f"it has no version, which is a folder named 1, 2, …: rename `{shown(f'{name}/{folder}')}`"
+    return ""
+
+
+def _settings_of_its_own(version: Path) -> str:
+    """What is wrong with a version that brings settings: they are the operator's, never the trainer's."""
+    for name in (TOML, PBTXT):
+        if os.path.lexists(version / name):
+            return f"{name} stands in the version's directory, where no setting counts: move it up to the model's"
     return ""
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
+import ml_dtypes
 import numpy as np
 
 from router.core.tensor import ANY, BYTES, DTYPES, Signature, TensorSpec
@@ -55,7 +55,7 @@ def default_row(value: object, spec: TensorSpec) -> Array:
         if spec.datatype == BYTES:
             array = np.array(_encoded(value), dtype=object)
         else:
-            array = np.array(value).astype(DTYPES[spec.datatype])
+            array = np.array(value, DTYPES[spec.datatype])
     except (ValueError, TypeError, OverflowError) as error:
         raise _wrong(value, spec, shape) from error
     if not isinstance(value, list):
@@ -105,7 +105,8 @@ def _check_kind(value: object, spec: TensorSpec) -> None:
         elif spec.datatype == "BOOL":
             fits = isinstance(leaf, bool)
         elif spec.datatype in _FLOATS:
-            fits = isinstance(leaf, int | float) and not isinstance(leaf, bool) and math.isfinite(leaf)
+            most = float(ml_dtypes.finfo(DTYPES[spec.datatype]).max)
+            fits = isinstance(leaf, int | float) and not isinstance(leaf, bool) and -most <= leaf <= most
         else:
             limits = np.iinfo(DTYPES[spec.datatype])
             fits = isinstance(leaf, int) and not isinstance(leaf, bool) and limits.min <= leaf <= limits.max

@@ -114,8 +114,11 @@ class RunTimes:
         self._mean: list[float] = [0.0] * SIZES
         self._recent: list[Recent | None] = [None] * SIZES
 
-    def record(self, rows: int, seconds: float, now: float | None = None) -> None:
-        """Remember a run. One that took very long (its thread lost the core) counts as `OUTLIER` times the mean."""
+    def record(self, rows: int, seconds: float, now: float | None = None) -> float:
+        """Remember a run; gives the mean of its size.
+
+        One that took very long (its thread lost the core) counts as `OUTLIER` times the mean.
+        """
         # Every run comes through here: the call to `_size` is spared where it can be.
         index = (rows - 1).bit_length() if 0 < rows <= MOST_ROWS else _size(rows)
         recent = self._recent[index]
@@ -125,15 +128,20 @@ class RunTimes:
         mean = self._mean[index]
         if mean == 0.0:
             self._mean[index] = seconds
-            return
+            return seconds
         most = mean * self.OUTLIER
         if seconds > most:  # noqa: PLR1730  # `min` takes twice as long
             seconds = most
-        self._mean[index] = mean + self.WEIGHT * (seconds - mean)
+        mean += self.WEIGHT * (seconds - mean)
+        self._mean[index] = mean
+        return mean
 
     def predict(self, rows: int) -> float:
         """Seconds that a run of so many rows should take; 0 when nothing is known yet."""
-        index = _size(rows)
+        index = (rows - 1).bit_length() if 0 < rows <= MOST_ROWS else _size(rows)
+        mean = self._mean[index]
+        if mean:
+            return mean
         for near in range(index, -1, -1):
             if self._mean[near]:
                 return self._mean[near] * (1 << (index - near))

@@ -48,6 +48,16 @@ class Admin(admin_pb2_grpc.AdminServicer):
         routes = [route for name, route in table.routes.items() if request.name in ("", name)]
         return pb.ListModelsResponse(generation=table.generation, routes=[route_to_message(route) for route in routes])
 
+    async def SetFallback(  # noqa: N802
+        self, request: pb.SetFallbackRequest, context: aio.ServicerContext[Any, Any]
+    ) -> pb.SetFallbackResponse:
+        """Switch a model to its fallback, or back; every worker does when this returns."""
+        try:
+            await self._lifecycle.set_fallback(request.model, request.on)
+        except RouterError as error:
+            await _abort(context, error)
+        return pb.SetFallbackResponse(generation=self._lifecycle.table.generation)
+
     async def ListFaults(  # noqa: N802
         self, request: pb.ListFaultsRequest, context: aio.ServicerContext[Any, Any]
     ) -> pb.ListFaultsResponse:

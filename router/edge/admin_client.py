@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import grpc
 
@@ -12,6 +12,9 @@ from router.edge.faults import from_messages, to_messages
 from router.errors import NotReady, RouterError, Status
 from router.pb import admin_pb2 as pb
 from router.pb import admin_pb2_grpc
+
+CHANGE_S: Final = 60.0
+"""A change waits for the one before it, which may load models."""
 
 
 class AdminError(RouterError):
@@ -39,28 +42,36 @@ class AdminClient:
 
     def status(self) -> pb.Status:
         """The processes and what they do."""
-        answer: pb.Status = self._ask(self._stub.GetStatus, pb.GetStatusRequest())
+        answer: pb.Status = self._ask(self._stub.GetStatus, pb.GetStatusRequest(), self._seconds)
         return answer
 
     def models(self, name: str = "") -> pb.ListModelsResponse:
         """The table of routes that serves now."""
-        answer: pb.ListModelsResponse = self._ask(self._stub.ListModels, pb.ListModelsRequest(name=name))
+        answer: pb.ListModelsResponse = self._ask(self._stub.ListModels, pb.ListModelsRequest(name=name), self._seconds)
         return answer
 
     def faults(self, model: str = "") -> dict[str, tuple[Fault, ...]]:
         """What is made to go wrong now, by model."""
-        answer: pb.ListFaultsResponse = self._ask(self._stub.ListFaults, pb.ListFaultsRequest(model=model))
+        answer: pb.ListFaultsResponse = self._ask(
+            self._stub.ListFaults, pb.ListFaultsRequest(model=model), self._seconds
+        )
         return {each.model: from_messages(each.faults) for each in answer.models}
 
     def set_faults(self, model: str, faults: Iterable[Fault]) -> int:
         """Make the runs of a model fail; in how many workers they do now. Without faults it is well."""
         request = pb.SetFaultsRequest(model=model, faults=to_messages(faults))
-        answer: pb.SetFaultsResponse = self._ask(self._stub.SetFaults, request)
+        answer: pb.SetFaultsResponse = self._ask(self._stub.SetFaults, request, self._seconds)
         return answer.workers
 
-    def _ask(self, method: Any, request: Any) -> Any:
+    def set_fallback(self, model: str, on: bool) -> pb.SetFallbackResponse:
+        """Switch a model to its fallback, or back."""
+        request = pb.SetFallbackRequest(model=model, on=on)
+        answer: pb.SetFallbackResponse = self._ask(self._stub.SetFallback, request, CHANGE_S)
+        return answer
+
+    def _ask(self, method: Any, request: Any, seconds: float) -> Any:
         try:
-            return method(request, timeout=self._seconds)
+            return method(request, timeout=seconds)
         except grpc.RpcError as error:
             code = error.code()
             if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:

@@ -61,6 +61,14 @@ class _Figures(Collector):
         yield GaugeMetricFamily(
             "router_workers_resident_bytes", "Memory of all workers", float(self._figures.resident_bytes)
         )
+        yield CounterMetricFamily(
+            "router_loop_taken", "How often a stuck run lost the loop thread", float(self._figures.loop_taken)
+        )
+        yield GaugeMetricFamily(
+            "router_hung_threads",
+            "Threads in runs that have been given up",
+            float(sum(gauge.hung for gauge in self._figures.gauges)),
+        )
 
     def _own(self) -> Iterator[Metric]:
         times = HistogramMetricFamily(
@@ -70,8 +78,18 @@ class _Figures(Collector):
         inline = GaugeMetricFamily(
             "router_lane_inline", "1 while runs are short enough for the loop thread", labels=_LABELS
         )
+        fallbacks = CounterMetricFamily(
+            "router_fallback", "Requests answered without the model", labels=[*_LABELS, "step", "reason"]
+        )
+        waited = CounterMetricFamily(
+            "router_fallback_seconds", "Time from receipt to such answers", labels=[*_LABELS, "step", "reason"]
+        )
         for gauge in self._figures.gauges:
             key = [gauge.model, gauge.version]
+            for fallback in gauge.fallbacks:
+                way = [*key, fallback.step, fallback.reason]
+                fallbacks.add_metric(way, fallback.count)
+                waited.add_metric(way, fallback.ns / 1e9)
             total = 0
             buckets = []
             for index, count in enumerate(gauge.request_buckets):
@@ -81,7 +99,7 @@ class _Figures(Collector):
             times.add_metric(key, buckets, gauge.request_ns / 1e9)
             pending.add_metric(key, gauge.pending)
             inline.add_metric(key, float(gauge.lane == "inline"))
-        yield from (times, pending, inline)
+        yield from (times, pending, inline, fallbacks, waited)
 
     def _known(self) -> Iterator[Metric]:
         def counter(name: str, text: str, labels: list[str] = _LABELS) -> CounterMetricFamily:

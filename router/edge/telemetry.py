@@ -50,6 +50,11 @@ def telemetry(lanes: Iterable[Lane]) -> pb.Telemetry:
             load_ns=lane.stats.load_ns,
             request_buckets=cell.buckets,
             request_ns=cell.request,
+            fallbacks=[
+                pb.Fallback(step=step, reason=reason, count=count, ns=nanoseconds)
+                for (step, reason), (count, nanoseconds) in sorted(cell.fallbacks.items())
+            ],
+            hung=lane.lost,
         )
     return message
 
@@ -58,7 +63,7 @@ def past(message: pb.Telemetry) -> pb.Telemetry:
     """What stays of figures when what they are about has gone: counters, no gauges. Changes and gives the message."""
     message.resident_bytes = 0
     for gauge in message.gauges:
-        gauge.pending = 0
+        gauge.pending = gauge.hung = 0
     return message
 
 
@@ -99,8 +104,10 @@ def merged(parts: Iterable[pb.Telemetry]) -> pb.Telemetry:
     models: dict[tuple[str, str], inference.ModelStatistics] = {}
     batches: dict[tuple[str, str, int], inference.InferBatchStatistics] = {}
     gauges: dict[tuple[str, str], pb.ModelGauges] = {}
+    fallbacks: dict[tuple[str, str, str, str], pb.Fallback] = {}
     for part in parts:
         total.resident_bytes += part.resident_bytes
+        total.loop_taken += part.loop_taken
         for each in part.models:
             key = (each.name, each.version)
             have = models.get(key)
@@ -130,6 +137,13 @@ def merged(parts: Iterable[pb.Telemetry]) -> pb.Telemetry:
                 mine.request_buckets[index] += count
             for reason, count in gauge.failures.items():
                 mine.failures[reason] += count
+            mine.hung += gauge.hung
+            for fallback in gauge.fallbacks:
+                way = (gauge.model, gauge.version, fallback.step, fallback.reason)
+                if way not in fallbacks:
+                    fallbacks[way] = mine.fallbacks.add(step=fallback.step, reason=fallback.reason)
+                fallbacks[way].count += fallback.count
+                fallbacks[way].ns += fallback.ns
     return total
 
 

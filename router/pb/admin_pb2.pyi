@@ -94,3 +94,17 @@ class SetFaultsResponse(_message.Message):
     WORKERS_FIELD_NUMBER: _ClassVar[int]
     workers: int
     def __init__(self, workers: _Optional[int] = ...) -> None: ...
+
+class SetFallbackRequest(_message.Message):
+    __slots__ = ("model", "on")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    on: bool
+    def __init__(self, model: _Optional[str] = ..., on: _Optional[bool] = ...) -> None: ...
+
+class SetFallbackResponse(_message.Message):
+    __slots__ = ("generation",)
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    def __init__(self, generation: _Optional[int] = ...) -> None: ...

@@ -54,6 +54,11 @@ class AdminStub:
                 request_serializer=admin__pb2.SetFaultsRequest.SerializeToString,
                 response_deserializer=admin__pb2.SetFaultsResponse.FromString,
                 _registered_method=True)
+        self.SetFallback = channel.unary_unary(
+                '/router.admin.v1.Admin/SetFallback',
+                request_serializer=admin__pb2.SetFallbackRequest.SerializeToString,
+                response_deserializer=admin__pb2.SetFallbackResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServicer:
@@ -83,6 +88,12 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetFallback(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -105,6 +116,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.SetFaults,
                     request_deserializer=admin__pb2.SetFaultsRequest.FromString,
                     response_serializer=admin__pb2.SetFaultsResponse.SerializeToString,
+            ),
+            'SetFallback': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetFallback,
+                    request_deserializer=admin__pb2.SetFallbackRequest.FromString,
+                    response_serializer=admin__pb2.SetFallbackResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -215,6 +231,33 @@ class Admin:
             '/router.admin.v1.Admin/SetFaults',
             admin__pb2.SetFaultsRequest.SerializeToString,
             admin__pb2.SetFaultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetFallback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/SetFallback',
+            admin__pb2.SetFallbackRequest.SerializeToString,
+            admin__pb2.SetFallbackResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -90,19 +90,21 @@ class AskTelemetry(_message.Message):
     def __init__(self, question: _Optional[int] = ...) -> None: ...
 
 class Telemetry(_message.Message):
-    __slots__ = ("question", "models", "gauges", "resident_bytes")
+    __slots__ = ("question", "models", "gauges", "resident_bytes", "loop_taken")
     QUESTION_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
     GAUGES_FIELD_NUMBER: _ClassVar[int]
     RESIDENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LOOP_TAKEN_FIELD_NUMBER: _ClassVar[int]
     question: int
     models: _containers.RepeatedCompositeFieldContainer[_inference_pb2.ModelStatistics]
     gauges: _containers.RepeatedCompositeFieldContainer[ModelGauges]
     resident_bytes: int
-    def __init__(self, question: _Optional[int] = ..., models: _Optional[_Iterable[_Union[_inference_pb2.ModelStatistics, _Mapping]]] = ..., gauges: _Optional[_Iterable[_Union[ModelGauges, _Mapping]]] = ..., resident_bytes: _Optional[int] = ...) -> None: ...
+    loop_taken: int
+    def __init__(self, question: _Optional[int] = ..., models: _Optional[_Iterable[_Union[_inference_pb2.ModelStatistics, _Mapping]]] = ..., gauges: _Optional[_Iterable[_Union[ModelGauges, _Mapping]]] = ..., resident_bytes: _Optional[int] = ..., loop_taken: _Optional[int] = ...) -> None: ...
 
 class ModelGauges(_message.Message):
-    __slots__ = ("model", "version", "pending", "lane", "failures", "load_ns", "request_buckets", "request_ns")
+    __slots__ = ("model", "version", "pending", "lane", "failures", "load_ns", "request_buckets", "request_ns", "fallbacks", "hung")
     class FailuresEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -118,6 +120,8 @@ class ModelGauges(_message.Message):
     LOAD_NS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_BUCKETS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_NS_FIELD_NUMBER: _ClassVar[int]
+    FALLBACKS_FIELD_NUMBER: _ClassVar[int]
+    HUNG_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     pending: int
@@ -126,7 +130,21 @@ class ModelGauges(_message.Message):
     load_ns: int
     request_buckets: _containers.RepeatedScalarFieldContainer[int]
     request_ns: int
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., pending: _Optional[int] = ..., lane: _Optional[str] = ..., failures: _Optional[_Mapping[str, int]] = ..., load_ns: _Optional[int] = ..., request_buckets: _Optional[_Iterable[int]] = ..., request_ns: _Optional[int] = ...) -> None: ...
+    fallbacks: _containers.RepeatedCompositeFieldContainer[Fallback]
+    hung: int
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., pending: _Optional[int] = ..., lane: _Optional[str] = ..., failures: _Optional[_Mapping[str, int]] = ..., load_ns: _Optional[int] = ..., request_buckets: _Optional[_Iterable[int]] = ..., request_ns: _Optional[int] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., hung: _Optional[int] = ...) -> None: ...
+
+class Fallback(_message.Message):
+    __slots__ = ("step", "reason", "count", "ns")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    NS_FIELD_NUMBER: _ClassVar[int]
+    step: str
+    reason: str
+    count: int
+    ns: int
+    def __init__(self, step: _Optional[str] = ..., reason: _Optional[str] = ..., count: _Optional[int] = ..., ns: _Optional[int] = ...) -> None: ...
 
 class Question(_message.Message):
     __slots__ = ("id", "method", "message")

@@ -33,7 +33,7 @@ class Hedger:
         self._clock = lane.clock
         self._timers = lane.timers
         self._executor = lane.executor
-        self._delay = HedgeDelay(lane.times, settings.budget, settings.min_delay_ms / 1e3)
+        self._delay = HedgeDelay(lane.pace.times, settings.budget, settings.min_delay_ms / 1e3)
         self._budget = HedgeBudget(settings.budget)
         self._switch = KillSwitch()
         self._armed: list[weakref.ref[Run]] = []
@@ -82,13 +82,13 @@ class Hedger:
         now = self._clock.monotonic()
         # Those of this lane show in whether the target is idle.
         others = [
-            (each.began, each.lane.times.overall(Q_USUAL, now))
+            (each.began, each.lane.pace.times.overall(Q_USUAL, now))
             for each in list(self._executor.runs)
             if each.lane is not lane
         ]
         target = None
         if len(lane.replicas) > 1:
-            target = Target(replica is not None, lane.times.quantile(1, 0.5, now) or 0.0)
+            target = Target(replica is not None, lane.pace.times.quantile(1, 0.5, now) or 0.0)
         elif any(call.plan.fallback.can_join(call) for call in calls):
             target = Target(idle=True, needs=0.0, shares_cores=False)
         return decide(

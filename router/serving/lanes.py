@@ -4,9 +4,7 @@ A *lane* belongs to one version. While its runs are short it is *inline*: the lo
 at the queue of the gRPC core, because handing a call to another thread costs more than a short run. A lane whose
 runs are long is served by *executor* threads. A lane changes sides by what is measured:
 
-- to inline, when what a caller sends is expected to take at most `INLINE_RUN_S`, shown by `PROOF_RUNS` runs in a row;
-- to the executor, when `LONG_RUNS` runs in a row took more than twice that; three times as many where the thread
-  did not compute but wait: on a busy machine it lost its core, if that goes on the model stalls;
+- to inline or to the executor, as its runs become short or long (`serving/pace`);
 - to the executor at once, when a run overstays so long that the loop is taken from its thread (`serving/loop`).
 
 Only the loop thread changes sides (or who has taken the loop from it), and only the side whose turn it is takes calls
@@ -29,7 +27,6 @@ import structlog
 from router.core.batching import take
 from router.core.breaker import Breaker, State, choose
 from router.core.fallback import Reason
-from router.core.latency import RunTimes, Tail
 from router.core.table import Version
 from router.errors import ModelFailed, NotReady, Overloaded, RouterError, TooLate
 from router.serving.call import Call
@@ -38,6 +35,7 @@ from router.serving.expiry import Expiry
 from router.serving.fallback import Fallback
 from router.serving.hedge import Hedger
 from router.serving.loop import ARM_S, Loop, Superseded
+from router.serving.pace import INLINE_BATCH_S, PROOF_RUNS, Pace
 from router.serving.run import Held, Replica, Run, Runnable
 from router.serving.stats import Cell, Failure, Stats
 from router.serving.timers import Clock, Timers
@@ -46,14 +44,6 @@ __all__ = ["Executor", "Lane", "Runnable"]
 
 log = structlog.get_logger()
 
-INLINE_RUN_S: Final = 1e-3
-INLINE_BATCH_S: Final = 2e-3
-ALONE_BATCH_S: Final = 2 * INLINE_BATCH_S
-"""While no other lane has work."""
-PROOF_RUNS: Final = 20
-RETRY_CAPPED: Final = 32
-"""One in so many batches that the time limit cuts short is twice as large, to learn whether it still has to be."""
-LONG_RUNS: Final = 3
 SUSPICIOUS_NS: Final = 2_000_000
 MAX_BATCH_BYTES: Final = 256 << 10
 """Joining larger requests costs fresh memory, which costs more than the join saves."""
@@ -61,15 +51,6 @@ MAX_WAITING: Final = 2048
 MAX_WAITING_BYTES: Final = 512 << 20
 PROBE_S: Final = 1.0
 """How often a call that looks hopeless is run all the same, to learn whether the model is still that slow."""
-HUNG_S: Final = 1.0
-HUNG_TIMES: Final = 10
-"""A run that takes longer than both, as a time and as a multiple of what was expected, hangs."""
-UNKNOWN_HUNG_S: Final = 30.0
-"""While nothing is known of the runs."""
-LIKELY: Final = 0.95
-"""A call is run if this share of the runs would be in time for it."""
-REFRESH_RUNS: Final = 8
-"""What admission goes by is worked out again after so many runs."""
 
 
 class Lane:
@@ -88,13 +69,13 @@ class Lane:
         self.version = version
         self.replicas = [Replica(each) for each in sessions]
         self.stats = Stats()
-        self.times = RunTimes()
         self.hedger: Hedger | None = None
         self.guarded = False
         """Whether breakers are kept: where something else can answer."""
         self.waiting: deque[Call] = deque()
         self.inline = False
         self.joins = version.batching.max_size > 1
+        self.pace = Pace(version.batching.max_size)
         self.loop_cell = self.stats.cell()
         self.no_fallback = Fallback(self.stats, clock)
         self.expiry = Expiry(timers, clock, self)
@@ -116,15 +97,6 @@ class Lane:
         self._runs: list[Run] = []  # those of the executor; the loop thread's own is in `loop.run`
         self._inline_stop = self.replicas[0].session.stop()
         self._soonest = math.inf  # of the batch that was taken last
-        self._tail = Tail(self.times, LIKELY)
-        self._expected = 0.0
-        self._row_s = 0.0
-        self._run_s = 0.0
-        self._learned = 0
-        self._good_runs = 0
-        self._long_runs = 0
-        self._stolen = False
-        self._capped = 0
         self._probed = -math.inf
 
     @property
@@ -158,7 +130,7 @@ class Lane:
             return self._offer(call)
         due = call.due
         if waiting:
-            if due is not None and due - call.received * 1e-9 < len(waiting) * self._row_s + self._run_s:
+            if due is not None and due - call.received * 1e-9 < len(waiting) * self.pace.row_s + self.pace.run_s:
                 self._turn_away(call)
                 return False
             self._bytes_in += nbytes
@@ -176,7 +148,7 @@ class Lane:
         left = math.inf if call.due is None else call.due - call.received * 1e-9
         if left <= 0:
             call.give_up(Reason.DEADLINE, self._too_late(), Failure.OTHER)
-        elif left < self._run_s:
+        elif left < self.pace.run_s:
             call.give_up(Reason.SLOW, self._too_late(), Failure.OTHER)
         else:
             call.give_up(Reason.OVERLOADED, self._overloaded(), Failure.REJECTED)
@@ -184,7 +156,7 @@ class Lane:
     def _overloaded(self) -> Overloaded:
         rows = self.version.batching.max_size
         waiting = self.pending
-        expected = self.times.predict(rows) * max(waiting / rows, 1)
+        expected = self.pace.times.predict(rows) * max(waiting / rows, 1)
         return Overloaded(
             f"model '{self.version.model}' has {waiting} requests waiting: come back later",
             retry_after_ms=max(1, min(int(expected * 1e3), 10_000)),
@@ -192,14 +164,14 @@ class Lane:
 
     def _offer(self, call: Call) -> bool:
         """Let a call wait for an executor thread, unless the lane has just earned its way back to the loop thread."""
-        if self._good_runs >= PROOF_RUNS and not self._wait_s and self._loop.runs:
+        if self.pace.proven and not self._wait_s and self._loop.runs:
             with self._lock:
                 self.inline = True
             self._bytes_in += call.nbytes
             self.waiting.append(call)
             return True
         now = self.clock.monotonic()
-        if call.due is not None and call.due - now < self._wait(now) + self._run_s and now - self._probed <= PROBE_S:
+        if self._hopeless(call, now) and now - self._probed <= PROBE_S:
             self._turn_away(call)
             return False
         self._listen(call)
@@ -211,6 +183,10 @@ class Lane:
             self.schedule()
         return False
 
+    def _hopeless(self, call: Call, now: float) -> bool:
+        """Whether a call that comes now would wait too long for a run in time."""
+        return call.due is not None and call.due - now < self._wait(now) + self.pace.run_s
+
     def _wait(self, now: float) -> float:
         """Seconds until a call that comes now is run: what is left of the runs under way, then those who wait.
 
@@ -218,14 +194,10 @@ class Lane:
         """
         runs = self._runs
         slots = max(self.slots, 1)
-        wait = len(self.waiting) * self._row_s / slots
+        wait = len(self.waiting) * self.pace.row_s / slots
         if len(runs) < slots:
             return wait
-        left = []
-        for run in list(runs):
-            taken = now - run.began
-            expected = self.times.predict(len(run.calls))
-            left.append(expected - taken if taken < expected else taken)
+        left = [self.pace.left(len(run.calls), now - run.began) for run in list(runs)]
         return wait + min(left, default=0.0)
 
     def _queue(self, call: Call) -> None:
@@ -246,7 +218,7 @@ class Lane:
         now = self.clock.monotonic()
         if len(self.waiting) + len(self._aside) >= MAX_WAITING:
             raise self._overloaded()
-        if call.due is not None and call.due - now < self._wait(now) + self._run_s:
+        if self._hopeless(call, now):
             raise self._too_late()
         if self.inline and self._loop.mine:
             if self.put(call):
@@ -263,12 +235,13 @@ class Lane:
         """
         if not self.inline:  # handed over since the loop thread was asked to come
             return False
-        batch, dead = self._take(self.waiting, self._inline_rows(batch_s) if len(self.waiting) > 1 else 1)
+        now = self.clock.monotonic()
+        waiting = len(self.waiting)
+        batch, dead = self._take(self.waiting, self.pace.rows_within(batch_s, waiting) if waiting > 1 else 1, now)
         if dead:
             self._refuse(dead)
         if batch:
             loop = self._loop
-            now = self.clock.monotonic()
             if self.guarded and not self._allowed(batch, now):
                 return bool(self.waiting)
             run = Run(self, batch, self.replicas[0], now, self._inline_stop)
@@ -280,7 +253,7 @@ class Lane:
             if not self._execute(run, self.loop_cell):
                 self._returned(run)
                 raise Superseded
-            if self._long_runs >= LONG_RUNS * LONG_RUNS:
+            if self.pace.strained:
                 self._hand_over()
                 return False
         return bool(self.waiting)
@@ -298,31 +271,19 @@ class Lane:
         for call in batch:
             call.give_up(Reason.UNHEALTHY, error, Failure.REJECTED)
 
-    def _inline_rows(self, batch_s: float) -> int:
-        """How many rows the loop thread may run at once. Now and then twice as many: a size that seemed too long once,
-        and is therefore not run any more, could never show that it is not."""
-        most = self.version.batching.max_size
-        rows = self.times.rows_within(batch_s, most)
-        if rows < most and rows < len(self.waiting):
-            self._capped += 1
-            if self._capped >= RETRY_CAPPED:
-                self._capped = 0
-                return min(2 * rows, most)
-        return rows
-
     def _hand_over(self) -> None:
         """The runs have become too long for the loop thread: to the executor, with all that waits."""
         log.info(
             "runs have become long: handed to executor threads",
             model=self.version.model,
             version=self.version.number,
-            expected_ms=round(self._expected * 1e3, 2),
+            expected_ms=round(self.pace.expected * 1e3, 2),
         )
         moved = [call for call in self.waiting if not call.over]
         for call in moved:
             self._listen(call)
         with self._lock:
-            self._good_runs = 0
+            self.pace.good_runs = 0
             self.inline = False
         self._rewatch(moved)
 
@@ -391,7 +352,7 @@ class Lane:
             self._runs.append(run)
             self._tokens += 1
             self._inline_stop = run.session.stop()  # what ends this run is to end no later one
-            self._good_runs = 0
+            self.pace.good_runs = 0
             self.inline = False
             moved = [call for call in (*run.calls, *self.waiting) if not call.over]
         for call in moved:
@@ -417,9 +378,7 @@ class Lane:
     def look(self, now: float) -> None:
         """Give up runs that hang: their session makes room for a fresh one. Called now and then on the timer thread."""
         for run in list(self._runs):
-            expected = self.times.predict(len(run.calls))
-            limit = max(HUNG_S, HUNG_TIMES * expected) if expected else UNKNOWN_HUNG_S
-            if now - run.began > limit:
+            if self.pace.hangs(len(run.calls), now - run.began):
                 self._abandon(run)
 
     def _abandon(self, run: Run) -> None:
@@ -473,7 +432,7 @@ class Lane:
         if call.alone or call.plan.batch_key is None:
             return call.received / 1e9
         by = call.received / 1e9 + self._wait_s
-        return by if call.due is None else min(by, call.due - 2 * self.times.predict(call.plan.rows))
+        return by if call.due is None else min(by, call.due - 2 * self.pace.times.predict(call.plan.rows))
 
     def _ready(self) -> deque[Call] | None:
         """The queue from which a batch may leave. Called with the lock held."""
@@ -505,7 +464,7 @@ class Lane:
             with self._lock:
                 queue = self._ready()
                 if queue is not None:
-                    batch, dead = self._take(queue, self.version.batching.max_size)
+                    batch, dead = self._take(queue, self.version.batching.max_size, self.clock.monotonic())
                     if self._wait_s and queue is self.waiting:
                         self._start_by = math.inf
                         rest = list(queue)
@@ -610,10 +569,9 @@ class Lane:
         self._probed = now
         return True
 
-    def _take(self, queue: deque[Call], max_rows: int) -> tuple[list[Call], list[Call]]:
+    def _take(self, queue: deque[Call], max_rows: int, now: float) -> tuple[list[Call], list[Call]]:
         """A batch to run, and calls that are over or hopeless. The executor calls it with the lock held."""
-        now = self.clock.monotonic()
-        latest = now + self._run_s
+        latest = now + self.pace.run_s
         soonest = math.inf
 
         def alive(call: Call) -> bool:
@@ -665,18 +623,21 @@ class Lane:
             cell = self.stats.own_cell()
         elif inline and inferred - fed > SUSPICIOUS_NS:
             # Long by the wall clock. Did it compute so long, or did its thread lose the core meanwhile?
-            self._stolen = self.clock.thread_time_ns() - busy_before < (inferred - fed) // 2
+            self.pace.stolen = self.clock.thread_time_ns() - busy_before < (inferred - fed) // 2
         seconds = (inferred - fed) / 1e9
         broken = None
         if outputs is not None:
             try:
-                broken = plan.broken(calls, outputs)
+                broken = plan.broken(calls, outputs) if plan.contract is not None else None
                 replies = plan.replies(calls, outputs, hedge=run.hedge)
             except ModelFailed as error:
                 failed = error.with_traceback(None)
             except Exception:  # noqa: BLE001  # as above
                 failed = self._fault()
             else:
+                rows = plan.rows if len(calls) == 1 else sum([call.plan.rows for call in calls])
+                if mine:
+                    self.pace.record(rows, seconds, inferred * 1e-9, joined=len(calls) > 1)
                 if broken is not None:
                     calls, replies = self._kept(calls, replies, broken)
                 answered = [call.received for call, reply in zip(calls, replies, strict=True) if call.finish(reply)]
@@ -686,10 +647,7 @@ class Lane:
                 if self.guarded and mine:
                     self._report(run.replica, well=broken is None)
                 if calls:
-                    rows = plan.rows if len(calls) == 1 else sum([call.plan.rows for call in calls])
                     cell.ran(answered, rows, began, fed, inferred, clock())
-                if mine:
-                    self._learn(sum([call.plan.rows for call in run.calls]), seconds, len(run.calls) > 1)
                 return mine
         if self.guarded and mine and len(calls) == 1:
             self._report(run.replica, well=False)
@@ -725,8 +683,8 @@ class Lane:
             return
         calls[0].give_up(Reason.FAILED, error, Failure.BACKEND)
         seconds = (self.clock.monotonic_ns() - began) / 1e9
-        if mine and seconds > self._expected / 2:  # what fails at once says nothing of the runs that do not
-            self._learn(calls[0].plan.rows, seconds, joined=False)
+        if mine and seconds > self.pace.expected / 2:  # what fails at once says nothing of the runs that do not
+            self.pace.record(calls[0].plan.rows, seconds, self.clock.monotonic(), joined=False)
 
     def _again(self, calls: list[Call], on_loop: bool) -> None:
         """Put calls before all others, each to be run alone."""
@@ -741,28 +699,6 @@ class Lane:
             self._start_by = -math.inf
         if not on_loop:
             self.schedule()
-
-    def _learn(self, rows: int, seconds: float, joined: bool) -> None:
-        """A run took so long. Rows that were joined could have run by themselves; a caller's own rows cannot."""
-        times = self.times
-        now = self.clock.monotonic()
-        times.record(rows, seconds, now)
-        expected = times.predict(rows)
-        long = 2 * (ALONE_BATCH_S if joined else INLINE_RUN_S)
-        if seconds <= long:
-            self._long_runs = 0
-        else:
-            self._long_runs += 1 if self._stolen else LONG_RUNS
-        self._stolen = False
-        if joined:
-            expected = min(expected, times.predict(1))
-        self._good_runs = self._good_runs + 1 if expected <= INLINE_RUN_S and seconds <= long else 0
-        self._expected = expected
-        self._learned += 1
-        if self._learned < REFRESH_RUNS or not self._learned % REFRESH_RUNS:
-            self._run_s = (self._tail.of(1, now) or 0.0) if times.of_one_row() else 0.0
-            most = self.version.batching.max_size if self.joins else 1
-            self._row_s = times.predict(most) / most
 
     def prove(self, feeds_of: Callable[[int], dict[str, Any]], runs: int = PROOF_RUNS) -> None:
         """Run the session with synthetic input, by rows, to learn its times before the first caller comes.
@@ -782,13 +718,13 @@ class Lane:
                 except ModelFailed:
                     return
                 ended = self.clock.monotonic()
-                self._learn(rows, ended - began, joined=rows > 1)
+                self.pace.record(rows, ended - began, ended, joined=rows > 1)
                 if ended > until:
                     break
             if ended > until:
                 break
             rows *= 4
-        self.inline = self._good_runs >= PROOF_RUNS and not self._wait_s and self._loop.runs
+        self.inline = self.pace.proven and not self._wait_s and self._loop.runs
 
 
 def _insert(queue: deque[Call], call: Call) -> None:

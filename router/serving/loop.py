@@ -4,17 +4,16 @@ The loop thread runs short runs itself. When one of them overstays, the timer th
 of that run goes to the executor with all that waits there, and a fresh thread polls the queue of the gRPC core. The
 stuck thread learns that it has been superseded when its run returns, and retires.
 
-Time for which the loop thread waited for a core does not count (`/proc/self/task/TID/schedstat`): on a busy machine
-that is not the model's fault.
+Time for which the loop thread waited for a core does not count: on a busy machine that is not the model's fault.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
@@ -35,6 +34,37 @@ _RESTS: Final = 25
 """After so many looks at an idle loop the watch rests, until the next run wakes it."""
 
 
+class Schedule(NamedTuple):
+    """What the system says of a thread: seconds with a core, seconds of waiting for one, whether it wants one now."""
+
+    ran: float
+    waited: float
+    runnable: bool
+
+
+UNKNOWN: Final = Schedule(0.0, 0.0, runnable=False)
+
+
+def scheduled(native: int) -> Schedule:
+    """How a thread of this process has been scheduled; UNKNOWN where the system does not tell."""
+    try:
+        task = Path(f"/proc/self/task/{native}")
+        ran, waited, _ = (task / "schedstat").read_text().split()
+        state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, ValueError, IndexError):
+        return UNKNOWN
+    return Schedule(int(ran) / 1e9, int(waited) / 1e9, runnable=state == "R")
+
+
+def overstayed(elapsed: float, before: Schedule, now: Schedule) -> float:
+    """Seconds of `elapsed` for which a thread computed or was blocked: what it waited for a core is left out.
+
+    The system adds a wait up when it ends. Of a thread that wants a core now, all that it did not compute is waiting.
+    """
+    ran = now.ran - before.ran
+    return min(ran, elapsed) if now.runnable else elapsed - (now.waited - before.waited)
+
+
 class Superseded(Exception):
     """The loop has been given to another thread; this one has nothing more to do with it."""
 
@@ -46,7 +76,7 @@ class Loop:
         self,
         timers: Timers,
         clock: Clock = time,
-        waited: Callable[[int], float] | None = None,
+        schedule: Callable[[int], Schedule] = scheduled,
         hand_over: Callable[[], None] | None = None,
         ident: Callable[[], int] = threading.get_ident,
     ) -> None:
@@ -59,12 +89,13 @@ class Loop:
         self.hand_over = hand_over
         self._timers = timers
         self._clock = clock
-        self._waited = waited or RunQueue().waited
+        self._schedule = schedule
         self._ident = ident
         self._thread = ident()
         self._native = threading.get_native_id()
         self._seen: Run | None = None
-        self._seen_at = self._seen_waited = 0.0
+        self._seen_at = 0.0
+        self._seen_schedule = UNKNOWN
         self._rests = 0
 
     @property
@@ -107,12 +138,12 @@ class Loop:
     def _look(self, run: Run) -> None:
         now = self._clock.monotonic()
         if run is not self._seen:
-            self._seen, self._seen_at, self._seen_waited = run, now, self._waited(self._native)
+            self._seen, self._seen_at, self._seen_schedule = run, now, self._schedule(self._native)
             run.lane.expiry.watch_run(run)
-        elif now - self._seen_at > STUCK_S:
-            waited = self._waited(self._native) - self._seen_waited
-            if now - self._seen_at - waited > STUCK_S:
-                self._take(run)
+            return
+        elapsed = now - self._seen_at
+        if elapsed > STUCK_S and overstayed(elapsed, self._seen_schedule, self._schedule(self._native)) > STUCK_S:
+            self._take(run)
 
     def _take(self, run: Run) -> None:
         """Give the loop to another thread, unless the run returns in this very moment."""
@@ -127,26 +158,3 @@ class Loop:
             after_ms=round((self._clock.monotonic() - run.began) * 1e3, 1),
         )
         self.hand_over()
-
-
-class RunQueue:
-    """For how long threads of this process have waited for a core."""
-
-    def __init__(self) -> None:
-        self._native = 0
-        self._file = -1
-
-    def waited(self, native: int) -> float:
-        """Seconds that the thread of this native id has waited; 0 where the system does not tell."""
-        try:
-            if native != self._native:
-                if self._file >= 0:
-                    os.close(self._file)
-                    self._file = -1
-                self._native = native
-                self._file = os.open(f"/proc/self/task/{native}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-            if self._file < 0:
-                return 0.0
-            return int(os.pread(self._file, 64, 0).split()[1]) / 1e9
-        except (OSError, ValueError, IndexError):
-            return 0.0

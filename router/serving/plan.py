@@ -67,13 +67,12 @@ class Plan:
     """Everything about a header that can be known before its elements. Immutable.
 
     `rows` is the size of the first dimension that all inputs share, 1 where there is none or it is 0. Calls join a
-    run when their plans have the same `batch_key`; None joins with nobody.
+    run when their plans have the same `batch_key`; None joins with nobody. `special`: not every call is simply run.
     """
 
     __slots__ = (
         "__weakref__",
         "_asked_rows",
-        "_contract",
         "_convert",
         "_encoder",
         "_hedge_encoder",
@@ -81,6 +80,7 @@ class Plan:
         "_sizes",
         "_text",
         "batch_key",
+        "contract",
         "fallback",
         "lane",
         "memory",
@@ -88,6 +88,7 @@ class Plan:
         "reserve_s",
         "rows",
         "sla_s",
+        "special",
         "switched",
     )
 
@@ -115,7 +116,8 @@ class Plan:
         self._encoder = encoder
         self._hedge_encoder = hedge_encoder or encoder
         self.memory = memory
-        self._contract = None if contract is None else contract.of(self.outputs)
+        self.contract = None if contract is None else contract.of(self.outputs)
+        self.special = switched or memory is not None
         self._asked_rows = 1 if checked.rows is None else checked.rows
         self._inputs = tuple(
             _Input(feed.name, feed.datatype, feed.position, feed.shape, feed.nbytes) for feed in checked.feeds
@@ -157,9 +159,8 @@ class Plan:
 
     def broken(self, calls: Sequence[Call], outputs: Sequence[Array]) -> list[str] | None:
         """For each call how its outputs break the model's contract, empty where they keep it; None when all do."""
-        contract = self._contract
-        if contract is None:
-            return None
+        contract = self.contract
+        assert contract is not None
         sizes = [call.plan._asked_rows for call in calls]  # noqa: SLF001  # its own kind
         reasons = contract.broken_parts(outputs, sizes)
         return reasons if any(reasons) else None

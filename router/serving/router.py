@@ -10,9 +10,9 @@ from router.core.fallback import Reason, Step
 from router.core.request import Parameters, Request
 from router.errors import InvalidRequest, NotReady
 from router.serving.call import Call, Reply
-from router.serving.lanes import ALONE_BATCH_S, INLINE_BATCH_S
 from router.serving.loop import Loop, Superseded
 from router.serving.memory import callers_key
+from router.serving.pace import ALONE_BATCH_S, INLINE_BATCH_S
 from router.serving.plan import Plan
 from router.serving.serving_table import ServingTable
 from router.serving.stats import Failure
@@ -84,22 +84,22 @@ class Router:
             due = deadline - (reserve if left > 2 * reserve else left / 2)
             rank = due + level
         call = Call(plan, reply, request.id_field, request.elements, request.nbytes, due, received, rank)
-        if plan.memory is not None and self._remembered(call, plan, request):
+        if plan.special and self._answered(call, plan, request):
             return
-        if plan.switched:
-            error = NotReady(f"model '{request.header.model}' is switched to its fallback, which has no answer")
-            call.give_up(Reason.SWITCHED, error, Failure.OTHER)
-        elif plan.lane.put(call):
+        if plan.lane.put(call):
             self._loop.busy.append(plan.lane)
 
     @staticmethod
-    def _remembered(call: Call, plan: Plan, request: Request) -> bool:
-        """Whether an answer of just now could be given without a run. Raises InvalidRequest."""
+    def _answered(call: Call, plan: Plan, request: Request) -> bool:
+        """Whether no run is needed: the model is switched off, or has just said the same. Raises InvalidRequest."""
         memory = plan.memory
-        assert memory is not None
-        if "cache_key" in request.parameters:
+        if "cache_key" in request.parameters and memory is not None:
             call.cache_key = callers_key(call.reply.identity, request.parameters["cache_key"])
-        if not memory.fresh_s or plan.switched:
+        if plan.switched:
+            error = NotReady(f"model '{request.header.model}' is switched to its fallback, which has no answer")
+            call.give_up(Reason.SWITCHED, error, Failure.OTHER)
+            return True
+        if memory is None or not memory.fresh_s:
             return False
         message = memory.fresh(call)
         if message is None or not call.finish(message):

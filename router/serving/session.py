@@ -14,6 +14,7 @@ import onnxruntime as ort
 from router.core.table import Version
 from router.core.tensor import ANY, BYTES, DTYPES, TensorSpec
 from router.errors import ModelBroken, ModelFailed
+from router.model_settings import CPU
 
 Array = np.ndarray[Any, Any]
 
@@ -32,13 +33,24 @@ def readable(error: Exception) -> str:
     return " ".join(text.split())[:300] or type(error).__name__
 
 
+def check_providers(providers: Sequence[str]) -> None:
+    """Whether all are there; ONNX Runtime would go on without one that is not. Raises ModelBroken."""
+    available = ort.get_available_providers()
+    for provider in providers:
+        if provider not in available:
+            raise ModelBroken(
+                f"model.toml: `sessions.providers` names {provider[:80]!r}; available here: {', '.join(available)}"
+            )
+
+
 class Session:
     """A version, loaded from its path (never from bytes: that would hold the interpreter's lock).
 
     Runs are thread-safe and release the lock. Raises ModelBroken when the version cannot be loaded.
     """
 
-    def __init__(self, version: Version) -> None:
+    def __init__(self, version: Version, providers: Sequence[str] = (CPU,)) -> None:
+        check_providers(providers)
         options = ort.SessionOptions()
         options.intra_op_num_threads = version.intra_op_threads
         options.inter_op_num_threads = 1
@@ -46,7 +58,7 @@ class Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4
         try:
-            self._session = ort.InferenceSession(version.path, options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(version.path, options, providers=list(providers))
         except Exception as error:  # ONNX Runtime raises many kinds, some of them bare
             raise ModelBroken(f"ONNX Runtime cannot load it: {readable(error)}") from error
         self._bfloat = any(spec.datatype == "BF16" for spec in (*version.signature.inputs, *version.signature.outputs))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +22,9 @@ from router.app.board import CONTROLLER, worker_slot
 from router.client import Client, InferenceError, Unavailable
 from tests.server import (
     MODELS,
+    ROUTER,
     Load,
+    environment,
     eventually,
     pixels,
     put,
@@ -175,6 +179,59 @@ def test_models_are_loaded_when_they_are_asked_for(tmp_path: Path) -> None:
         eventually(lambda: answers(client))
         assert client.infer("digits", {"pixels": pixels()}, deadline=10).version == "2"
         assert client.model_ready("wine", deadline=5)
+
+
+def test_the_fallback_switch(tmp_path: Path) -> None:
+    """Under load, for a model by hand: not a request fails, replies are marked and counted; a restart keeps it."""
+    toml = '[fallback]\nchain = ["default"]\ndefault = { y = -1.0 }\n'
+    models = tmp_path / "models"
+    save(scale(2), models, "scale", toml=toml)
+    save(scale(1), models, "bare")
+
+    def router(*words: str) -> subprocess.CompletedProcess[str]:
+        program = [str(ROUTER), *words, "--admin", server.admin]
+        return subprocess.run(program, capture_output=True, text=True, timeout=30, check=False, env=environment())
+
+    with running(tmp_path, models=models, workers=2) as server:
+        first = server.generation
+        with Load(server, 4, "scale", **SCALE_X) as load:
+            done = router("fallback", "on", "scale")
+            assert done.stdout == (f"model 'scale': its fallback answers, nothing is run (generation {first + 1})\n"), (
+                done.stderr
+            )
+            load.more(50)
+            reply = server.client().infer("scale", SCALE_X, deadline=10)
+            assert reply["y"].item() == -1
+            assert (reply.served_by, reply.degraded, reply.generation) == ("default", True, first + 1)
+        assert load.failed == []
+        assert "fallback on" in router("models").stdout
+        assert json.loads(router("models", "scale", "--json").stdout)["routes"][0]["switched"] is True
+        metrics = httpx.get(server.url + "/metrics", timeout=10).text
+        (counted,) = re.findall(
+            r'router_fallback_total{model="scale",reason="switched",step="default",version="1"} (\S+)', metrics
+        )
+        assert float(counted) >= 50
+        assert "router_loop_taken_total 0.0" in metrics
+        assert "router_hung_threads 0.0" in metrics
+        for words, said in (
+            (
+                ("on", "bare"),
+                "Error: model 'bare' has no fallback to switch to: set `fallback.chain` in its model.toml\n",
+            ),
+            (("on", "nothing"), "Error: unknown model 'nothing'\n"),
+        ):
+            done = router("fallback", *words)
+            assert (done.returncode, done.stderr) == (1, said)
+        save(scale(3), models, "scale", version=2)
+        server.hang_up()
+        server.refreshed(first + 2)
+        assert server.client().infer("scale", SCALE_X, deadline=10).served_by == "default"
+    with running(tmp_path, models=models) as server:
+        assert server.client().infer("scale", SCALE_X, deadline=10)["y"] == -1
+        done = router("fallback", "off", "scale")
+        assert "the model answers" in done.stdout, done.stderr
+        reply = server.client().infer("scale", SCALE_X, deadline=10)
+        assert (reply["y"].item(), reply.served_by, reply.degraded) == (3, "champion", False)
 
 
 def test_loads_under_load_lose_nothing(tmp_path: Path) -> None:

@@ -57,8 +57,12 @@ def test_no_models_or_broken_ones(tmp_path: Path) -> None:
     models = put(tmp_path / "models", "digits")
     (models / "digits/model.toml").write_text("frobnicate = 1")
     put(models, "wine")
+    (models / "wine/model.toml").write_text('[fallback]\nchain = ["failover"]\nfailover = "digits:9"\n')
     findings = found(tmp_path, models=models)
     assert "frobnicate" in findings["model digits"].found
+    assert "`fallback.failover` = 'digits:9': model 'digits' has no such version; it has 1, 2" in (
+        findings["model wine"].found
+    )
     assert findings["memory"].grade is Grade.GOOD
 
 

@@ -108,6 +108,13 @@ class TestModels:
         assert result.file_bytes == (request.directory / "model.onnx").stat().st_size
         assert len(result.digest) == 64
 
+    def test_a_provider_that_is_not_there(self, inspector: Inspector, tmp_path: Path) -> None:
+        """The reason names what is; the runtime alone would go on without it."""
+        request = put(tmp_path, linear(), providers=("NoneExecutionProvider", "CPUExecutionProvider"))
+        reason = ask(inspector, request).reason
+        assert reason.startswith("model.toml: `sessions.providers` names 'NoneExecutionProvider'; available here: ")
+        assert "CPUExecutionProvider" in reason.partition("available here")[2]
+
     def test_weights_in_another_file_count(self, inspector: Inspector, tmp_path: Path) -> None:
         """External data are loaded, and are part of the size."""
         request = put(tmp_path, b"")
@@ -501,7 +508,7 @@ class TestMemory:
             assert ask(inspector, request).reason == "no good"
 
     @pytest.mark.parametrize(
-        "change", ["content", "settings", "rows", "corrupt", "truncated", "other key", "hard link"]
+        "change", ["content", "settings", "rows", "providers", "corrupt", "truncated", "other key", "hard link"]
     )
     def test_what_differs_is_tried(self, tmp_path: Path, change: str) -> None:
         """Other contents, other settings, a memory that cannot be read or belongs elsewhere, and files now linked."""
@@ -516,6 +523,8 @@ class TestMemory:
             request = Request("m", "1", request.directory, never_joined="because")
         elif change == "rows":
             request = Request("m", "1", request.directory, rows_independent=False)
+        elif change == "providers":
+            request = Request("m", "1", request.directory, providers=("OtherExecutionProvider",))
         elif change == "corrupt":
             kept.write_bytes(b"\xff{" * 100)
         elif change == "truncated":
@@ -547,9 +556,9 @@ PATCHED = """
 import os, re, sys
 from router.app import inspect as trial
 load = trial._load
-def patched(path):
+def patched(path, providers):
     DEED
-    return load(path)
+    return load(path, providers)
 trial._load = patched
 trial.main()
 """
@@ -615,6 +624,7 @@ class TestRealChild:
                 "filename": "model.onnx",
                 "rows_independent": None,
                 "never_joined": "",
+                "providers": ["CPUExecutionProvider"],
             }
             child.stdin.write(json.dumps(question).encode() + b"\n")
             child.stdin.flush()

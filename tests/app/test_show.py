@@ -14,10 +14,10 @@ from router.core.tensor import Signature, TensorSpec
 SIGNATURE = Signature((TensorSpec("x", "FP32", (-1, 3), ("n", None)),), (TensorSpec("y", "FP32", (-1,), ("n",)),))
 
 
-def lines(**version: object) -> tuple[str, str]:
+def lines(switched: bool = False, **version: object) -> tuple[str, str]:
     """The line of version 1, in plain text and with colours."""
     made = Version("m", "1", "", "", **version)  # type: ignore[arg-type]
-    table = routes_table([Route("m", None, {"1": made})], "t")
+    table = routes_table([Route("m", None, {"1": made}, switched=switched)], "t")
     shown = []
     for colour in (None, "standard"):
         out = Console(file=io.StringIO(), width=200, color_system=colour, force_terminal=True)  # type: ignore[arg-type]
@@ -44,6 +44,14 @@ def test_a_version_that_nobody_asked_for_is_no_fault(reason: str, shown: str) ->
     cells = [cell.strip() for cell in plain.split("│")]
     assert cells[1:5] == ["m", "1", "not loaded", shown]
     assert "\x1b[31m" not in coloured
+
+
+def test_a_model_that_is_switched_to_its_fallback_says_so() -> None:
+    """Beside each version that could answer."""
+    plain, coloured = lines(switched=True, state=VersionState.READY, signature=SIGNATURE)
+    assert "ready, fallback on" in plain
+    assert "\x1b[33mfallback on" in coloured
+    assert "fallback" not in lines(switched=True, state=VersionState.UNAVAILABLE)[0]
 
 
 def test_a_version_that_serves_shows_what_it_takes_and_gives() -> None:

@@ -33,6 +33,7 @@ class House:
         self.fenced: list[int] = []
         self.closed = 0
         self.digest = "d"
+        self.signatures: dict[str, Signature] = {}
         for model in models:
             self.put(model)
 
@@ -74,9 +75,17 @@ class House:
     def inspect(self, requests: Iterable[Request]) -> Iterator[Result]:
         """Everything is well but what is in `broken`."""
         for request in requests:
-            ok = f"{request.model}/{request.number}" not in self.broken
+            name = f"{request.model}/{request.number}"
+            ok = name not in self.broken
             reason = "" if ok else "it is broken"
-            yield Result(request.model, request.number, ok, reason, self.digest if ok else "", SIGNATURE)
+            yield Result(
+                request.model,
+                request.number,
+                ok,
+                reason,
+                self.digest if ok else "",
+                self.signatures.get(name, SIGNATURE),
+            )
 
     def close(self) -> None:
         """Count."""
@@ -646,6 +655,147 @@ def test_a_worker_that_dies_while_it_joins(house: House) -> None:
         house.put("a", 2)
         await lifecycle.refresh()
         assert house.word == 2
+
+    run(test())
+
+
+# ---- settings that do not fit ----
+
+MISFIT = '[fallback]\nchain = ["default"]\ndefault = { z = 1.0 }\n'
+DEFAULT = '[fallback]\nchain = ["default"]\ndefault = { y = 1.0 }\n'
+TO_B = '[fallback]\nchain = ["failover"]\nfailover = "b"\n'
+
+
+def settings(house: House, model: str, toml: str) -> None:
+    """A model.toml."""
+    (house.root / model / "model.toml").write_text(toml)
+
+
+def why(lifecycle: Lifecycle, model: str, version: str = "1") -> str:
+    """The reason of a version."""
+    return lifecycle.table.routes[model].versions[version].reason
+
+
+def test_settings_that_do_not_fit_are_refused_at_the_start_and_at_a_refresh(house: House) -> None:
+    """The model has no champion and its reason is stored; the others serve; mended, it is back."""
+
+    async def test() -> None:
+        settings(house, "a", MISFIT)
+        lifecycle, _ = await started(house)
+        assert champions(lifecycle) == {"a": None, "b": "1"}
+        assert "`fallback.default` names the unknown output 'z'" in why(lifecycle, "a")
+        assert house.stored == lifecycle.table
+        await lifecycle.refresh()
+        assert house.events == [], "nothing had changed"
+        settings(house, "a", DEFAULT)
+        await lifecycle.refresh()
+        assert champions(lifecycle) == {"a": "1", "b": "1"}
+        settings(house, "a", TO_B)
+        settings(house, "b", TO_B.replace('"b"', '"a"'))
+        await lifecycle.refresh()
+        assert champions(lifecycle) == {"a": None, "b": None}
+        assert "a → b → a" in why(lifecycle, "a")
+
+    run(test())
+
+
+def test_a_new_version_that_its_settings_do_not_fit_leaves_the_champion(house: House) -> None:
+    """As one that is broken does."""
+
+    async def test() -> None:
+        settings(house, "a", DEFAULT)
+        lifecycle, _ = await started(house)
+        house.put("a", 2)
+        house.signatures["a/2"] = Signature(SIGNATURE.inputs, (TensorSpec("z", "FP32", (-1,)),))
+        await lifecycle.refresh()
+        assert champions(lifecycle)["a"] == "1"
+        assert "`fallback.default` names the unknown output 'y'" in why(lifecycle, "a", "2")
+
+    run(test())
+
+
+def test_a_load_whose_settings_do_not_fit_says_why(house: House) -> None:
+    """A failover that is not loaded will do; one that is loaded and takes something else will not."""
+
+    async def test() -> None:
+        settings(house, "a", TO_B)
+        lifecycle, _ = await started(house, explicit=True)
+        await lifecycle.load("a")
+        assert champions(lifecycle) == {"a": "1", "b": None}
+        await lifecycle.load("b")
+        await lifecycle.unload("b")
+        assert champions(lifecycle) == {"a": "1", "b": None}
+        settings(house, "a", MISFIT)
+        with pytest.raises(Refused, match=r"fallback\.default"):
+            await lifecycle.load("a")
+        assert champions(lifecycle)["a"] is None
+
+    run(test())
+
+
+def test_a_worker_that_joins_changes_nothing_of_that(house: House) -> None:
+    """It refuses the version that stood in: whom the failover named is still there, merely not loaded."""
+
+    async def test() -> None:
+        settings(house, "a", TO_B)
+        lifecycle, _ = await started(house)
+        worker = house.worker(2)
+        worker.refuses["b/1"] = "no memory"
+        await lifecycle.join(worker)
+        assert champions(lifecycle) == {"a": "1", "b": None}
+
+    run(test())
+
+
+# ---- the fallback switch ----
+
+
+def test_the_switch_survives_until_it_is_switched_back(house: House) -> None:
+    """A refresh, changed settings, a new controller and a restart of all leave it; each turn is one new table."""
+
+    async def test() -> None:
+        settings(house, "a", DEFAULT)
+        lifecycle, crew = await started(house)
+        await lifecycle.set_fallback("a", True)
+        assert house.events[-2:] == ["stored 2", "word 2"]
+        assert all(2 in worker.prepared for worker in crew)
+        house.events.clear()
+        await lifecycle.set_fallback("a", True)
+        await lifecycle.refresh()
+        assert house.events == [], "nothing had changed"
+        house.put("a", 2)
+        await lifecycle.refresh()
+        assert lifecycle.table.routes["a"].switched
+        assert not lifecycle.table.routes["b"].switched
+        again = house.lifecycle()
+        await again.start()
+        assert again.table.routes["a"].switched, "a new controller"
+        house.word = 0
+        house.open.clear()
+        fresh = house.lifecycle()
+        await fresh.start()
+        assert fresh.table.routes["a"].switched, "everything was started again"
+        settings(house, "a", "")
+        await fresh.refresh()
+        assert fresh.table.routes["a"].switched, "nothing is run unasked"
+        await fresh.set_fallback("a", False)
+        assert not fresh.table.routes["a"].switched
+
+    run(test())
+
+
+def test_the_switch_is_refused_where_nothing_could_answer(house: House) -> None:
+    """A model without a chain, and one that nobody knows; nothing has changed."""
+
+    async def test() -> None:
+        lifecycle, _ = await started(house)
+        with pytest.raises(Refused, match=r"model 'a' has no fallback to switch to: set `fallback\.chain`"):
+            await lifecycle.set_fallback("a", True)
+        await lifecycle.set_fallback("a", False)
+        for on in (True, False):
+            with pytest.raises(NotFound, match="unknown model 'nothing'"):
+                await lifecycle.set_fallback("nothing", on)
+        assert house.events == []
 
     run(test())
 

@@ -6,16 +6,19 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from router.control.inspection import Result
 from router.control.repository import FoundModel, route, scan
 from router.core.table import Batching, VersionState
 from router.core.tensor import Signature, TensorSpec
 from router.errors import SettingsError
+from router.model_settings import ModelSettings, model_settings
 
 SIGNATURE = Signature(
     (TensorSpec("x", "FP32", (-1, 3), ("N", None)),), (TensorSpec("y", "FP32", (-1, 2), ("N", None)),)
@@ -66,6 +69,39 @@ def test_faults_are_refused_where_they_are_not_allowed(tmp_path: Path) -> None:
     allowed = scan(tmp_path, allow_faults=True)["m"]
     assert wanted(allowed) == ["1"]
     assert [fault.kind for fault in allowed.settings.faults] == ["error"]
+
+
+def leaves(model: type[BaseModel], where: str = "") -> Iterator[str]:
+    """A line for every key of model.toml, with some value."""
+    for key, field in model.model_fields.items():
+        inner = [each for each in (field.annotation, *get_args(field.annotation)) if isinstance(each, type)]
+        table = next((each for each in inner if issubclass(each, BaseModel)), None)
+        if table is None:
+            yield f"{where}{key} = 1"
+        else:
+            yield from leaves(table, f"{where}{key}.")
+
+
+class TestVersionDirectory:
+    """A version is the trainer's; settings are the operator's."""
+
+    @pytest.mark.parametrize("line", list(leaves(ModelSettings)))
+    def test_no_setting_counts_there(self, tmp_path: Path, line: str) -> None:
+        """The version that brings any is not loaded and says so; another one is, as if nothing had been said."""
+        root = repository(tmp_path, {"m/1/model.onnx": "", "m/2/model.onnx": "", "m/1/model.toml": line})
+        (root / "m/model.toml").write_text('versions = "all"')
+        found = scan(root)["m"]
+        assert wanted(found) == ["2"]
+        assert found.versions["1"].reason == (
+            "model.toml stands in the version's directory, where no setting counts: move it up to the model's"
+        )
+        assert found.settings == model_settings(root / "m/model.toml")
+
+    def test_nor_does_one_of_triton(self, tmp_path: Path) -> None:
+        """A link counts as well."""
+        root = repository(tmp_path, {"m/1/model.onnx": ""})
+        (root / "m/1/config.pbtxt").symlink_to("nowhere")
+        assert scan(root)["m"].versions["1"].reason.startswith("config.pbtxt stands in the version's directory")
 
 
 class TestLayout:

@@ -14,7 +14,7 @@ from router.core.faults import Fault
 from router.core.table import Route, Version, VersionState, VersionTable
 from router.edge.admin import Admin, serve_admin
 from router.edge.admin_client import AdminClient, AdminError
-from router.errors import NotReady, SettingsError, Status
+from router.errors import NotReady, Refused, SettingsError, Status
 from router.pb import admin_pb2 as pb
 from tests.server import free_port
 
@@ -25,6 +25,18 @@ class FakeLifecycle:
     table = VersionTable(
         7, {name: Route(name, "1", {"1": Version(name, "1", "d", "/p", VersionState.READY)}) for name in ("b", "a")}
     )
+
+    def __init__(self) -> None:
+        self.switched: list[tuple[str, bool]] = []
+
+    async def set_fallback(self, model: str, on: bool) -> None:
+        """Remember; `b` has none."""
+        if model == "b":
+            raise Refused("model 'b' has no fallback")
+        self.switched.append((model, on))
+
+
+LIFECYCLE = FakeLifecycle()
 
 
 class FakeBoard:
@@ -50,7 +62,7 @@ def serving(*more: Any) -> Iterator[str]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    admin = Admin(FakeLifecycle(), lambda: pb.Status(version="9", ready=True), *more)  # type: ignore[arg-type]
+    admin = Admin(LIFECYCLE, lambda: pb.Status(version="9", ready=True), *more)  # type: ignore[arg-type]
     server = asyncio.run_coroutine_threadsafe(serve_admin(address, admin), loop).result(10)
     yield address
     asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(10)
@@ -113,10 +125,23 @@ def test_faults_are_set_listed_and_taken_back() -> None:
         assert client.faults() == {}
 
 
+def test_a_model_is_switched_to_its_fallback_and_back(target: str) -> None:
+    """The generation that serves then is told; a refusal keeps its status and its words."""
+    with AdminClient(target) as client:
+        assert client.set_fallback("a", True).generation == 7
+        client.set_fallback("a", False)
+        assert LIFECYCLE.switched == [("a", True), ("a", False)]
+        with pytest.raises(AdminError, match="model 'b' has no fallback") as raised:
+            client.set_fallback("b", True)
+    assert raised.value.status is Status.FAILED_PRECONDITION
+
+
 def test_nobody_there() -> None:
     """The line names the mend."""
-    with AdminClient(f"127.0.0.1:{free_port()}") as client, pytest.raises(NotReady, match="router serve"):
-        client.status()
+    with AdminClient(f"127.0.0.1:{free_port()}") as client:
+        for ask in (client.status, lambda: client.set_fallback("a", True)):
+            with pytest.raises(NotReady, match="router serve"):
+                ask()
 
 
 def test_an_address_that_is_not_ours() -> None:

@@ -24,6 +24,9 @@ def figures() -> Telemetry:
     gauge.failures["REJECTED"], gauge.failures["OTHER"] = 2, 3
     gauge.request_buckets.extend([0, 5, 15, *[0] * (BUCKETS - 3)])
     gauge.request_ns = 9_000_000
+    gauge.fallbacks.add(step="default", reason="slow", count=6, ns=2_500_000_000)
+    gauge.hung = 1
+    message.loop_taken = 8
     return message
 
 
@@ -69,11 +72,22 @@ def test_the_metrics_are_read_by_prometheus() -> None:
     assert values["router_request_seconds_count", ""] == 20
     assert values["router_request_seconds_sum", ""] == 0.009
     assert values["router_lane_inline", ""] == 0
+    assert values["router_fallback_total", "slow"] == 6
+    assert values["router_fallback_seconds_total", "slow"] == 2.5
+    assert values["router_loop_taken_total", ""] == 8
+    assert values["router_hung_threads", ""] == 1
     modern = ask("/metrics", accept="application/openmetrics-text; version=1.0.0")
     assert modern.headers["content-type"].startswith("application/openmetrics-text")
     names = {sample.name for family in openmetrics(modern.text) for sample in family.samples}
     assert "nv_inference_request_success" in names
     assert "router_process_restarts_total" in names
+
+
+def test_what_was_answered_without_the_model_names_step_and_reason() -> None:
+    """Beside the model and the version that were asked for."""
+    family = next(f for f in plain(ask("/metrics").text) if f.name == "router_fallback")
+    (sample,) = [sample for sample in family.samples if sample.name == "router_fallback_total"]
+    assert sample.labels == {"model": 'a "b"\\', "version": "3", "step": "default", "reason": "slow"}
 
 
 def test_the_buckets_of_times_only_grow() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from router.core.fallback import Reason, Step
 from router.core.latency import BUCKETS
 from router.core.table import Version, VersionState
 from router.edge.telemetry import Total, merged, past, telemetry
@@ -19,6 +20,7 @@ class FakeLane:
         self.stats = Stats()
         self.pending = 0
         self.inline = True
+        self.lost = 0
 
 
 def ran(lane: FakeLane, calls: int = 1, rows: int = 1) -> None:
@@ -68,6 +70,42 @@ def test_the_sum_of_several_parts() -> None:
     assert [sum(gauge.request_buckets) for gauge in total.gauges] == [7, 1]
     assert merged(()) == pb.Telemetry()
     assert merged((total,)) == total
+
+
+def fallbacks(message: pb.Telemetry) -> list[tuple[str, str, str, str, int, int]]:
+    """All that was answered without the model."""
+    return [
+        (gauge.model, gauge.version, each.step, each.reason, each.count, each.ns)
+        for gauge in message.gauges
+        for each in gauge.fallbacks
+    ]
+
+
+def test_what_was_answered_without_the_model_is_added_by_step_and_reason() -> None:
+    """Over threads, workers and versions; a dead worker's still count, its hung threads have gone with it."""
+    one, two, other = FakeLane(), FakeLane(), FakeLane(number="2")
+    one.stats.own_cell().fell_back(Step.DEFAULT, Reason.FAILED, 10)
+    one.stats.cell().fell_back(Step.DEFAULT, Reason.FAILED, 5)
+    two.stats.own_cell().fell_back(Step.DEFAULT, Reason.FAILED, 1)
+    two.stats.own_cell().fell_back(Step.FAILOVER, Reason.SLOW, 7)
+    other.stats.own_cell().fell_back(Step.DEFAULT, Reason.SWITCHED, 3)
+    one.lost, two.lost = 2, 1
+    first, second = figures(one), figures(two, other)
+    first.loop_taken, second.loop_taken = 4, 1
+    total = Total()
+    total.put("first", first)
+    total.put("second", second)
+    assert [gauge.hung for gauge in total.all().gauges] == [3, 0]
+    total.bury("first")
+    everything = total.all()
+    assert sorted(fallbacks(everything)) == [
+        ("m", "1", "default", "failed", 3, 16),
+        ("m", "1", "failover", "slow", 1, 7),
+        ("m", "2", "default", "switched", 1, 3),
+    ]
+    assert everything.loop_taken == 5
+    assert sum(gauge.hung for gauge in everything.gauges) == 1
+    assert merged((everything,)) == everything
 
 
 def successes(total: Total) -> int:

@@ -17,7 +17,7 @@ from router.errors import RouterError
 from router.pb.inference_pb2 import ModelInferRequest, ModelInferResponse
 from router.serving.executor import Visited
 from router.serving.lanes import Lane
-from router.serving.loop import Loop
+from router.serving.loop import Loop, Schedule
 from router.serving.router import Router
 from router.serving.run import Run
 from router.serving.serving_table import ServingTable
@@ -252,7 +252,7 @@ class World:
         self.thread = LOOP
         self.executor: Any = FakeExecutor(self.slots, self.on_thread)
         self.handed_over = 0
-        self.loop = Loop(self.timers, self.clock, lambda _: self.clock.waited, self.hand_over, lambda: self.thread)
+        self.loop = Loop(self.timers, self.clock, self.schedule, self.hand_over, lambda: self.thread)
         self.session = FakeSession()
         self.lane = self.new_lane(self.version, self.session)
         self.lane.inline = self.inline
@@ -272,6 +272,10 @@ class World:
     def router_of(self, word: memoryview) -> Router:
         """Another router, that has no table yet."""
         return Router(word, self.loop, self.clock)
+
+    def schedule(self, native: int) -> Schedule:  # noqa: ARG002
+        """What the system says of the loop thread: it is blocked, or waited for a core."""
+        return Schedule(0.0, self.clock.waited, runnable=False)
 
     def hand_over(self) -> None:
         """The loop is taken from its thread; the test is the next one."""

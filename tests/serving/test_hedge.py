@@ -29,7 +29,7 @@ class Twice(World):
         route = Route("m", "1", {"1": self.version}, settings)
         self.router.install(ServingTable(VersionTable(1, {"m": route}), {("m", "1"): self.lane}, ReplyEncoder))
         for _ in range(200):
-            self.lane._learn(1, RUN_S, joined=False)
+            self.lane.pace.record(1, RUN_S, 1000.0, joined=False)
         self.runs_take(RUN_S)
         for _ in range(60):  # earns the budget
             self.send(0)
@@ -194,7 +194,7 @@ def test_the_failover_model_is_a_target_too() -> None:
     """Where the version has one session only."""
     world = Spared(FAILOVER, version=version(max_size=1), inline=False)
     for _ in range(200):
-        world.lane._learn(1, RUN_S, joined=False)
+        world.lane.pace.record(1, RUN_S, 1000.0, joined=False)
     world.runs_take(RUN_S)
     for _ in range(60):
         world.send(0, deadline=1.0)

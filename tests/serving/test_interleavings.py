@@ -19,6 +19,7 @@ from router.serving import lanes
 from router.serving.executor import Executor
 from router.serving.lanes import Lane
 from router.serving.loop import TICK_S, Loop
+from router.serving.pace import PROOF_RUNS
 from router.serving.router import Router
 from router.serving.serving_table import ServingTable
 from router.serving.stats import Failure
@@ -89,8 +90,8 @@ class Story:
         elif what == "flip":
             world.word[0] = 3 - world.word[0]
         elif what == "short":  # as if enough short runs had been seen
-            world.lane._good_runs = lanes.PROOF_RUNS
-            world.lane.times._mean[:] = [1e-5] * 16
+            world.lane.pace.good_runs = PROOF_RUNS
+            world.lane.pace.times._mean[:] = [1e-5] * 16
 
     def run(self, what: Callable[[], bool], *, on_loop: bool) -> bool:
         """Something that may run a batch, in the middle of which other things happen."""
@@ -205,7 +206,7 @@ def test_threads_answer_every_call_exactly_once(max_size: int, max_wait_us: int,
                 if lane.inline:
                     lane._hand_over()
                 else:
-                    lane._good_runs = lanes.PROOF_RUNS
+                    lane.pace.good_runs = PROOF_RUNS
             sides.add(lane.inline)
         while time.monotonic() < until and not all(reply.answers or reply.gone for reply in replies):
             if not router.work():

@@ -16,7 +16,8 @@ from router.errors import ModelFailed, NotReady, Overloaded, RouterError, TooLat
 from router.model_settings import DeadlineSettings
 from router.serving import lanes
 from router.serving.expiry import SWEEP_S
-from router.serving.lanes import INLINE_BATCH_S, INLINE_RUN_S, LONG_RUNS, PROBE_S, PROOF_RUNS
+from router.serving.lanes import PROBE_S
+from router.serving.pace import INLINE_BATCH_S, INLINE_RUN_S, LONG_RUNS, PROOF_RUNS
 from router.serving.router import ALONE_S, WORK_S
 from router.serving.stats import Failure
 from tests.serving.fakes import Array, FakeReply, FakeSession, World, request, table, values, version
@@ -76,7 +77,7 @@ def test_versions_whose_rows_may_not_be_joined_never_are() -> None:
 def test_inline_batches_are_bounded_by_expected_time() -> None:
     """The loop must not be away for long: 0.5 ms a row allow 4 rows in 2 ms."""
     world = World()
-    world.lane.times.record(1, INLINE_BATCH_S / 4)
+    world.lane.pace.times.record(1, INLINE_BATCH_S / 4)
     replies = [world.send(value) for value in range(8)]
     while world.router.work():
         pass
@@ -93,8 +94,8 @@ def test_a_lane_that_is_alone_may_run_longer_batches() -> None:
     world.word[0] = 2
 
     def largest() -> int:
-        world.lane.times = RunTimes()
-        world.lane.times.record(1, INLINE_BATCH_S / 4)
+        world.lane.pace.times = RunTimes()
+        world.lane.pace.times.record(1, INLINE_BATCH_S / 4)
         before = len(world.session.rows)
         for value in range(8):
             world.send(value)
@@ -113,8 +114,8 @@ def test_a_size_that_once_seemed_too_long_is_tried_again() -> None:
     """One slow run of two rows must not make batches small for ever: that size would not be run again to show it."""
     world = World()
     world.runs_take(1e-4)
-    world.lane.times.record(1, 1e-4)
-    world.lane.times.record(2, 3 * INLINE_BATCH_S)
+    world.lane.pace.times.record(1, 1e-4)
+    world.lane.pace.times.record(2, 3 * INLINE_BATCH_S)
     replies = [world.send(value) for value in range(1000)]
     while world.router.work():
         pass
@@ -236,7 +237,7 @@ def test_expired_calls_are_not_run(inline: bool) -> None:
 def test_hopeless_calls_are_refused_but_one_a_second_finds_out(inline: bool) -> None:
     """A model expected to take 1 s does not run calls with 0.1 s left, except to learn whether that is still so."""
     world = World(inline=inline)
-    world.lane._learn(1, 1.0, joined=False)
+    world.lane.pace.record(1, 1.0, 1000.0, joined=False)
     world.runs_take(0.01)
 
     def sent() -> list[FakeReply]:
@@ -257,7 +258,7 @@ def test_hopeless_calls_are_refused_but_one_a_second_finds_out(inline: bool) -> 
 def test_a_call_that_would_wait_too_long_is_refused_at_once(inline: bool) -> None:
     """Two runs of 10 ms each fit into what is left of 30 ms; who comes third may come back later."""
     world = World(version(max_size=1), inline=inline)
-    world.lane._learn(1, 0.01, joined=False)
+    world.lane.pace.record(1, 0.01, 1000.0, joined=False)
     world.lane._probed = world.clock.now
     replies = [world.send(value, deadline=0.03) for value in range(4)]
     assert [isinstance(reply.errors[0], Overloaded) if reply.errors else None for reply in replies] == [
@@ -288,7 +289,7 @@ def test_who_is_due_first_runs_first(inline: bool) -> None:
 def test_what_large_runs_took_makes_no_small_call_hopeless() -> None:
     """Only runs of one row say how fast one row is."""
     world = World()
-    world.lane.times.record(64, 10.0)
+    world.lane.pace.times.record(64, 10.0)
     world.lane._probed = world.clock.now
     reply = world.send(1, deadline=0.1)
     world.work()
@@ -418,7 +419,7 @@ def test_a_full_lane_refuses_and_says_when_to_come_back(inline: bool, monkeypatc
     """As long as what waits is expected to take; those that wait are answered."""
     monkeypatch.setattr(lanes, "MAX_WAITING", 16)
     world = World(inline=inline)
-    world.lane.times.record(8, 0.25)
+    world.lane.pace.times.record(8, 0.25)
     replies = [world.send(value) for value in range(18)]
     for reply in replies[16:]:
         error = reply.error
@@ -444,7 +445,7 @@ def test_the_time_to_come_back_is_bounded(
     """At least a millisecond, at most ten seconds."""
     monkeypatch.setattr(lanes, "MAX_WAITING", 1)
     world = World(inline=False)
-    world.lane.times.record(8, seconds)
+    world.lane.pace.times.record(8, seconds)
     world.send(1)
     error = world.send(1).error
     assert error.retry_after_ms is not None
@@ -487,7 +488,7 @@ def test_waiting_bytes_are_counted_exactly(inline: bool, monkeypatch: pytest.Mon
 def test_a_lane_moves_to_the_executor_when_its_runs_get_long_with_all_that_waits() -> None:
     """After `LONG_RUNS` of them; nobody is lost, and nobody's deadline or caller is forgotten."""
     world = World(version(max_size=1))
-    world.lane.times.record(1, 1e-5)
+    world.lane.pace.times.record(1, 1e-5)
     world.runs_take(5 * INLINE_RUN_S)
     replies = [world.send(value) for value in range(LONG_RUNS + 1)]
     tight, gone = world.send(4, deadline=0.07, parameters={"priority": 4}), world.send(5)
@@ -522,7 +523,7 @@ def test_one_stolen_core_moves_no_lane() -> None:
 def test_a_callers_own_rows_count_as_one() -> None:
     """A call of many rows cannot be split: if such runs are long, the loop is no place for them."""
     world = World(version(max_size=64))
-    world.lane.times.record(1, 1e-5)
+    world.lane.pace.times.record(1, 1e-5)
     world.runs_take(0.05)
     for _ in range(LONG_RUNS):
         world.send(*range(64))
@@ -533,7 +534,7 @@ def test_a_callers_own_rows_count_as_one() -> None:
 def test_batches_that_stay_long_move_the_lane_too() -> None:
     """Though the runs of one row that were seen long ago were short."""
     world = World()
-    world.lane.times.record(1, 1e-5)
+    world.lane.pace.times.record(1, 1e-5)
     world.runs_take(0.05)
     rounds = 0
     while world.lane.inline:
@@ -561,14 +562,14 @@ def test_fast_failures_say_nothing_of_the_runs_that_succeed() -> None:
     """They neither bring a lane back to the loop nor shorten what is expected."""
 
     world = World(inline=False)
-    world.lane._learn(1, 0.5, joined=False)
+    world.lane.pace.record(1, 0.5, 1000.0, joined=False)
     world.session.function = failing
     world.runs_take(1e-5)
     for _ in range(2 * PROOF_RUNS):
         world.send(1)
         world.work()
     assert not world.lane.inline
-    assert world.lane.times.predict(1) == 0.5
+    assert world.lane.pace.times.predict(1) == 0.5
 
 
 def test_runs_that_lost_the_core_move_a_lane_late() -> None:
@@ -630,9 +631,9 @@ def test_a_lane_comes_back_with_all_that_waits_and_while_the_executor_is_at_it()
     for _ in range(PROOF_RUNS):
         world.send(1)
         world.work()
-    world.lane._good_runs = 0
+    world.lane.pace.good_runs = 0
     waiting = [world.send(value) for value in range(3)]
-    world.lane._good_runs = PROOF_RUNS
+    world.lane.pace.good_runs = PROOF_RUNS
     waiting.append(world.send(3))
     assert world.lane.inline
     waiting.append(world.send(4))
@@ -689,7 +690,7 @@ def test_proof_ends_after_a_second() -> None:
     world.runs_take(0.6)
     world.lane.prove(lambda rows: {"x": np.zeros(rows, np.float32)})
     assert world.session.rows == [1, 1]
-    assert world.lane.times.predict(1) == pytest.approx(0.6)
+    assert world.lane.pace.times.predict(1) == pytest.approx(0.6)
 
 
 def test_a_model_that_fails_its_proof_learns_from_callers() -> None:
@@ -699,7 +700,7 @@ def test_a_model_that_fails_its_proof_learns_from_callers() -> None:
     world.session.function = failing
     world.lane.prove(lambda rows: {"x": np.zeros(rows, np.float32)})
     assert not world.lane.inline
-    assert world.lane.times.predict(1) == 0
+    assert world.lane.pace.times.predict(1) == 0
 
 
 # ---- waiting for company ----
@@ -771,7 +772,7 @@ def test_a_call_that_came_during_a_run_waits_for_company_too() -> None:
 def test_waiting_for_company_costs_no_deadline() -> None:
     """A batch leaves in time for the call that has least."""
     world = World(SLOW, inline=False)
-    world.lane.times.record(1, 0.002)
+    world.lane.pace.times.record(1, 0.002)
     replies = [world.send(1, deadline=1.0), world.send(2, deadline=0.01 + RESERVE_S)]
     world.after(0.0055)
     world.work()

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from router.errors import TooLate
-from router.serving.lanes import HUNG_S, PROOF_RUNS, Lane
-from router.serving.loop import STUCK_S, TICK_S, RunQueue
+from router.serving.lanes import Lane
+from router.serving.loop import STUCK_S, TICK_S, UNKNOWN, Schedule, overstayed, scheduled
+from router.serving.pace import HUNG_S, PROOF_RUNS
 from router.serving.stats import Failure
 from tests.serving.fakes import FakeSession, World, doubled, table, values, version
 
@@ -153,7 +154,7 @@ def test_a_session_that_hangs_is_replaced_and_its_thread_given_up() -> None:
     lane = Lane(
         world.version, [world.session], world.executor, world.timers, world.loop, world.clock, reload=lambda: fresh
     )
-    lane._learn(1, 0.01, joined=False)
+    lane.pace.record(1, 0.01, 1000.0, joined=False)
     world.router.install(table(1, {"1": lane}))
     hung, behind = world.send(1), world.send(2)
 
@@ -220,11 +221,31 @@ def test_a_loop_that_cannot_be_handed_over_runs_nothing() -> None:
     assert not world.lane.inline
 
 
-@pytest.mark.parametrize("here", [True, False])
-def test_the_time_without_a_core_is_known_where_the_system_tells(here: bool) -> None:
-    """Seconds that only grow; 0 for a thread that is none."""
-    queue = RunQueue()
-    native = threading.get_native_id() if here else 1 << 30
-    first = queue.waited(native)
-    assert 0 <= first <= queue.waited(native)
-    assert here or first == 0
+@pytest.mark.parametrize(
+    ("ran", "waited", "runnable", "most", "least"),
+    [
+        (0.0, 0.0, False, 0.1, 0.1),  # blocked all the time
+        (0.1, 0.0, True, 0.1, 0.1),  # computed all the time
+        (0.0, 0.1, False, 0.0, 0.0),  # waited for a core, then was blocked
+        (0.002, 0.0, True, 0.002, 0.002),  # waits still: the system has not added that up yet
+        (0.0, 0.04, False, 0.06, 0.06),
+    ],
+)
+def test_what_a_thread_waits_for_a_core_is_left_out(
+    ran: float, waited: float, runnable: bool, most: float, least: float
+) -> None:
+    """Of 0.1 s."""
+    now = Schedule(5.0 + ran, 3.0 + waited, runnable)
+    assert least - 1e-9 <= overstayed(0.1, Schedule(5.0, 3.0, runnable=True), now) <= most + 1e-9
+
+
+def test_how_a_thread_is_scheduled_is_known_where_the_system_tells() -> None:
+    """Seconds that only grow, of a thread that runs now; nothing of one that does not exist."""
+    native = threading.get_native_id()
+    first = scheduled(native)
+    sum(range(200_000))
+    second = scheduled(native)
+    assert first.runnable
+    assert 0 < first.ran < second.ran
+    assert first.waited <= second.waited
+    assert scheduled(1 << 30) == UNKNOWN

@@ -85,6 +85,10 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     """The reason names no path."""
     version = identity(tmp_path, "FP32")
     Path(version.path).write_bytes(b"no model")
+    with pytest.raises(
+        ModelBroken, match=r"`sessions\.providers` names 'None'; available here: .*CPUExecutionProvider"
+    ):
+        Session(version, ["None"])
     with pytest.raises(ModelBroken, match="ONNX Runtime cannot load it") as broken:
         Session(version)
     assert str(tmp_path) not in str(broken.value)

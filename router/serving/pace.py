@@ -1,0 +1,118 @@
+"""How fast a version's runs are, and what follows from that: who runs them, how many rows at once, who is in time.
+
+- Short enough for the loop thread: what a caller sends is expected to take at most `INLINE_RUN_S`, shown by
+  `PROOF_RUNS` runs in a row.
+- Too long for it: `LONG_RUNS` runs in a row took more than twice that; three times as many where the thread did not
+  compute but wait: on a busy machine it lost its core, if that goes on the model stalls.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from router.core.latency import RunTimes, Tail
+
+INLINE_RUN_S: Final = 1e-3
+INLINE_BATCH_S: Final = 2e-3
+ALONE_BATCH_S: Final = 2 * INLINE_BATCH_S
+"""While no other lane has work."""
+PROOF_RUNS: Final = 20
+LONG_RUNS: Final = 3
+RETRY_CAPPED: Final = 32
+"""One in so many batches that the time limit cuts short is twice as large, to learn whether it still has to be."""
+LIKELY: Final = 0.95
+"""A call is run if this share of the runs would be in time for it."""
+REFRESH_RUNS: Final = 8
+"""What admission goes by is worked out again after so many runs."""
+HUNG_S: Final = 1.0
+HUNG_TIMES: Final = 10
+"""A run that takes longer than both, as a time and as a multiple of what was expected, hangs."""
+UNKNOWN_HUNG_S: Final = 30.0
+"""While nothing is known of the runs."""
+
+
+class Pace:
+    """What is known of a lane's runs. Whoever has run something records it; readers see plain numbers."""
+
+    __slots__ = (
+        "_capped",
+        "_learned",
+        "_long_runs",
+        "_most",
+        "_tail",
+        "expected",
+        "good_runs",
+        "row_s",
+        "run_s",
+        "stolen",
+        "times",
+    )
+
+    def __init__(self, max_rows: int) -> None:
+        self.times = RunTimes()
+        self.expected = 0.0
+        """Seconds that the next run like the last one should take."""
+        self.row_s = 0.0
+        """Seconds that a waiting row costs those behind it, in full batches."""
+        self.run_s = 0.0
+        """Seconds that a run of one row takes at most, with likelihood `LIKELY`."""
+        self.good_runs = 0
+        """Runs in a row that were short enough for the loop thread."""
+        self.stolen = False
+        """Whether the thread of the run that is recorded next had lost its core."""
+        self._most = max_rows
+        self._tail = Tail(self.times, LIKELY)
+        self._long_runs = 0
+        self._learned = 0
+        self._capped = 0
+
+    @property
+    def proven(self) -> bool:
+        """Whether the loop thread may run what comes."""
+        return self.good_runs >= PROOF_RUNS
+
+    @property
+    def strained(self) -> bool:
+        """Whether the runs have become too long for the loop thread."""
+        return self._long_runs >= LONG_RUNS * LONG_RUNS
+
+    def record(self, rows: int, seconds: float, now: float, *, joined: bool) -> None:
+        """A run took so long. Rows that were joined could have run by themselves; a caller's own rows cannot."""
+        times = self.times
+        expected = times.record(rows, seconds, now)
+        long = 2 * (ALONE_BATCH_S if joined else INLINE_RUN_S)
+        if seconds <= long:
+            self._long_runs = 0
+        else:
+            self._long_runs += 1 if self.stolen else LONG_RUNS
+        self.stolen = False
+        if joined:
+            expected = min(expected, times.predict(1))
+        self.good_runs = self.good_runs + 1 if expected <= INLINE_RUN_S and seconds <= long else 0
+        self.expected = expected
+        self._learned += 1
+        if self._learned < REFRESH_RUNS or not self._learned % REFRESH_RUNS:
+            self.run_s = (self._tail.of(1, now) or 0.0) if times.of_one_row() else 0.0
+            self.row_s = times.predict(self._most) / self._most
+
+    def rows_within(self, batch_s: float, waiting: int) -> int:
+        """How many rows the loop thread may run at once. Now and then twice as many: a size that seemed too long once,
+        and is therefore not run any more, could never show that it is not."""
+        most = self._most
+        rows = self.times.rows_within(batch_s, most)
+        if rows < most and rows < waiting:
+            self._capped += 1
+            if self._capped >= RETRY_CAPPED:
+                self._capped = 0
+                return min(2 * rows, most)
+        return rows
+
+    def left(self, rows: int, taken: float) -> float:
+        """Seconds until a run that has taken so long returns; one that overstays is taken to last as long again."""
+        expected = self.times.predict(rows)
+        return expected - taken if taken < expected else taken
+
+    def hangs(self, rows: int, taken: float) -> bool:
+        """Whether a run that has taken so long is given up."""
+        expected = self.times.predict(rows)
+        return taken > (max(HUNG_S, HUNG_TIMES * expected) if expected else UNKNOWN_HUNG_S)
