@@ -88,6 +88,10 @@ class ServerSettings(_Settings):
         "auto", description="auto: for people at a terminal, JSON elsewhere."
     )
 
+    allow_faults: bool = Field(
+        False, description="Models may be made to fail, by model.toml or `router faults`. For tests only."
+    )
+
     @model_validator(mode="after")
     def _tls_is_whole(self) -> ServerSettings:
         if (self.tls_cert is None) != (self.tls_key is None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -13,6 +14,9 @@ from router.errors import SettingsError
 
 CPU: Final = "CPUExecutionProvider"
 
+_NEEDS: Final = {"stall": "ms", "gil": "ms", "burn": "ms", "slow": "factor"}
+_TAKES: Final = {**_NEEDS, "hang": "ms", "hang_hard": "ms"}
+"""Kinds of faults and their measures."""
 _REMOTE: Final = re.compile(r"grpc://(?P<address>[^/\s]+:\d{1,5})/(?P<model>[^/\s]+)")
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -120,6 +124,37 @@ class ContractSettings(_Settings):
     outputs: dict[str, PromiseSettings] = {}
 
 
+class FaultSettings(_Settings):
+    """`[[faults]]`: how a model is made to fail. Only a server that is started with --allow-faults does it."""
+
+    kind: Literal["stall", "hang", "hang_hard", "gil", "burn", "error", "nan", "slow"]
+    """`stall` sleeps for `ms`, then runs. `hang` waits for `ms`, or for ever, unless its run is ended; `hang_hard`
+    cannot be ended. `gil` computes for `ms` and holds the interpreter, `burn` lets go of it. `error` fails, `nan`
+    answers NaN wherever an output is floating, `slow` takes `factor` times as long."""
+    share: Number = Field(1.0, gt=0, le=1)
+    """Of the runs of each session."""
+    ms: Number | None = Field(None, gt=0, le=3_600_000)
+    factor: Number | None = Field(None, gt=1, le=1000)
+    after_s: Number = Field(0.0, ge=0, le=86_400)
+    """All is well for so long."""
+    replica: int | None = Field(None, ge=0, le=15)
+    """Only this session of each version, by its number from 0; not the one that takes its place when it hangs."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> FaultSettings:
+        for key in ("ms", "factor"):
+            given = getattr(self, key) is not None
+            if _NEEDS.get(self.kind) == key and not given:
+                raise ValueError(f"the kind `{self.kind}` needs `{key}`")
+            if given and _TAKES.get(self.kind) != key:
+                raise ValueError(f"the kind `{self.kind}` takes no `{key}`: remove it")
+        return self
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, dict) else value
+
+
 def _versions(value: object) -> object:
     numbers = isinstance(value, list | tuple) and all(type(each) is int and each >= 1 for each in value)
     if not numbers and value not in ("latest", "all"):
@@ -139,6 +174,18 @@ class ModelSettings(_Settings):
     answers: AnswersSettings = AnswersSettings()
     contract: ContractSettings | None = None
     """None: nothing is promised, as for a model without a model.toml."""
+    faults: Annotated[tuple[FaultSettings, ...], BeforeValidator(_listed)] = ()
+    """One table, or several."""
+
+    @model_validator(mode="after")
+    def _faulty_replicas_are_there(self) -> ModelSettings:
+        for number, fault in enumerate(self.faults):
+            if fault.replica is not None and fault.replica >= self.sessions.replicas:
+                last = self.sessions.replicas - 1
+                raise ValueError(
+                    f"`faults.{number}.replica` = {fault.replica}: by sessions.replicas the last is {last}"
+                )
+        return self
 
 
 def model_settings(path: Path) -> ModelSettings:
@@ -150,3 +197,12 @@ def model_settings(path: Path) -> ModelSettings:
         return ModelSettings.model_validate({"contract": {}, **tables})
     except ValidationError as error:
         raise SettingsError(explain(error, "model.toml")) from error
+
+
+def fault_settings(tables: Sequence[object], settings: ModelSettings, where: str) -> tuple[FaultSettings, ...]:
+    """Faults for a model of these settings. Raises SettingsError with one line."""
+    try:
+        sessions = settings.sessions.model_dump()
+        return ModelSettings.model_validate({"sessions": sessions, "faults": list(tables)}).faults
+    except ValidationError as error:
+        raise SettingsError(explain(error, where)) from error

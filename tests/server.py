@@ -220,7 +220,7 @@ class Server:
 
 
 def command(folder: Path, **flags: object) -> list[str]:
-    """The command line of a server in a folder. A flag's underscores are dashes; a tuple repeats it."""
+    """The command line of a server in a folder. Underscores are dashes; a tuple repeats its flag, True is no value."""
     given: dict[str, object] = {
         "models": MODELS,
         "grpc": "127.0.0.1:0",
@@ -234,7 +234,7 @@ def command(folder: Path, **flags: object) -> list[str]:
     words = [str(ROUTER), "serve"]
     for name, value in given.items():
         for each in value if isinstance(value, tuple) else (value,):
-            words += ["--" + name.replace("_", "-"), str(each)]
+            words += ["--" + name.replace("_", "-"), *([] if each is True else [str(each)])]
     return words
 
 

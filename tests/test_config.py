@@ -134,3 +134,38 @@ def test_every_key_has_a_flag_of_its_own() -> None:
     flags = {flag(key) for key in ServerSettings.model_fields}
     assert len(flags) == len(ServerSettings.model_fields)
     assert {"--grace", "--drain-delay", "--max-message", "--spin", "--load-model", "--models"} <= flags
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ('kind = "slow"', "model.toml: `faults.0` = {'kind': 'slow'}: the kind `slow` needs `factor`"),
+        ('kind = "stall"', "model.toml: `faults.0` = {'kind': 'stall'}: the kind `stall` needs `ms`"),
+        ('kind = "nan"\nms = 1', "the kind `nan` takes no `ms`: remove it"),
+        ('kind = "hang"\nfactor = 2', "the kind `hang` takes no `factor`: remove it"),
+        ('kind = "sleepy"', "model.toml: `faults.0.kind` = 'sleepy': it should be 'stall', 'hang', "),
+        ('kind = "error"\nshare = 1.5', "model.toml: `faults.0.share` = 1.5: "),
+        ('kind = "error"\nshare = nan', "model.toml: `faults.0.share` = nan: "),
+        ('kind = "error"\nreplica = 1', "`faults.0.replica` = 1: by sessions.replicas the last is 0"),
+        ('kind = "error"\nhow = 1', "model.toml: unknown key `faults.0.how`"),
+    ],
+)
+def test_a_mistake_in_a_fault_is_told(tmp_path: Path, table: str, line: str) -> None:
+    """With the key, what was given and what is allowed."""
+    path = tmp_path / "model.toml"
+    path.write_text(f"[faults]\n{table}")
+    with pytest.raises(SettingsError) as refused:
+        model_settings(path)
+    assert line in str(refused.value)
+    assert str(refused.value).isprintable()
+
+
+def test_faults_are_one_table_or_several(tmp_path: Path) -> None:
+    """A hang without a time lasts for ever; nothing is wrong without a table."""
+    path = tmp_path / "model.toml"
+    path.write_text('[faults]\nkind = "hang"\nshare = 0.5')
+    (one,) = model_settings(path).faults
+    assert (one.kind, one.share, one.ms) == ("hang", 0.5, None)
+    path.write_text('[[faults]]\nkind = "nan"\n[[faults]]\nkind = "slow"\nfactor = 3\nafter_s = 5')
+    assert [each.kind for each in model_settings(path).faults] == ["nan", "slow"]
+    assert not ModelSettings().faults

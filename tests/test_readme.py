@@ -28,8 +28,8 @@ MODEL_TOML, SERVER_TOML, SCENARIO_TOML = re.findall(r"```toml\n(.*?)```", README
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The bundled models, on free ports."""
-    with running(tmp_path_factory.mktemp("readme")) as server:
+    """The bundled models, on free ports; they may be made to fail."""
+    with running(tmp_path_factory.mktemp("readme"), allow_faults=True) as server:
         yield server
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 
 from loadtest.errors import ScenarioError
 from loadtest.sla.units import Duration, Rate, Share
+from router.core.faults import Fault
 
 SHIPPED: Final = Path(__file__).parents[1] / "scenarios"
 MOST_SECONDS: Final = 4 * 3600.0
@@ -167,11 +168,11 @@ class AdminAction(_Action):
 
 
 class FaultAction(_Action):
-    """A fault switched on or off in the server."""
+    """A model is made to fail, or to be well again: `faults` as in its `model.toml`, in the place of those before."""
 
     do: Literal["fault"]
-    fault: str
-    on: bool = True
+    model: str
+    faults: tuple[Fault, ...] = ()
 
 
 class ShellAction(_Action):
@@ -345,7 +346,7 @@ _KEYS: Final = sorted(
     }
     | {
         name
-        for table in (ProcessAction, PublishAction, AdminAction, FaultAction, ShellAction)
+        for table in (ProcessAction, PublishAction, AdminAction, FaultAction, ShellAction, Fault)
         for name in table.model_fields
     }
 )

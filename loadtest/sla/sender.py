@@ -58,8 +58,13 @@ PR_SET_TIMERSLACK: Final = 29
 Clock = Callable[[], float]
 
 
+NOT_THE_MODEL: Final = frozenset(("failover", "default"))
+"""Answers of these sources are others than those of the model that was asked, and right."""
+
+
 class _Known(NamedTuple):
-    """What answers that begin (behind their id) with `text` say of themselves."""
+    """What answers that begin (behind their id) with `text` say of themselves; `version` is empty where nobody knows
+    what they should say."""
 
     text: bytes
     source: int
@@ -219,7 +224,7 @@ class Sender:
         if response.id != bears:
             return _Known(b"", source, generation, int(marks | self._foreign(response.id)), version)
         text = about(message)
-        known = _Known(text, source, generation, int(marks), version)
+        known = _Known(text, source, generation, int(marks), "" if served_by in NOT_THE_MODEL else version)
         if text:
             self._known[len(message) - (2 + len(response.id))] = known
         return known

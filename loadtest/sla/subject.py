@@ -19,17 +19,18 @@ from loadtest import bench_models
 from loadtest.errors import BenchError, Lacking, ScenarioError
 from loadtest.servers import Place, Server, ServerSpec, free_port, started
 from loadtest.sla import admin_call, pace_model
-from loadtest.sla.scenario import AdminAction, ProcessAction, PublishAction, Scenario, ServerTable
+from loadtest.sla.scenario import AdminAction, FaultAction, ProcessAction, PublishAction, Scenario, ServerTable
 from router import client
 from router.app.board import CONTROLLER, Board, worker_slot
 from router.client import Client, InferenceError, ModelMetadata
-from router.edge.inference import EXTENSIONS
+from router.edge.inference import EXTENSIONS, FAULT_INJECTION
 
 BUNDLED: Final = Path(__file__).parents[2] / "models"
 ASK_S: Final = 5.0
-NEEDS_OWN: Final = frozenset({"kill", "stop", "continue", "hang_up", "publish", "admin"})
+NEEDS_OWN: Final = frozenset({"kill", "stop", "continue", "hang_up", "publish", "admin", "fault"})
 """Actions that nobody may do to somebody else's server."""
-NEEDS: Final = {"fault": "fault_injection", "load": "model_repository", "unload": "model_repository"}
+ALLOW_FAULTS: Final = "--allow-faults"
+NEEDS: Final = {"fault": FAULT_INJECTION, "load": "model_repository", "unload": "model_repository"}
 """Actions and the features of the server that they stand on."""
 
 
@@ -115,7 +116,8 @@ def peer(spec: ServerSpec, repository: Path, scenario: Scenario) -> Iterator[Sub
 def own(scenario: Scenario) -> Iterator[Subject]:
     """A server as the scenario's `[server]` says; ended on leaving, with nothing left behind."""
     table = scenario.server
-    check_required(scenario, frozenset(EXTENSIONS), "this router")
+    flags = {FAULT_INJECTION} if ALLOW_FAULTS in table.flags else set()
+    check_required(scenario, frozenset(EXTENSIONS) | flags, "this router")
     with TemporaryDirectory(prefix="sla-") as folder:
         repository, withheld = Path(folder) / "models", Path(folder) / "withheld"
         lay_out(table, repository, withheld, scenario)
@@ -210,7 +212,8 @@ def check_features(scenario: Scenario, subject: Subject) -> None:
             raise Lacking(f"action {number} ({action.do}) needs a server that the harness starts: leave --target out")
         needed = NEEDS.get(action.do)
         if needed is not None and needed not in subject.features:
-            raise Lacking(f"action {number} ({action.do}) needs {needed!r}, which the server does not have")
+            mend = f': set server.flags = ["{ALLOW_FAULTS}"]' if needed == FAULT_INJECTION else ""
+            raise Lacking(f"action {number} ({action.do}) needs {needed!r}, which the server does not have{mend}")
         match action:
             case ProcessAction():
                 names = ["supervisor", "controller", *(f"worker-{each}" for each in range(scenario.server.workers))]
@@ -223,5 +226,9 @@ def check_features(scenario: Scenario, subject: Subject) -> None:
                         f"`action[{number}]`: version {action.version} of {action.model} does not wait to be published:"
                         " see `server.versions`, which names those that are there at the start"
                     )
+            case FaultAction():
+                assert subject.repository is not None
+                if not (subject.repository / action.model).is_dir():
+                    raise ScenarioError(f"`action[{number}].model` = {action.model!r}: the server has no such model")
             case AdminAction():
                 admin_call.check(number, action)

@@ -24,6 +24,7 @@ from loadtest.sla.scenario import (
 from loadtest.sla.shell import run_shell
 from loadtest.sla.subject import Subject
 from router.client import Client
+from router.edge.admin_client import AdminClient
 
 SIGNALS: Final = {
     "kill": signal.SIGKILL,
@@ -60,7 +61,8 @@ def label(action: Any) -> str:
         case AdminAction():
             return f"admin {action.call}"
         case FaultAction():
-            return f"fault {action.fault} {'on' if action.on else 'off'}"
+            kinds = ", ".join(fault.kind for fault in action.faults)
+            return f"fault {action.model}: {kinds or 'none any more'}"
         case _:
             return f"shell {action.command}"[:60]
 
@@ -80,6 +82,10 @@ def perform(action: Any, subject: Subject, abandoned: threading.Event) -> str:
             return ""
         case AdminAction():
             return admin_call.call(action, subject.admin, CALL_S)
+        case FaultAction():
+            with AdminClient(subject.admin) as admin:
+                workers = admin.set_faults(action.model, action.faults)
+            return f"in {workers} of the workers"
         case ShellAction():
             environment = {**os.environ, "TARGET": subject.target, "ADMIN": subject.admin, "HTTP": subject.http}
             return run_shell(action.command, environment, action.within, abandoned)

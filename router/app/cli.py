@@ -20,6 +20,7 @@ from router.app.banner import Loading
 from router.app.checks import BEFORE_START
 from router.app.commands import Commands
 from router.app.doctor import Grade, as_object, examine, report
+from router.app.faults import faults
 from router.app.infer import infer
 from router.app.refusal import Refused
 from router.app.show import console, json_option, models, status
@@ -36,6 +37,7 @@ def main() -> None:
 
 main.add_command(fallback)
 main.add_command(infer)
+main.add_command(faults)
 main.add_command(models)
 main.add_command(status)
 
@@ -58,6 +60,8 @@ def _server_options(command: Any) -> Any:
 def _option(key: str, field: FieldInfo) -> Any:
     """The option for a key of `[server]`."""
     kind, many = field.annotation, field.default == ()
+    if kind is bool:
+        return click.option(flag(key), key, is_flag=True, default=None, help=field.description)
     given: Any
     if get_origin(kind) is Literal:
         given, metavar = click.Choice(get_args(kind)), None

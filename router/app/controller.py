@@ -23,6 +23,7 @@ from router.app.board import CONTROLLER, Board, Phase, Slot, worker_slot
 from router.app.child import EX_CONFIG, adopt, link_path
 from router.app.logs import configure
 from router.config import ServerSettings
+from router.control.faults import FaultBoard
 from router.control.inspection import Inspector
 from router.control.lifecycle import Lifecycle
 from router.control.store import TABLE, Store
@@ -83,7 +84,9 @@ class Controller:
             explicit,
             settings.load_models,
             self._loading,
+            allow_faults=settings.allow_faults,
         )
+        self._faults = FaultBoard(self._lifecycle) if settings.allow_faults else None
         self._repository = RepositoryService(self._lifecycle, self._figures, explicit)
         self._stop = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -95,7 +98,7 @@ class Controller:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._look_again)
         self._keep(self._beat())
-        admin = await serve_admin(self._settings.admin, Admin(self._lifecycle, self._status))
+        admin = await serve_admin(self._settings.admin, Admin(self._lifecycle, self._status, self._faults))
         http = http_server(application(self._figures, self._facts, self._ready), self._settings.http)
         serving = self._keep(http.serve())
         link = LinkServer(self)
@@ -178,12 +181,16 @@ class Controller:
         if before is not None:  # it has joined anew, and the end of its first connection is not seen yet
             before.gone()
             self.left(before)
+        if self._faults is not None:
+            await self._faults.join(worker)
         await self._lifecycle.join(worker)
         self._workers[worker.index] = worker
 
     def left(self, worker: WorkerHandle) -> None:
         """A worker is gone; what it had done still counts."""
         self._lifecycle.leave(worker)
+        if self._faults is not None:
+            self._faults.leave(worker)
         self._total.bury(worker.incarnation)
         if self._workers.get(worker.index) is worker:
             del self._workers[worker.index]

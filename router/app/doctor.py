@@ -63,6 +63,9 @@ def examine(settings: ServerSettings, progress: Progress = lambda done, of, upco
     yield from _tls(settings)
     yield from _models(settings, progress)
     yield from _machine(settings)
+    if settings.allow_faults:
+        allowed = "whoever reaches the admin port can make models fail"
+        yield Finding(Grade.WARNING, "faults", allowed, "only for tests: leave --allow-faults out elsewhere")
     if shutil.which("h2load"):
         yield Finding(Grade.GOOD, "h2load", "found (for `make bench`)")
     else:
@@ -146,7 +149,7 @@ def _models(settings: ServerSettings, progress: Progress) -> Iterator[Finding]:
     except Refused as refused:
         yield Finding(Grade.BAD, "models", refused.wrong, refused.mend)
         return
-    found = scan(settings.models)
+    found = scan(settings.models, settings.allow_faults)
     if not found:
         mend = "nothing would be served: put a model at NAME/1/model.onnx below it"
         yield Finding(Grade.WARNING, "models", f"{settings.models} holds no model", mend)

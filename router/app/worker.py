@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NoReturn
@@ -33,11 +33,12 @@ from router.app.logs import configure
 from router.config import ServerSettings
 from router.control import artefact
 from router.control.lifecycle import Refusal
+from router.core.faults import Fault
 from router.core.table import Version, VersionState, VersionTable
 from router.edge.aio_transport import AioTransport
 from router.edge.core_transport import CoreTransport
 from router.edge.health import Health
-from router.edge.inference import SERVICE, Inference, reply_encoder
+from router.edge.inference import EXTENSIONS, FAULT_INJECTION, SERVICE, Inference, reply_encoder
 from router.edge.link import LinkClient
 from router.edge.reflection import Reflection
 from router.edge.telemetry import merged, past, telemetry
@@ -46,7 +47,8 @@ from router.errors import ModelBroken, NotFound, RouterError, SettingsError
 from router.model_settings import ModelSettings
 from router.pb.link_pb2 import Joined, Telemetry
 from router.serving.answers import Answers
-from router.serving.lanes import Executor, Lane
+from router.serving.faults import Faulty, Injection
+from router.serving.lanes import Executor, Lane, Runnable
 from router.serving.loop import Loop
 from router.serving.router import Router
 from router.serving.serving_table import ServingTable
@@ -111,13 +113,15 @@ class Worker:
         self._tables_lock = threading.Lock()
         self._figures_lock = threading.Lock()
         self._retiring: set[Lane] = set()
+        self._injections: dict[str, Injection] = {}
         self._past = Telemetry()
         self._answers: Answers | None = None
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="aside")
         joined = Joined(worker=index, pid=os.getpid(), incarnation=uuid.uuid4().hex)
         self._link = LinkClient(link_path(settings.state), joined, self, self.timers)
         self._health = Health(self._serves, self._pool)
-        self._inference = Inference(self.router, self._link.forward, lambda: not self._stopping)
+        extensions = (*EXTENSIONS, FAULT_INJECTION) if settings.allow_faults else EXTENSIONS
+        self._inference = Inference(self.router, self._link.forward, lambda: not self._stopping, extensions)
         methods = Methods(
             self._inference.unary() | self._health.unary(),
             self._inference.stream() | self._health.stream() | Reflection(self._pool).stream(),
@@ -236,6 +240,9 @@ class Worker:
                 prepared = ServingTable(table, lanes, reply_encoder, self._memory(table))
                 self._tables[table.generation] = prepared
                 self.router.install(prepared)
+                if self._settings.allow_faults:
+                    for route in table.routes.values():
+                        self._injection(route.model).configure(route.settings.faults)
         return refusals
 
     def _memory(self, table: VersionTable) -> Answers | None:
@@ -260,12 +267,27 @@ class Worker:
             if artefact.digest(Path(version.path).parent) != version.digest:
                 raise ModelBroken("its files are not those that were tried: they have changed since")
             sessions = [session, *(load() for _ in range(settings.sessions.replicas - 1))]
-            lane = Lane(version, sessions, self.executor, self.timers, self.loop, reload=load)
+            reload = functools.partial(self._reloaded, load, version.model) if self._settings.allow_faults else load
+            lane = Lane(version, sessions, self.executor, self.timers, self.loop, reload=reload)
             lane.prove(lambda rows: synthetic(version.signature.inputs, rows))
+            if self._settings.allow_faults:  # not before: a model that hangs could not be loaded
+                for index, replica in enumerate(lane.replicas):
+                    replica.session = Faulty(replica.session, self._injection(version.model), index)
             lane.stats.load_ns = time.monotonic_ns() - began
             with self._figures_lock:
                 self._lanes = {**self._lanes, key: lane}
         return lane
+
+    def _reloaded(self, load: Callable[[], Session], model: str) -> Runnable:
+        """A fresh session in the place of one that hangs; what is wrong with all of them is wrong with it too."""
+        return Faulty(load(), self._injection(model))
+
+    def _injection(self, model: str) -> Injection:
+        return self._injections.setdefault(model, Injection())
+
+    def set_faults(self, model: str, faults: tuple[Fault, ...]) -> None:
+        """An operator makes the runs of a model fail."""
+        self._injection(model).command(faults)
 
     def retire(self, before: int) -> None:
         """Let go of older tables, and of the sessions that no table needs any more. Returns at once."""

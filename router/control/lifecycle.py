@@ -9,6 +9,7 @@ have nothing to answer from: whoever cannot be reached is waited for, then ended
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,7 +99,8 @@ Progress = Callable[[int, int, Request | None], None]
 class Lifecycle:
     """The one place that changes the table. `explicit`: models serve only when they are asked for.
 
-    `wanted` are those that are asked for at the start; `*` stands for all that are there then.
+    `wanted` are those that are asked for at the start; `*` stands for all that are there then. `allow_faults`: settings
+    may make a model fail.
     """
 
     def __init__(
@@ -112,8 +114,9 @@ class Lifecycle:
         wanted: Collection[str],
         progress: Progress = lambda done, of, request: None,  # noqa: ARG005
         patience_s: float = PATIENCE_S,
+        allow_faults: bool = False,
     ) -> None:
-        self._models = models
+        self._scan = functools.partial(scan, models, allow_faults)
         self._store = store
         self._word = word
         self._trials = trials
@@ -152,7 +155,7 @@ class Lifecycle:
         self._started.set()
 
     async def _first(self, stored: VersionTable, serving: int) -> VersionTable:
-        found = await asyncio.to_thread(scan, self._models)
+        found = await asyncio.to_thread(self._scan)
         self._wanted = named(found, self._wanted)
         routes = self._fitting(await self._try_all(found))
         if serving:
@@ -180,7 +183,7 @@ class Lifecycle:
             refusals = await worker.prepare(self.table)
             routes = self.table.routes
             if refusals:
-                found = await asyncio.to_thread(scan, self._models)
+                found = await asyncio.to_thread(self._scan)
                 refused = {refusal.model for refusal in refusals} & set(found)
                 tried = await self._try({name: found[name] for name in refused})
                 routes = {**routes, **{name: self._serving_on(each) for name, each in tried.items()}}
@@ -200,7 +203,7 @@ class Lifecycle:
         """Look at the repository again and serve what it holds now. Raises RouterError; nothing has changed then."""
 
         async def change() -> None:
-            await self._change(await self._try_all(await asyncio.to_thread(scan, self._models)))
+            await self._change(await self._try_all(await asyncio.to_thread(self._scan)))
 
         await self._shielded(change)
 
@@ -234,7 +237,7 @@ class Lifecycle:
         await self._shielded(change)
 
     async def _load(self, model: str) -> None:
-        found = await asyncio.to_thread(scan, self._models)
+        found = await asyncio.to_thread(self._scan)
         if model not in found:
             raise NotFound(f"the repository holds no model '{model[:200]}'")
         made = (await self._try({model: found[model]}))[model]

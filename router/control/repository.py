@@ -103,8 +103,10 @@ class FoundModel:
         )
 
 
-def scan(root: Path) -> Mapping[str, FoundModel]:
+def scan(root: Path, allow_faults: bool = False) -> Mapping[str, FoundModel]:
     """All models below `root` by name. What is wrong with one of them becomes its reason.
+
+    `allow_faults`: settings may make a model fail.
 
     Raises SettingsError only if the repository itself cannot be read.
     """
@@ -119,7 +121,7 @@ def scan(root: Path) -> Mapping[str, FoundModel]:
             continue
         try:
             name = _model_name(entry)
-            model = _model(place / entry, name, home)
+            model = _model(place / entry, name, home, allow_faults)
         except ModelBroken as error:
             name = shown(entry, 255)
             model = FoundModel(name, str(error))
@@ -217,7 +219,7 @@ def _model_name(entry: str) -> str:
     return entry
 
 
-def _model(directory: Path, name: str, home: str) -> FoundModel | None:
+def _model(directory: Path, name: str, home: str, allow_faults: bool) -> FoundModel | None:
     """One model's directory; None for what is no model. Raises OSError and ModelBroken if it cannot be looked at."""
     if not directory.is_dir():
         if not name.endswith(_SUFFIX):
@@ -235,6 +237,8 @@ def _model(directory: Path, name: str, home: str) -> FoundModel | None:
     try:
         _settings_text(directory / TOML)
         toml = model_settings(directory / TOML)
+        if toml.faults and not allow_faults:
+            raise SettingsError(f"{TOML}: `faults` makes it fail: remove it, or start the server with --allow-faults")
         text = _settings_text(directory / PBTXT)
         config = _config(text, name) if PBTXT in entries else None
         settings = _settled(toml, config)

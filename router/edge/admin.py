@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import grpc
 from grpc import aio
 
+from router.control.faults import FaultBoard
 from router.control.lifecycle import Lifecycle
+from router.edge.faults import checked, to_messages
 from router.edge.tables import route_to_message
 from router.edge.transport import cannot_open
-from router.errors import RouterError
+from router.errors import NotFound, Refused, RouterError
+from router.model_settings import ModelSettings
 from router.pb import admin_pb2 as pb
 from router.pb import admin_pb2_grpc
+from router.pb.faults_pb2 import ModelFaults
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class Admin(admin_pb2_grpc.AdminServicer):
-    """Answers from the lifecycle and from `status`, which describes the processes."""
+    """Answers from the lifecycle and from `status`, which describes the processes. Without `faults` none may be set."""
 
-    def __init__(self, lifecycle: Lifecycle, status: Callable[[], pb.Status]) -> None:
+    def __init__(self, lifecycle: Lifecycle, status: Callable[[], pb.Status], faults: FaultBoard | None = None) -> None:
         self._lifecycle = lifecycle
         self._status = status
+        self._faults = faults
 
     async def GetStatus(  # noqa: N802  # the protocol's name
         self,
@@ -39,7 +44,7 @@ class Admin(admin_pb2_grpc.AdminServicer):
         """The table of routes that serves now."""
         table = self._lifecycle.table
         if request.name and request.name not in table.routes:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"unknown model '{request.name[:200]}'")
+            await _abort(context, NotFound(f"unknown model '{request.name[:200]}'"))
         routes = [route for name, route in table.routes.items() if request.name in ("", name)]
         return pb.ListModelsResponse(generation=table.generation, routes=[route_to_message(route) for route in routes])
 
@@ -50,8 +55,53 @@ class Admin(admin_pb2_grpc.AdminServicer):
         try:
             await self._lifecycle.set_fallback(request.model, request.on)
         except RouterError as error:
-            await context.abort(_CODES[error.status], str(error))
+            await _abort(context, error)
         return pb.SetFallbackResponse(generation=self._lifecycle.table.generation)
+
+    async def ListFaults(  # noqa: N802
+        self, request: pb.ListFaultsRequest, context: aio.ServicerContext[Any, Any]
+    ) -> pb.ListFaultsResponse:
+        """What is made to go wrong now."""
+        try:
+            faults = self._fault_board().now()
+            if request.model:
+                self._settings(request.model)
+        except RouterError as error:
+            await _abort(context, error)
+        return pb.ListFaultsResponse(
+            models=[
+                ModelFaults(model=model, faults=to_messages(each))
+                for model, each in faults.items()
+                if each and request.model in ("", model)
+            ]
+        )
+
+    async def SetFaults(  # noqa: N802
+        self, request: pb.SetFaultsRequest, context: aio.ServicerContext[Any, Any]
+    ) -> pb.SetFaultsResponse:
+        """Make the runs of a model fail, or let it be well."""
+        try:
+            board = self._fault_board()
+            faults = checked(request.model, request.faults, self._settings(request.model))
+            workers = await board.set(request.model, faults)
+        except RouterError as error:
+            await _abort(context, error)
+        return pb.SetFaultsResponse(workers=workers)
+
+    def _fault_board(self) -> FaultBoard:
+        if self._faults is None:
+            raise Refused("faults are not allowed here: start the server with --allow-faults, for tests only")
+        return self._faults
+
+    def _settings(self, model: str) -> ModelSettings:
+        route = self._lifecycle.table.routes.get(model)
+        if route is None:
+            raise NotFound(f"unknown model '{model[:200]}'")
+        return route.settings
+
+
+async def _abort(context: aio.ServicerContext[Any, Any], error: RouterError) -> NoReturn:
+    await context.abort(_CODES[error.status], str(error))
 
 
 async def serve_admin(address: str, admin: Admin) -> aio.Server:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final, Self
 
 import grpc
 
+from router.core.faults import Fault
+from router.edge.faults import from_messages, to_messages
 from router.errors import NotReady, RouterError, Status
 from router.pb import admin_pb2 as pb
 from router.pb import admin_pb2_grpc
@@ -46,6 +49,19 @@ class AdminClient:
         """The table of routes that serves now."""
         answer: pb.ListModelsResponse = self._ask(self._stub.ListModels, pb.ListModelsRequest(name=name), self._seconds)
         return answer
+
+    def faults(self, model: str = "") -> dict[str, tuple[Fault, ...]]:
+        """What is made to go wrong now, by model."""
+        answer: pb.ListFaultsResponse = self._ask(
+            self._stub.ListFaults, pb.ListFaultsRequest(model=model), self._seconds
+        )
+        return {each.model: from_messages(each.faults) for each in answer.models}
+
+    def set_faults(self, model: str, faults: Iterable[Fault]) -> int:
+        """Make the runs of a model fail; in how many workers they do now. Without faults it is well."""
+        request = pb.SetFaultsRequest(model=model, faults=to_messages(faults))
+        answer: pb.SetFaultsResponse = self._ask(self._stub.SetFaults, request, self._seconds)
+        return answer.workers
 
     def set_fallback(self, model: str, on: bool) -> pb.SetFallbackResponse:
         """Switch a model to its fallback, or back."""

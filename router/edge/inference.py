@@ -33,6 +33,8 @@ EXTENSIONS: Final = (
     "isolation",
     "fallback_cached",
 )
+FAULT_INJECTION: Final = "fault_injection"
+"""The extension of a server that can be made to fail."""
 FORWARDED: Final = ("ModelStatistics", "RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload")
 _NOT_OFFERED: Final = {
     "shared memory: send the tensors in the request": tuple(
@@ -60,9 +62,16 @@ def reply_encoder(model: str, version: str, marks: Any, outputs: Sequence[Tensor
 
 
 class Inference:
-    """The handlers. `ready` says whether this worker takes requests."""
+    """The handlers. `ready` says whether this worker takes requests; `extensions` are what the server says it has."""
 
-    def __init__(self, router: Router, forward: Forward, ready: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        router: Router,
+        forward: Forward,
+        ready: Callable[[], bool],
+        extensions: Sequence[str] = EXTENSIONS,
+    ) -> None:
+        self._extensions = extensions
         self._router = router
         self._forward = forward
         self._ready = ready
@@ -127,7 +136,7 @@ class Inference:
         return pb.ModelReadyResponse(ready=self._ready())
 
     def _server_metadata(self, request: pb.ServerMetadataRequest) -> Message:  # noqa: ARG002
-        return pb.ServerMetadataResponse(name="inference-router", version=__version__, extensions=EXTENSIONS)
+        return pb.ServerMetadataResponse(name="inference-router", version=__version__, extensions=self._extensions)
 
     def _model_metadata(self, request: pb.ModelMetadataRequest) -> Message:
         table = self._router.table

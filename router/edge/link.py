@@ -23,10 +23,14 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from router.control.lifecycle import Refusal
+from router.core.faults import Fault
 from router.core.table import VersionTable
+from router.edge.faults import from_messages as faults_from
+from router.edge.faults import to_messages as faults_to
 from router.edge.tables import from_message, to_message
 from router.errors import Cancelled, InternalError, NotReady, RouterError, Status, TooLate
 from router.pb import link_pb2 as pb
+from router.pb.faults_pb2 import ModelFaults
 from router.serving.timers import Timers
 
 log = structlog.get_logger()
@@ -34,6 +38,7 @@ log = structlog.get_logger()
 FORWARD_TIMEOUT_S: Final = 300.0
 """A load may take long; whoever asked has a deadline of its own."""
 PREPARE_TIMEOUT_S: Final = 600.0
+FAULTS_TIMEOUT_S: Final = 2.0
 _KNOCK_S: Final = 0.2
 _LENGTH: Final = struct.Struct(">I")
 
@@ -52,6 +57,9 @@ class WorkerEnd(Protocol):
 
     def telemetry(self) -> pb.Telemetry:
         """The figures since this worker started."""
+
+    def set_faults(self, model: str, faults: tuple[Fault, ...]) -> None:
+        """Make the runs of a model fail."""
 
 
 class RemoteError(RouterError):
@@ -187,6 +195,9 @@ class LinkClient:
             answer = message.answer
             error = RemoteError(Status(answer.code), answer.detail) if answer.code else None
             self._settle(answer.id, error or answer.message)
+        elif kind == "set_faults":
+            told = message.set_faults
+            self._end.set_faults(told.model, faults_from(told.faults))
 
 
 def _too_late(method: str) -> TooLate:
@@ -257,6 +268,11 @@ class WorkerHandle:
             return await asyncio.wait_for(waiting, seconds)
         finally:
             self._answers.pop(question, None)
+
+    async def set_faults(self, model: str, faults: Sequence[Fault]) -> None:
+        """Make the runs of a model fail; returns when they do. Raises TimeoutError when the worker says nothing."""
+        self._send(pb.ToWorker(set_faults=ModelFaults(model=model, faults=faults_to(faults))))
+        await self.telemetry(FAULTS_TIMEOUT_S)  # it takes in what it is told one after another
 
     def received(self, message: pb.FromWorker) -> None:
         """Take in an answer."""

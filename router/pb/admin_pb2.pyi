@@ -1,3 +1,4 @@
+from router.pb import faults_pb2 as _faults_pb2
 from router.pb import table_pb2 as _table_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -67,6 +68,32 @@ class ListModelsResponse(_message.Message):
     generation: int
     routes: _containers.RepeatedCompositeFieldContainer[_table_pb2.Route]
     def __init__(self, generation: _Optional[int] = ..., routes: _Optional[_Iterable[_Union[_table_pb2.Route, _Mapping]]] = ...) -> None: ...
+
+class ListFaultsRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class ListFaultsResponse(_message.Message):
+    __slots__ = ("models",)
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[_faults_pb2.ModelFaults]
+    def __init__(self, models: _Optional[_Iterable[_Union[_faults_pb2.ModelFaults, _Mapping]]] = ...) -> None: ...
+
+class SetFaultsRequest(_message.Message):
+    __slots__ = ("model", "faults")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    FAULTS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    faults: _containers.RepeatedCompositeFieldContainer[_faults_pb2.Fault]
+    def __init__(self, model: _Optional[str] = ..., faults: _Optional[_Iterable[_Union[_faults_pb2.Fault, _Mapping]]] = ...) -> None: ...
+
+class SetFaultsResponse(_message.Message):
+    __slots__ = ("workers",)
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    workers: int
+    def __init__(self, workers: _Optional[int] = ...) -> None: ...
 
 class SetFallbackRequest(_message.Message):
     __slots__ = ("model", "on")

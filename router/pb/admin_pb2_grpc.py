@@ -44,6 +44,16 @@ class AdminStub:
                 request_serializer=admin__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=admin__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.ListFaults = channel.unary_unary(
+                '/router.admin.v1.Admin/ListFaults',
+                request_serializer=admin__pb2.ListFaultsRequest.SerializeToString,
+                response_deserializer=admin__pb2.ListFaultsResponse.FromString,
+                _registered_method=True)
+        self.SetFaults = channel.unary_unary(
+                '/router.admin.v1.Admin/SetFaults',
+                request_serializer=admin__pb2.SetFaultsRequest.SerializeToString,
+                response_deserializer=admin__pb2.SetFaultsResponse.FromString,
+                _registered_method=True)
         self.SetFallback = channel.unary_unary(
                 '/router.admin.v1.Admin/SetFallback',
                 request_serializer=admin__pb2.SetFallbackRequest.SerializeToString,
@@ -61,6 +71,18 @@ class AdminServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFaults(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetFaults(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,6 +106,16 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=admin__pb2.ListModelsRequest.FromString,
                     response_serializer=admin__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'ListFaults': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFaults,
+                    request_deserializer=admin__pb2.ListFaultsRequest.FromString,
+                    response_serializer=admin__pb2.ListFaultsResponse.SerializeToString,
+            ),
+            'SetFaults': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetFaults,
+                    request_deserializer=admin__pb2.SetFaultsRequest.FromString,
+                    response_serializer=admin__pb2.SetFaultsResponse.SerializeToString,
             ),
             'SetFallback': grpc.unary_unary_rpc_method_handler(
                     servicer.SetFallback,
@@ -145,6 +177,60 @@ class Admin:
             '/router.admin.v1.Admin/ListModels',
             admin__pb2.ListModelsRequest.SerializeToString,
             admin__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFaults(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/ListFaults',
+            admin__pb2.ListFaultsRequest.SerializeToString,
+            admin__pb2.ListFaultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetFaults(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/SetFaults',
+            admin__pb2.SetFaultsRequest.SerializeToString,
+            admin__pb2.SetFaultsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,3 +1,4 @@
+from router.pb import faults_pb2 as _faults_pb2
 from router.pb import inference_pb2 as _inference_pb2
 from router.pb import table_pb2 as _table_pb2
 from google.protobuf.internal import containers as _containers
@@ -23,18 +24,20 @@ class FromWorker(_message.Message):
     def __init__(self, joined: _Optional[_Union[Joined, _Mapping]] = ..., prepared: _Optional[_Union[Prepared, _Mapping]] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ..., take_back: _Optional[_Union[TakeBack, _Mapping]] = ...) -> None: ...
 
 class ToWorker(_message.Message):
-    __slots__ = ("prepare", "retire", "ask_telemetry", "bind", "answer")
+    __slots__ = ("prepare", "retire", "ask_telemetry", "bind", "answer", "set_faults")
     PREPARE_FIELD_NUMBER: _ClassVar[int]
     RETIRE_FIELD_NUMBER: _ClassVar[int]
     ASK_TELEMETRY_FIELD_NUMBER: _ClassVar[int]
     BIND_FIELD_NUMBER: _ClassVar[int]
     ANSWER_FIELD_NUMBER: _ClassVar[int]
+    SET_FAULTS_FIELD_NUMBER: _ClassVar[int]
     prepare: Prepare
     retire: Retire
     ask_telemetry: AskTelemetry
     bind: Bind
     answer: Answer
-    def __init__(self, prepare: _Optional[_Union[Prepare, _Mapping]] = ..., retire: _Optional[_Union[Retire, _Mapping]] = ..., ask_telemetry: _Optional[_Union[AskTelemetry, _Mapping]] = ..., bind: _Optional[_Union[Bind, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ...) -> None: ...
+    set_faults: _faults_pb2.ModelFaults
+    def __init__(self, prepare: _Optional[_Union[Prepare, _Mapping]] = ..., retire: _Optional[_Union[Retire, _Mapping]] = ..., ask_telemetry: _Optional[_Union[AskTelemetry, _Mapping]] = ..., bind: _Optional[_Union[Bind, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., set_faults: _Optional[_Union[_faults_pb2.ModelFaults, _Mapping]] = ...) -> None: ...
 
 class Joined(_message.Message):
     __slots__ = ("worker", "pid", "incarnation")

@@ -351,6 +351,7 @@ class Lane:
             run.held = Held.MOVED
             self._runs.append(run)
             self._tokens += 1
+            self._inline_stop = run.session.stop()  # what ends this run is to end no later one
             self.pace.good_runs = 0
             self.inline = False
             moved = [call for call in (*run.calls, *self.waiting) if not call.over]

@@ -77,6 +77,17 @@ def test_too_little_memory_or_too_many_threads(tmp_path: Path, monkeypatch: pyte
     assert "200" in findings["model digits"].found
 
 
+def test_faults_are_worth_a_word(tmp_path: Path) -> None:
+    """Where they are allowed, and where a model has some that are not."""
+    assert "faults" not in found(tmp_path)
+    models = put(tmp_path / "models", "wine")
+    (models / "wine/model.toml").write_text('[faults]\nkind = "error"')
+    assert "--allow-faults" in found(tmp_path, models=models)["model wine"].found
+    allowed = found(tmp_path, models=models, allow_faults=True)
+    assert allowed["model wine"].grade is Grade.GOOD
+    assert allowed["faults"].grade is Grade.WARNING
+
+
 def test_the_core_transport_needs_its_grpcio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bad for the core transport, a warning with the other one."""
     monkeypatch.setattr(checks, "supported", lambda: "install another grpcio")

@@ -61,6 +61,16 @@ def tried(found: FoundModel, *broken: str) -> dict[str, Result]:
     }
 
 
+def test_faults_are_refused_where_they_are_not_allowed(tmp_path: Path) -> None:
+    """All versions are unavailable, with what to do."""
+    found = model(tmp_path, 1, toml='[faults]\nkind = "error"')
+    assert not found.requests()
+    assert found.reason == "model.toml: `faults` makes it fail: remove it, or start the server with --allow-faults"
+    allowed = scan(tmp_path, allow_faults=True)["m"]
+    assert wanted(allowed) == ["1"]
+    assert [fault.kind for fault in allowed.settings.faults] == ["error"]
+
+
 def leaves(model: type[BaseModel], where: str = "") -> Iterator[str]:
     """A line for every key of model.toml, with some value."""
     for key, field in model.model_fields.items():

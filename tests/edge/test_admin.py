@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from router.core.faults import Fault
 from router.core.table import Route, Version, VersionState, VersionTable
 from router.edge.admin import Admin, serve_admin
 from router.edge.admin_client import AdminClient, AdminError
@@ -36,20 +39,43 @@ class FakeLifecycle:
 LIFECYCLE = FakeLifecycle()
 
 
-@pytest.fixture(scope="module")
-def target() -> Iterator[str]:
+class FakeBoard:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.faults: dict[str, tuple[Fault, ...]] = {"a": (), "b": ()}
+
+    def now(self) -> dict[str, tuple[Fault, ...]]:
+        """All."""
+        return self.faults
+
+    async def set(self, model: str, faults: tuple[Fault, ...]) -> int:
+        """In two workers."""
+        self.faults[model] = faults
+        return 2
+
+
+@contextmanager
+def serving(*more: Any) -> Iterator[str]:
     """Where an admin service answers."""
     address = f"127.0.0.1:{free_port()}"
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    admin = Admin(LIFECYCLE, lambda: pb.Status(version="9", ready=True))  # type: ignore[arg-type]
+    admin = Admin(LIFECYCLE, lambda: pb.Status(version="9", ready=True), *more)  # type: ignore[arg-type]
     server = asyncio.run_coroutine_threadsafe(serve_admin(address, admin), loop).result(10)
     yield address
     asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(10)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
     loop.close()
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[str]:
+    """Of a server that allows no faults."""
+    with serving() as address:
+        yield address
 
 
 def test_status_and_models(target: str) -> None:
@@ -62,6 +88,41 @@ def test_status_and_models(target: str) -> None:
         with pytest.raises(AdminError, match="unknown model 'nothing'") as raised:
             client.models("nothing")
     assert raised.value.status is Status.NOT_FOUND
+
+
+def test_faults_are_refused_where_they_are_not_allowed(target: str) -> None:
+    """FAILED_PRECONDITION, in one line that names the mend."""
+    with AdminClient(target) as client:
+        for ask in (client.faults, lambda: client.set_faults("a", ())):
+            with pytest.raises(AdminError, match="start the server with --allow-faults") as raised:
+                ask()
+            assert raised.value.status is Status.FAILED_PRECONDITION
+
+
+def test_faults_are_set_listed_and_taken_back() -> None:
+    """Those of one model or of all that have some; a wrong one is INVALID_ARGUMENT and changes nothing."""
+    with serving(FakeBoard()) as address, AdminClient(address) as client:
+        assert client.faults() == {}
+        stall = Fault(kind="stall", ms=100, share=0.01)
+        assert client.set_faults("a", [stall]) == 2
+        assert client.faults() == client.faults("a") == {"a": (stall,)}
+        assert client.faults("b") == {}
+        wrong = {
+            "`faults.0.kind` = 'sleepy'": Fault.model_construct(kind="sleepy"),  # type: ignore[arg-type]
+            "needs `factor`": Fault.model_construct(kind="slow"),
+            "by sessions.replicas the last is 0": Fault(kind="nan", replica=3),
+        }
+        for line, fault in wrong.items():
+            with pytest.raises(AdminError, match=line) as raised:
+                client.set_faults("a", [fault])
+            assert raised.value.status is Status.INVALID_ARGUMENT
+            assert "\n" not in str(raised.value)
+        for unknown in (lambda: client.faults("c"), lambda: client.set_faults("c", ())):
+            with pytest.raises(AdminError, match="unknown model 'c'"):
+                unknown()
+        assert client.faults("a") == {"a": (stall,)}
+        client.set_faults("a", ())
+        assert client.faults() == {}
 
 
 def test_a_model_is_switched_to_its_fallback_and_back(target: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from router.control.lifecycle import Refusal
+from router.core.faults import Fault
 from router.core.table import VersionTable
 from router.edge.link import LinkClient, LinkServer, WorkerHandle
 from router.errors import Cancelled, InternalError, NotFound, NotReady, RouterError, Status, TooLate
@@ -122,6 +123,10 @@ class FakeWorker:
     def bind(self) -> None:
         """Remember."""
         self.calls.append("bind")
+
+    def set_faults(self, model: str, faults: tuple[Fault, ...]) -> None:
+        """Remember."""
+        self.calls.append(f"faults {model} {[fault.model_dump(exclude_none=True) for fault in faults]}")
 
     def telemetry(self) -> pb.Telemetry:
         """A number that can be told apart."""
@@ -290,3 +295,15 @@ def test_a_stranger_without_a_name_is_let_go(pair: Pair, first: bytes) -> None:
         assert stranger.recv(100) == b""
     assert len(pair.controller.joined_workers) == 1
     assert pair.controller.left_workers == []
+
+
+def test_faults_travel_as_they_are(pair: Pair) -> None:
+    """They are in effect when the controller goes on; what was not said has its default."""
+    worker = pair.controller.worker()
+    faults = (Fault(kind="hang", share=0.5, replica=0), Fault(kind="slow", factor=3, after_s=1.5))
+    pair.controller.run(worker.set_faults("m", faults))
+    hang = {"kind": "hang", "share": 0.5, "after_s": 0.0, "replica": 0}
+    slow = {"kind": "slow", "share": 1.0, "factor": 3.0, "after_s": 1.5}
+    assert pair.worker.calls == [f"faults m {[hang, slow]}"]
+    pair.controller.run(worker.set_faults("m", ()))
+    assert pair.worker.calls[-1] == "faults m []"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from router.serving.lanes import Lane
 from router.serving.loop import STUCK_S, TICK_S, UNKNOWN, Schedule, overstayed, scheduled
 from router.serving.pace import HUNG_S, PROOF_RUNS
 from router.serving.stats import Failure
-from tests.serving.fakes import FakeSession, World, table, values, version
+from tests.serving.fakes import FakeSession, World, doubled, table, values, version
 
 
 def stuck(world: World, seconds: float, without_core: float = 0.0) -> None:
@@ -47,6 +48,30 @@ def test_a_stuck_run_loses_the_loop_within_15_ms() -> None:
     assert values(reply) == [2]
     assert (world.lane.pending, world.lane._tokens) == (0, 0)
     assert world.loop.taken == 1
+
+
+def test_what_ends_a_stuck_run_ends_no_other() -> None:
+    """Its caller has gone, so it is ended; the lane earns its way back, and its runs there go on to their end."""
+    world = World()
+    reply = world.send(1)
+    stops = []
+
+    def run(names: Any, feeds: Any, stop: Any = None) -> list[Any]:  # noqa: ARG001
+        stops.append(stop)
+        if len(stops) == 1:
+            for _ in range(10):
+                world.after(TICK_S)
+            reply.cancel()
+        return doubled(feeds)
+
+    world.session.run = run  # type: ignore[method-assign]
+    world.work()
+    assert stops[0].terminate
+    for number in range(PROOF_RUNS + 5):
+        world.send(number)
+        world.work()
+    assert world.lane.inline
+    assert not any(stop.terminate for stop in stops[1:])
 
 
 def test_a_run_that_waits_for_a_core_keeps_the_loop() -> None:

@@ -249,8 +249,6 @@ def test_a_search_takes_the_requests_and_leaves_the_actions(tmp_path: Path) -> N
     ("words", "told"),
     [
         (["run", "stedy"], "did you mean steady"),
-        (["run", "hang"], "needs 'isolation'"),
-        (["run", "cached"], "needs 'fallback_cached'"),
         (["run", "steady", "--target", "127.0.0.1:1"], "no server of the protocol answers at 127.0.0.1:1"),
         (["compare", "pyproject.toml"], "cannot be read as a result"),
         (["capacity", "steady"], "name servers with"),
@@ -266,7 +264,6 @@ def test_a_search_takes_the_requests_and_leaves_the_actions(tmp_path: Path) -> N
         (["latency", "steady", "--servers", "default", "--of", "1"], "there are 1 servers, counted from 0"),
         (["run", "steady", "--json", "README.md/r.json"], "README.md/r.json cannot be written"),
         (["run", "steady", "--html", "/proc/r.html"], "/proc/r.html cannot be written"),
-        (["capacity", "cached", "--servers", "workers-1"], "'fallback_cached', which router, 1 worker does not have"),
     ],
 )
 def test_what_cannot_be_run_is_told_in_one_line(words: list[str], told: str) -> None:
@@ -275,6 +272,23 @@ def test_what_cannot_be_run_is_told_in_one_line(words: list[str], told: str) -> 
     assert done.returncode == 2, done.stdout + done.stderr
     assert told in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["run"], "needs 'time_travel', which this router does not have"),
+        (["capacity", "--servers", "workers-1"], "'time_travel', which router, 1 worker does not have"),
+    ],
+)
+def test_a_feature_that_is_lacking_is_told_before_any_load(tmp_path: Path, words: list[str], told: str) -> None:
+    """With the features that there are."""
+    path = tmp_path / "it.toml"
+    text = SHORT.format(lasts="2s", sla="p50 = '1s'", more="", title="Short")
+    path.write_text(f'requires = ["time_travel"]\n{text}')
+    done = call(words[0], str(path), *words[1:])
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert told in done.stderr
 
 
 def test_an_unknown_model_is_told_before_any_load(tmp_path: Path) -> None:

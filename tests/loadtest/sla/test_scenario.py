@@ -32,12 +32,29 @@ def test_the_shipped_scenarios_are_good(name: str) -> None:
 
 
 def test_the_scenarios_of_the_plan_are_shipped() -> None:
-    """Eleven of them."""
+    """Twelve of them."""
     wanted = {
         "steady", "burst", "mixed", "overload", "slow_tail", "hang", "cached", "swap", "worker_kill", "worker_stop",
-        "controller_kill",
+        "controller_kill", "failing",
     }  # fmt: skip
     assert wanted <= set(shipped())
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ('kind = "stall"', ["`action[0].faults[0]`", "the kind `stall` needs `ms`"]),
+        ('kind = "nap"', ["`action[0].faults[0].kind` = 'nap'", "'hang'"]),
+        ('kind = "nan", shre = 1', ["unknown key `action[0].faults[0].shre`", "did you mean `share`"]),
+    ],
+)
+def test_a_bad_fault_is_told_before_any_load(fault: str, words: list[str]) -> None:
+    """As in a model's own settings."""
+    action = f"[[action]]\nat = '0s'\ndo = 'fault'\nmodel = 'm'\nfaults = [{{ {fault} }}]"
+    with pytest.raises(ScenarioError) as error:
+        parse(f"{GOOD}\n{action}", "it.toml")
+    for word in words:
+        assert word in str(error.value)
 
 
 @pytest.mark.parametrize(

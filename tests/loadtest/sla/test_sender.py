@@ -82,6 +82,16 @@ def test_an_answer_is_taken_in(tmp_path: Path) -> None:
     assert Mark(column["marks"][2]) == Mark.CHECKED | Mark.WRONG
 
 
+@pytest.mark.parametrize("source", ["failover", "default"])
+def test_what_another_gives_in_the_models_place_is_not_compared(tmp_path: Path, source: str) -> None:
+    """Its version is that of another model; a remembered answer is the model's own and is compared."""
+    sender, _ = world(tmp_path, [0.0] * 2)
+    sender.take((0, 0, "", reply(0, source, value=9, degraded=True)))
+    sender.take((1, 0, "", reply(1, "cached", value=9, degraded=True)))
+    assert Mark(sender._column["marks"][0]) == Mark.DEGRADED
+    assert Mark(sender._column["marks"][1]) == Mark.DEGRADED | Mark.CHECKED | Mark.WRONG
+
+
 def test_an_answer_with_another_id_is_found(tmp_path: Path) -> None:
     """The id of one that was answered: a duplicate; any other: it went to the wrong caller."""
     sender, _ = world(tmp_path, [0.0] * 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def subject(folder: Path, *, own: bool = True) -> Subject:
     [
         ('do = "kill"\nwhat = "worker-7"', "there are supervisor, controller, worker-0"),
         ('do = "publish"\nmodel = "digits"\nversion = "9"', "does not wait to be published"),
-        ('do = "fault"\nfault = "slow"', "needs 'fault_injection'"),
+        ('do = "fault"\nmodel = "digits"', "needs 'fault_injection', which the server does not have: set server.flags"),
         ('do = "admin"\ncall = "Explode"', "calls 'Explode', which the server lacks; it has "),
         ('do = "admin"\ncall = "ListModels"\nrequest = { nam = "a" }', "`action[0].request` does not fit ListModels: "),
         ('do = "admin"\ncall = "ListModels"\nrequest = { name = 1979-05-27 }', "`action[0].request` does not fit"),
@@ -77,6 +78,18 @@ def test_an_action_that_cannot_be_done_is_told(tmp_path: Path, action: str, told
 def test_an_action_that_can_be_done_passes(tmp_path: Path, action: str) -> None:
     """On a server of the harness's own."""
     check_features(scenario(action), subject(tmp_path))
+
+
+def test_a_fault_needs_a_server_that_allows_it_and_has_the_model(tmp_path: Path) -> None:
+    """One of the harness's own: nobody else's admin port is known."""
+    action = 'do = "fault"\nmodel = "digits"\nfaults = [{ kind = "error" }]'
+    allowing = replace(subject(tmp_path), features=frozenset({"fault_injection"}))
+    (tmp_path / "models/digits").mkdir(parents=True)
+    check_features(scenario(action), allowing)
+    with pytest.raises(ScenarioError, match=r"`action\[0\].model` = 'digit': the server has no such model"):
+        check_features(scenario('do = "fault"\nmodel = "digit"'), allowing)
+    with pytest.raises(Lacking, match="leave --target out"):
+        check_features(scenario(action), subject(tmp_path, own=False))
 
 
 def test_what_is_asked_of_somebody_elses_server_is_little(tmp_path: Path) -> None:

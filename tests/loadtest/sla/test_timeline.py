@@ -13,12 +13,15 @@ import psutil
 import pytest
 
 from loadtest.errors import BenchError
-from loadtest.sla.scenario import ProcessAction, ShellAction, parse
+from loadtest.sla.scenario import FaultAction, ProcessAction, ShellAction, parse
 from loadtest.sla.shell import run_shell
 from loadtest.sla.subject import Subject
 from loadtest.sla.timeline import Timeline, label, perform
 from router.app.board import CONTROLLER, Board
-from tests.server import alive, eventually
+from router.client import InferenceError
+from router.core.faults import Fault
+from router.errors import RouterError
+from tests.server import alive, eventually, pixels, running
 
 TEXT = """
 title = "It"
@@ -163,3 +166,19 @@ def test_a_controller_that_stands_still_can_be_continued(tmp_path: Path) -> None
     assert subject.process("supervisor") == os.getpid()
     with pytest.raises(BenchError, match="no process 'worker-0' runs now"):
         subject.process("worker-0")
+
+
+def test_a_model_is_made_to_fail_and_is_well_again(tmp_path: Path) -> None:
+    """By the admin service of the server; what it refuses is told."""
+    error = FaultAction(at="0s", do="fault", model="digits", faults=(Fault(kind="error"),))
+    well = FaultAction(at="0s", do="fault", model="digits")
+    assert (label(error), label(well)) == ("fault digits: error", "fault digits: none any more")
+    with running(tmp_path, allow_faults=True) as server:
+        subject = Subject(server.grpc, "it", admin=server.admin, started_pid=1)
+        assert perform(error, subject, threading.Event()) == "in 1 of the workers"
+        with pytest.raises(InferenceError, match="a fault was injected"):
+            server.client().infer("digits", {"pixels": pixels()}, deadline=10)
+        perform(well, subject, threading.Event())
+        unknown = FaultAction(at="0s", do="fault", model="nothing")
+        with pytest.raises(RouterError, match="unknown model 'nothing'"):
+            perform(unknown, subject, threading.Event())
