@@ -18,11 +18,12 @@ from loadtest.sla import scenario
 from router.config import ServerSettings, flag, server_settings
 from router.model_settings import ModelSettings
 from router.model_settings import model_settings as settings_of
-from tests.server import ROOT, Server, environment, eventually, put, running, starting
+from tests.server import MODELS, ROOT, Server, environment, eventually, put, running, starting
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line[2:] for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 ASKS = [command for command in COMMANDS if re.match(r"\.venv/bin/router (?!serve|loadtest)", command)]
+(PBTXT,) = re.findall(r"```protobuf\n(.*?)```", README, re.DOTALL)
 MODEL_TOML, SERVER_TOML, SCENARIO_TOML = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 
 
@@ -49,16 +50,27 @@ def test_commands_work_as_shown(server: Server, command: str) -> None:
 
 
 def test_serve_works_as_shown(tmp_path: Path) -> None:
-    """The README's own repository: two versions, the newest one answers."""
+    """The README's own repository with its config.pbtxt: two versions, the newest one answers."""
     (shown,) = [command for command in COMMANDS if " serve " in command]
     assert "--models my-models" in shown
     models = put(tmp_path / "my-models", "digits")
     (models / "digits").rename(models / "fraud")
     (models / "fraud" / "model.toml").unlink()
+    (models / "fraud" / "config.pbtxt").write_text(PBTXT)
     with starting(tmp_path, models=models, grpc="0.0.0.0:0") as server:
         server.wait()
         assert server.process.poll() is None
-        eventually(lambda: "fraud" in server.out, "the banner does not name the model")
+        eventually(lambda: re.search("fraud .* 2 .* champion", server.out), "the banner does not name the model")
+
+
+def test_the_signal_is_sent_as_shown(tmp_path: Path) -> None:
+    """A version that was added serves after the README's command."""
+    (shown,) = [command for command in COMMANDS if command.startswith("kill ")]
+    models = put(tmp_path / "models", "digits:1")
+    with running(tmp_path, models=models) as server:
+        shutil.copytree(MODELS / "digits/2", models / "digits/2")
+        subprocess.run(shown.replace(".router", str(server.state)), shell=True, check=True, timeout=10)
+        server.refreshed(2)
 
 
 def test_python_works_as_shown(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
