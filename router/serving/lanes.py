@@ -171,9 +171,11 @@ class Lane:
             self.waiting.append(call)
             return True
         now = self.clock.monotonic()
-        if self._hopeless(call, now) and now - self._probed <= PROBE_S:
-            self._turn_away(call)
-            return False
+        if self._hopeless(call, now):
+            if not self._probes(now):
+                self._turn_away(call)
+                return False
+            call.alone = True
         self._listen(call)
         self._queue(call)
         self.expiry.watch((call,), now)
@@ -581,7 +583,7 @@ class Lane:
             due = call.due
             if due is None:
                 return True
-            if due <= latest and not (due > now and self._probes(now)):
+            if due <= latest and not (due > now and (call.alone or self._probes(now))):
                 return False
             soonest = min(soonest, due)
             return True

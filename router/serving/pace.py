@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from router.core.latency import RunTimes, Tail
+from router.core.latency import OCTAVE, RunTimes, Tail
 
 INLINE_RUN_S: Final = 1e-3
 INLINE_BATCH_S: Final = 2e-3
@@ -22,6 +22,10 @@ RETRY_CAPPED: Final = 32
 """One in so many batches that the time limit cuts short is twice as large, to learn whether it still has to be."""
 LIKELY: Final = 0.95
 """A call is run if this share of the runs would be in time for it."""
+BUCKET_ERROR: Final = 2 ** (0.5 / OCTAVE)
+"""A quantile is the middle of its bucket; who has to be in time goes by the end of it."""
+MARGIN: Final = 1.1
+"""Waits are sums of runs that vary: who comes just in time on average comes too late every other time."""
 REFRESH_RUNS: Final = 8
 """What admission goes by is worked out again after so many runs."""
 HUNG_S: Final = 1.0
@@ -92,8 +96,8 @@ class Pace:
         self.expected = expected
         self._learned += 1
         if self._learned < REFRESH_RUNS or not self._learned % REFRESH_RUNS:
-            self.run_s = (self._tail.of(1, now) or 0.0) if times.of_one_row() else 0.0
-            self.row_s = times.predict(self._most) / self._most
+            self.run_s = (self._tail.of(1, now) or 0.0) * BUCKET_ERROR if times.of_one_row() else 0.0
+            self.row_s = times.predict(self._most) / self._most * MARGIN
 
     def rows_within(self, batch_s: float, waiting: int) -> int:
         """How many rows the loop thread may run at once. Now and then twice as many: a size that seemed too long once,
