@@ -40,6 +40,7 @@ from router.serving.hedge import Hedger
 from router.serving.loop import ARM_S, Loop, Superseded
 from router.serving.run import Held, Replica, Run, Runnable
 from router.serving.stats import Cell, Failure, Stats
+from router.serving.stories import SAMPLED, Expected, Stories, Teller, run_facts
 from router.serving.timers import Clock, Timers
 
 __all__ = ["Executor", "Lane", "Runnable"]
@@ -84,6 +85,7 @@ class Lane:
         loop: Loop,
         clock: Clock = time,
         reload: Callable[[], Runnable] | None = None,
+        stories: Stories | None = None,
     ) -> None:
         self.version = version
         self.replicas = [Replica(each) for each in sessions]
@@ -98,6 +100,7 @@ class Lane:
         self.loop_cell = self.stats.cell()
         self.no_fallback = Fallback(self.stats, clock)
         self.expiry = Expiry(timers, clock, self)
+        self.teller = Teller(stories or Stories(), clock)
         self.lost = 0
         """Threads that are in runs which have been given up."""
         self.executor = executor
@@ -142,6 +145,18 @@ class Lane:
         """How many runs may go on at once."""
         return self.executor.slots * len([replica for replica in self.replicas if not replica.loading])
 
+    @property
+    def runs(self) -> list[Run]:
+        """Those under way, on either side."""
+        inline = self._loop.run
+        if inline is None or inline.lane is not self or inline.over:
+            return list(self._runs)
+        return [inline, *self._runs]
+
+    def runs_inline(self, run: Run) -> bool:
+        """Whether a run is, or was until the loop was taken from it, the loop thread's."""
+        return run.stop is self._inline_stop
+
     # ---- the loop thread ----
 
     def put(self, call: Call) -> bool:
@@ -159,11 +174,12 @@ class Lane:
         due = call.due
         if waiting:
             if due is not None and due - call.received * 1e-9 < len(waiting) * self._row_s + self._run_s:
-                self._turn_away(call)
+                self._turn_away(call, len(waiting) * self._row_s)
                 return False
             self._bytes_in += nbytes
             if call.rank < waiting[-1].rank:
                 _insert(waiting, call)
+                self.teller.look_at_all()
             else:
                 waiting.append(call)
             return False
@@ -171,8 +187,10 @@ class Lane:
         waiting.append(call)
         return True
 
-    def _turn_away(self, call: Call) -> None:
+    def _turn_away(self, call: Call, wait: float | None = None) -> None:
         """Answer a new call that could not be run in time: because of others, or not even without them."""
+        if wait is not None:
+            call.expected = Expected(wait, len(self.waiting))
         left = math.inf if call.due is None else call.due - call.received * 1e-9
         if left <= 0:
             call.give_up(Reason.DEADLINE, self._too_late(), Failure.OTHER)
@@ -199,9 +217,12 @@ class Lane:
             self.waiting.append(call)
             return True
         now = self.clock.monotonic()
-        if call.due is not None and call.due - now < self._wait(now) + self._run_s and now - self._probed <= PROBE_S:
-            self._turn_away(call)
-            return False
+        if call.due is not None:
+            wait = self._wait(now)
+            if call.due - now < wait + self._run_s and now - self._probed <= PROBE_S:
+                self._turn_away(call, wait)
+                return False
+            call.expected = Expected(wait, len(self.waiting))
         self._listen(call)
         self._queue(call)
         self.expiry.watch((call,), now)
@@ -238,6 +259,7 @@ class Lane:
                 self._bytes_in += call.nbytes
             if queue and call.rank < queue[-1].rank:
                 _insert(queue, call)
+                self.teller.look_at_all()
             else:
                 queue.append(call)
 
@@ -346,6 +368,7 @@ class Lane:
         def cancelled() -> None:
             call = held()
             if call is not None and call.claim():
+                call.asked.plan.lane.teller.cancelled(call.asked)
                 self._drop(call)
                 self.stats.own_cell().fail(Failure.CANCELED, self.clock.monotonic_ns() - call.received)
 
@@ -388,6 +411,7 @@ class Lane:
             if not run.seize():
                 return False
             run.held = Held.MOVED
+            run.tell_ns = -1
             self._runs.append(run)
             self._tokens += 1
             self._good_runs = 0
@@ -433,6 +457,8 @@ class Lane:
             fresh = replica.session is run.session and not replica.loading and self._reload is not None
             replica.loading |= fresh
         run.stop.terminate = True
+        for call in run.calls:
+            call.ran = run_facts(run, self.clock.monotonic_ns(), over=False)
         if self.guarded:
             self._report(run.replica, well=False)
         self.executor.lost()
@@ -585,6 +611,7 @@ class Lane:
         won = False
         try:
             if run is not None:
+                run.tell_ns = -1
                 self._execute(run, self.stats.own_cell())
                 won = run.won
                 self._stop_unwanted()
@@ -677,7 +704,7 @@ class Lane:
                 failed = self._fault()
             else:
                 if broken is not None:
-                    calls, replies = self._kept(calls, replies, broken)
+                    calls, replies = self._kept(run, replies, broken)
                 answered = [call.received for call, reply in zip(calls, replies, strict=True) if call.finish(reply)]
                 run.won = bool(answered)
                 if plan.memory is not None:
@@ -686,13 +713,17 @@ class Lane:
                     self._report(run.replica, well=broken is None)
                 if calls:
                     rows = plan.rows if len(calls) == 1 else sum([call.plan.rows for call in calls])
-                    cell.ran(answered, rows, began, fed, inferred, clock())
+                    ended, first = clock(), calls[0]
+                    cell.ran(answered, rows, began, fed, inferred, ended)
+                    taken = ended - first.received
+                    if taken > run.tell_ns or (first.due is not None and ended + taken > first.due * 1e9):
+                        self.teller.ran(run, calls, answered, ended)
                 if mine:
                     self._learn(sum([call.plan.rows for call in run.calls]), seconds, len(run.calls) > 1)
                 return mine
         if self.guarded and mine and len(calls) == 1:
             self._report(run.replica, well=False)
-        self._failed(calls, failed, began, mine, inline)
+        self._failed(run, failed, began, mine, inline)
         return mine
 
     def _report(self, replica: Replica, *, well: bool) -> None:
@@ -704,10 +735,12 @@ class Lane:
             else:
                 replica.breaker.failed(now)
 
-    def _kept(self, calls: list[Call], replies: list[bytes], broken: list[str]) -> tuple[list[Call], list[bytes]]:
+    def _kept(self, run: Run, replies: list[bytes], broken: list[str]) -> tuple[list[Call], list[bytes]]:
         """The calls whose outputs keep the contract; the others are answered otherwise."""
+        calls = run.calls
         for call, reason in zip(calls, broken, strict=True):
             if reason:
+                call.ran = run_facts(run, self.clock.monotonic_ns(), over=True)
                 error = ModelFailed(f"model '{self.version.model}' broke its contract: {reason}")
                 call.give_up(Reason.CONTRACT, error, Failure.BACKEND)
         kept = [pair for pair, reason in zip(zip(calls, replies, strict=True), broken, strict=True) if not reason]
@@ -717,11 +750,13 @@ class Lane:
         log.exception("a run failed", model=self.version.model, version=self.version.number)
         return ModelFailed(f"model '{self.version.model}' failed on this input")
 
-    def _failed(self, calls: list[Call], error: ModelFailed, began: int, mine: bool, inline: bool) -> None:
+    def _failed(self, run: Run, error: ModelFailed, began: int, mine: bool, inline: bool) -> None:
         """One bad request fails alone: the others of its batch run again, each for itself."""
+        calls = run.calls
         if len(calls) > 1:
             self._again([call for call in calls if not call.over], mine and inline)
             return
+        calls[0].ran = run_facts(run, self.clock.monotonic_ns(), over=True)
         calls[0].give_up(Reason.FAILED, error, Failure.BACKEND)
         seconds = (self.clock.monotonic_ns() - began) / 1e9
         if mine and seconds > self._expected / 2:  # what fails at once says nothing of the runs that do not
@@ -762,6 +797,8 @@ class Lane:
             self._run_s = (self._tail.of(1, now) or 0.0) if times.of_one_row() else 0.0
             most = self.version.batching.max_size if self.joins else 1
             self._row_s = times.predict(most) / most
+            if not self._learned % SAMPLED:
+                self.teller.refresh(self.stats.buckets())
 
     def prove(self, feeds_of: Callable[[int], dict[str, Any]], runs: int = PROOF_RUNS) -> None:
         """Run the session with synthetic input, by rows, to learn its times before the first caller comes.
