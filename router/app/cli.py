@@ -20,6 +20,7 @@ from router.app.banner import Loading
 from router.app.checks import BEFORE_START
 from router.app.commands import Commands
 from router.app.doctor import Grade, as_object, examine, report
+from router.app.explain import explain
 from router.app.infer import infer
 from router.app.refusal import Refused
 from router.app.show import console, json_option, models, status
@@ -33,6 +34,7 @@ def main() -> None:
     """Serve ONNX models over gRPC, and look after them."""
 
 
+main.add_command(explain)
 main.add_command(infer)
 main.add_command(models)
 main.add_command(status)

@@ -9,6 +9,7 @@ import grpc
 from router.errors import NotReady, RouterError, Status
 from router.pb import admin_pb2 as pb
 from router.pb import admin_pb2_grpc
+from router.pb.story_pb2 import ExplainRequest, Stories
 
 
 class AdminError(RouterError):
@@ -42,6 +43,16 @@ class AdminClient:
     def models(self, name: str = "") -> pb.ListModelsResponse:
         """The table of routes that serves now."""
         answer: pb.ListModelsResponse = self._ask(self._stub.ListModels, pb.ListModelsRequest(name=name))
+        return answer
+
+    def explain(self, request_id: str) -> Stories:
+        """What became of the requests of this id, newest first."""
+        answer: Stories = self._ask(self._stub.Explain, ExplainRequest(id=request_id))
+        return answer
+
+    def last_stories(self, last: int, model: str = "") -> Stories:
+        """The newest stories, of one model or of all."""
+        answer: Stories = self._ask(self._stub.Explain, ExplainRequest(last=last, model=model))
         return answer
 
     def _ask(self, method: Any, request: Any) -> Any:

@@ -70,8 +70,18 @@ class _Figures(Collector):
         inline = GaugeMetricFamily(
             "router_lane_inline", "1 while runs are short enough for the loop thread", labels=_LABELS
         )
+        hedges = CounterMetricFamily(
+            "router_hedges", "Second attempts of slow runs, and those that answered", labels=[*_LABELS, "outcome"]
+        )
+        refused = CounterMetricFamily(
+            "router_hedges_refused", "Slow runs without a second attempt", labels=[*_LABELS, "why"]
+        )
         for gauge in self._figures.gauges:
             key = [gauge.model, gauge.version]
+            hedges.add_metric([*key, "sent"], gauge.hedges_sent)
+            hedges.add_metric([*key, "won"], gauge.hedges_won)
+            for why, count in sorted(gauge.hedges_refused.items()):
+                refused.add_metric([*key, why], count)
             total = 0
             buckets = []
             for index, count in enumerate(gauge.request_buckets):
@@ -81,7 +91,7 @@ class _Figures(Collector):
             times.add_metric(key, buckets, gauge.request_ns / 1e9)
             pending.add_metric(key, gauge.pending)
             inline.add_metric(key, float(gauge.lane == "inline"))
-        yield from (times, pending, inline)
+        yield from (times, pending, inline, hedges, refused)
 
     def _known(self) -> Iterator[Metric]:
         def counter(name: str, text: str, labels: list[str] = _LABELS) -> CounterMetricFamily:

@@ -41,7 +41,8 @@ def telemetry(lanes: Iterable[Lane]) -> pb.Telemetry:
                 (batch.compute_output, answered),
             ):
                 duration.count, duration.ns = runs, nanoseconds
-        message.gauges.add(
+        hedger = lane.hedger
+        gauge = message.gauges.add(
             model=lane.version.model,
             version=lane.version.number,
             pending=lane.pending,
@@ -51,6 +52,9 @@ def telemetry(lanes: Iterable[Lane]) -> pb.Telemetry:
             request_buckets=cell.buckets,
             request_ns=cell.request,
         )
+        if hedger is not None:
+            gauge.hedges_sent, gauge.hedges_won = hedger.sent, hedger.won
+            gauge.hedges_refused.update({why.name.lower(): count for why, count in list(hedger.refused.items())})
     return message
 
 
@@ -130,6 +134,10 @@ def merged(parts: Iterable[pb.Telemetry]) -> pb.Telemetry:
                 mine.request_buckets[index] += count
             for reason, count in gauge.failures.items():
                 mine.failures[reason] += count
+            mine.hedges_sent += gauge.hedges_sent
+            mine.hedges_won += gauge.hedges_won
+            for why, count in gauge.hedges_refused.items():
+                mine.hedges_refused[why] += count
     return total
 
 

@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from router.pb import story_pb2 as story__pb2
 from router.pb import table_pb2 as table__pb2
 
 
-DESCRIPTOR = _POOL.AddSerializedFile(b'\n\x0b\x61\x64min.proto\x12\x0frouter.admin.v1\x1a\x0btable.proto\"\x12\n\x10GetStatusRequest\"\xac\x02\n\x06Status\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x16\n\x0euptime_seconds\x18\x03 \x01(\x01\x12\x11\n\ttransport\x18\x04 \x01(\t\x12\x15\n\rmodel_control\x18\x05 \x01(\t\x12+\n\tprocesses\x18\x06 \x03(\x0b\x32\x18.router.admin.v1.Process\x12\x39\n\taddresses\x18\x07 \x03(\x0b\x32&.router.admin.v1.Status.AddressesEntry\x12\x12\n\nmodels_dir\x18\x08 \x01(\t\x12\r\n\x05ready\x18\t \x01(\x08\x1a\x30\n\x0e\x41\x64\x64ressesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x07Process\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\r\n\x05state\x18\x03 \x01(\t\x12\x16\n\x0eresident_bytes\x18\x04 \x01(\x04\x12\x10\n\x08restarts\x18\x05 \x01(\r\"!\n\x11ListModelsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"P\n\x12ListModelsResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12&\n\x06routes\x18\x02 \x03(\x0b\x32\x16.router.table.v1.Route2\xa7\x01\n\x05\x41\x64min\x12G\n\tGetStatus\x12!.router.admin.v1.GetStatusRequest\x1a\x17.router.admin.v1.Status\x12U\n\nListModels\x12\".router.admin.v1.ListModelsRequest\x1a#.router.admin.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _POOL.AddSerializedFile(b'\n\x0b\x61\x64min.proto\x12\x0frouter.admin.v1\x1a\x0bstory.proto\x1a\x0btable.proto\"\x12\n\x10GetStatusRequest\"\xac\x02\n\x06Status\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x16\n\x0euptime_seconds\x18\x03 \x01(\x01\x12\x11\n\ttransport\x18\x04 \x01(\t\x12\x15\n\rmodel_control\x18\x05 \x01(\t\x12+\n\tprocesses\x18\x06 \x03(\x0b\x32\x18.router.admin.v1.Process\x12\x39\n\taddresses\x18\x07 \x03(\x0b\x32&.router.admin.v1.Status.AddressesEntry\x12\x12\n\nmodels_dir\x18\x08 \x01(\t\x12\r\n\x05ready\x18\t \x01(\x08\x1a\x30\n\x0e\x41\x64\x64ressesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x07Process\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\r\n\x05state\x18\x03 \x01(\t\x12\x16\n\x0eresident_bytes\x18\x04 \x01(\x04\x12\x10\n\x08restarts\x18\x05 \x01(\r\"!\n\x11ListModelsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"P\n\x12ListModelsResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12&\n\x06routes\x18\x02 \x03(\x0b\x32\x16.router.table.v1.Route2\xed\x01\n\x05\x41\x64min\x12G\n\tGetStatus\x12!.router.admin.v1.GetStatusRequest\x1a\x17.router.admin.v1.Status\x12U\n\nListModels\x12\".router.admin.v1.ListModelsRequest\x1a#.router.admin.v1.ListModelsResponse\x12\x44\n\x07\x45xplain\x12\x1f.router.story.v1.ExplainRequest\x1a\x18.router.story.v1.Storiesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,18 +35,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_STATUS_ADDRESSESENTRY']._loaded_options = None
   _globals['_STATUS_ADDRESSESENTRY']._serialized_options = b'8\001'
-  _globals['_GETSTATUSREQUEST']._serialized_start=45
-  _globals['_GETSTATUSREQUEST']._serialized_end=63
-  _globals['_STATUS']._serialized_start=66
-  _globals['_STATUS']._serialized_end=366
-  _globals['_STATUS_ADDRESSESENTRY']._serialized_start=318
-  _globals['_STATUS_ADDRESSESENTRY']._serialized_end=366
-  _globals['_PROCESS']._serialized_start=368
-  _globals['_PROCESS']._serialized_end=461
-  _globals['_LISTMODELSREQUEST']._serialized_start=463
-  _globals['_LISTMODELSREQUEST']._serialized_end=496
-  _globals['_LISTMODELSRESPONSE']._serialized_start=498
-  _globals['_LISTMODELSRESPONSE']._serialized_end=578
-  _globals['_ADMIN']._serialized_start=581
-  _globals['_ADMIN']._serialized_end=748
+  _globals['_GETSTATUSREQUEST']._serialized_start=58
+  _globals['_GETSTATUSREQUEST']._serialized_end=76
+  _globals['_STATUS']._serialized_start=79
+  _globals['_STATUS']._serialized_end=379
+  _globals['_STATUS_ADDRESSESENTRY']._serialized_start=331
+  _globals['_STATUS_ADDRESSESENTRY']._serialized_end=379
+  _globals['_PROCESS']._serialized_start=381
+  _globals['_PROCESS']._serialized_end=474
+  _globals['_LISTMODELSREQUEST']._serialized_start=476
+  _globals['_LISTMODELSREQUEST']._serialized_end=509
+  _globals['_LISTMODELSRESPONSE']._serialized_start=511
+  _globals['_LISTMODELSRESPONSE']._serialized_end=591
+  _globals['_ADMIN']._serialized_start=594
+  _globals['_ADMIN']._serialized_end=831
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from router.pb import story_pb2 as _story_pb2
 from router.pb import table_pb2 as _table_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor

@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from router.pb import inference_pb2 as inference__pb2
+from router.pb import story_pb2 as story__pb2
 from router.pb import table_pb2 as table__pb2
 
 
-DESCRIPTOR = _POOL.AddSerializedFile(b'\n\nlink.proto\x12\x0erouter.link.v1\x1a\x0finference.proto\x1a\x0btable.proto\"\xf9\x01\n\nFromWorker\x12(\n\x06joined\x18\x01 \x01(\x0b\x32\x16.router.link.v1.JoinedH\x00\x12,\n\x08prepared\x18\x02 \x01(\x0b\x32\x18.router.link.v1.PreparedH\x00\x12.\n\ttelemetry\x18\x03 \x01(\x0b\x32\x19.router.link.v1.TelemetryH\x00\x12,\n\x08question\x18\x04 \x01(\x0b\x32\x18.router.link.v1.QuestionH\x00\x12-\n\ttake_back\x18\x05 \x01(\x0b\x32\x18.router.link.v1.TakeBackH\x00\x42\x06\n\x04kind\"\xef\x01\n\x08ToWorker\x12*\n\x07prepare\x18\x01 \x01(\x0b\x32\x17.router.link.v1.PrepareH\x00\x12(\n\x06retire\x18\x02 \x01(\x0b\x32\x16.router.link.v1.RetireH\x00\x12\x35\n\rask_telemetry\x18\x03 \x01(\x0b\x32\x1c.router.link.v1.AskTelemetryH\x00\x12$\n\x04\x62ind\x18\x04 \x01(\x0b\x32\x14.router.link.v1.BindH\x00\x12(\n\x06\x61nswer\x18\x05 \x01(\x0b\x32\x16.router.link.v1.AnswerH\x00\x42\x06\n\x04kind\":\n\x06Joined\x12\x0e\n\x06worker\x18\x01 \x01(\r\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\"0\n\x07Prepare\x12%\n\x05table\x18\x01 \x01(\x0b\x32\x16.router.table.v1.Table\"I\n\x08Prepared\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12)\n\x08refusals\x18\x02 \x03(\x0b\x32\x17.router.link.v1.Refusal\"9\n\x07Refusal\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"#\n\x06Retire\x12\x19\n\x11\x62\x65\x66ore_generation\x18\x01 \x01(\x04\"\x06\n\x04\x42ind\" \n\x0c\x41skTelemetry\x12\x10\n\x08question\x18\x01 \x01(\x04\"\x8e\x01\n\tTelemetry\x12\x10\n\x08question\x18\x01 \x01(\x04\x12*\n\x06models\x18\x02 \x03(\x0b\x32\x1a.inference.ModelStatistics\x12+\n\x06gauges\x18\x03 \x03(\x0b\x32\x1b.router.link.v1.ModelGauges\x12\x16\n\x0eresident_bytes\x18\x04 \x01(\x04\"\xf8\x01\n\x0bModelGauges\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07pending\x18\x03 \x01(\x04\x12\x0c\n\x04lane\x18\x04 \x01(\t\x12;\n\x08\x66\x61ilures\x18\x05 \x03(\x0b\x32).router.link.v1.ModelGauges.FailuresEntry\x12\x0f\n\x07load_ns\x18\x06 \x01(\x04\x12\x17\n\x0frequest_buckets\x18\x07 \x03(\x04\x12\x12\n\nrequest_ns\x18\x08 \x01(\x04\x1a/\n\rFailuresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"7\n\x08Question\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\x0c\"\x16\n\x08TakeBack\x12\n\n\x02id\x18\x01 \x01(\x04\"C\n\x06\x41nswer\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x02 \x01(\r\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _POOL.AddSerializedFile(b'\n\nlink.proto\x12\x0erouter.link.v1\x1a\x0finference.proto\x1a\x0bstory.proto\x1a\x0btable.proto\"\x9f\x02\n\nFromWorker\x12(\n\x06joined\x18\x01 \x01(\x0b\x32\x16.router.link.v1.JoinedH\x00\x12,\n\x08prepared\x18\x02 \x01(\x0b\x32\x18.router.link.v1.PreparedH\x00\x12.\n\ttelemetry\x18\x03 \x01(\x0b\x32\x19.router.link.v1.TelemetryH\x00\x12,\n\x08question\x18\x04 \x01(\x0b\x32\x18.router.link.v1.QuestionH\x00\x12-\n\ttake_back\x18\x05 \x01(\x0b\x32\x18.router.link.v1.TakeBackH\x00\x12$\n\x04told\x18\x06 \x01(\x0b\x32\x14.router.link.v1.ToldH\x00\x42\x06\n\x04kind\"\xa2\x02\n\x08ToWorker\x12*\n\x07prepare\x18\x01 \x01(\x0b\x32\x17.router.link.v1.PrepareH\x00\x12(\n\x06retire\x18\x02 \x01(\x0b\x32\x16.router.link.v1.RetireH\x00\x12\x35\n\rask_telemetry\x18\x03 \x01(\x0b\x32\x1c.router.link.v1.AskTelemetryH\x00\x12$\n\x04\x62ind\x18\x04 \x01(\x0b\x32\x14.router.link.v1.BindH\x00\x12(\n\x06\x61nswer\x18\x05 \x01(\x0b\x32\x16.router.link.v1.AnswerH\x00\x12\x31\n\x0b\x61sk_stories\x18\x06 \x01(\x0b\x32\x1a.router.link.v1.AskStoriesH\x00\x42\x06\n\x04kind\":\n\x06Joined\x12\x0e\n\x06worker\x18\x01 \x01(\r\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\"0\n\x07Prepare\x12%\n\x05table\x18\x01 \x01(\x0b\x32\x16.router.table.v1.Table\"I\n\x08Prepared\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12)\n\x08refusals\x18\x02 \x03(\x0b\x32\x17.router.link.v1.Refusal\"9\n\x07Refusal\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"#\n\x06Retire\x12\x19\n\x11\x62\x65\x66ore_generation\x18\x01 \x01(\x04\"\x06\n\x04\x42ind\" \n\x0c\x41skTelemetry\x12\x10\n\x08question\x18\x01 \x01(\x04\"\x8e\x01\n\tTelemetry\x12\x10\n\x08question\x18\x01 \x01(\x04\x12*\n\x06models\x18\x02 \x03(\x0b\x32\x1a.inference.ModelStatistics\x12+\n\x06gauges\x18\x03 \x03(\x0b\x32\x1b.router.link.v1.ModelGauges\x12\x16\n\x0eresident_bytes\x18\x04 \x01(\x04\"\x9f\x03\n\x0bModelGauges\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07pending\x18\x03 \x01(\x04\x12\x0c\n\x04lane\x18\x04 \x01(\t\x12;\n\x08\x66\x61ilures\x18\x05 \x03(\x0b\x32).router.link.v1.ModelGauges.FailuresEntry\x12\x0f\n\x07load_ns\x18\x06 \x01(\x04\x12\x17\n\x0frequest_buckets\x18\x07 \x03(\x04\x12\x12\n\nrequest_ns\x18\x08 \x01(\x04\x12\x13\n\x0bhedges_sent\x18\x14 \x01(\x04\x12\x12\n\nhedges_won\x18\x15 \x01(\x04\x12\x46\n\x0ehedges_refused\x18\x16 \x03(\x0b\x32..router.link.v1.ModelGauges.HedgesRefusedEntry\x1a/\n\rFailuresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a\x34\n\x12HedgesRefusedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"O\n\nAskStories\x12\x10\n\x08question\x18\x01 \x01(\x04\x12/\n\x06wanted\x18\x02 \x01(\x0b\x32\x1f.router.story.v1.ExplainRequest\"C\n\x04Told\x12\x10\n\x08question\x18\x01 \x01(\x04\x12)\n\x07stories\x18\x02 \x01(\x0b\x32\x18.router.story.v1.Stories\"7\n\x08Question\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\x0c\"\x16\n\x08TakeBack\x12\n\n\x02id\x18\x01 \x01(\x04\"C\n\x06\x41nswer\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x02 \x01(\r\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,34 +36,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODELGAUGES_FAILURESENTRY']._loaded_options = None
   _globals['_MODELGAUGES_FAILURESENTRY']._serialized_options = b'8\001'
-  _globals['_FROMWORKER']._serialized_start=61
-  _globals['_FROMWORKER']._serialized_end=310
-  _globals['_TOWORKER']._serialized_start=313
-  _globals['_TOWORKER']._serialized_end=552
-  _globals['_JOINED']._serialized_start=554
-  _globals['_JOINED']._serialized_end=612
-  _globals['_PREPARE']._serialized_start=614
-  _globals['_PREPARE']._serialized_end=662
-  _globals['_PREPARED']._serialized_start=664
-  _globals['_PREPARED']._serialized_end=737
-  _globals['_REFUSAL']._serialized_start=739
-  _globals['_REFUSAL']._serialized_end=796
-  _globals['_RETIRE']._serialized_start=798
-  _globals['_RETIRE']._serialized_end=833
-  _globals['_BIND']._serialized_start=835
-  _globals['_BIND']._serialized_end=841
-  _globals['_ASKTELEMETRY']._serialized_start=843
-  _globals['_ASKTELEMETRY']._serialized_end=875
-  _globals['_TELEMETRY']._serialized_start=878
-  _globals['_TELEMETRY']._serialized_end=1020
-  _globals['_MODELGAUGES']._serialized_start=1023
-  _globals['_MODELGAUGES']._serialized_end=1271
-  _globals['_MODELGAUGES_FAILURESENTRY']._serialized_start=1224
-  _globals['_MODELGAUGES_FAILURESENTRY']._serialized_end=1271
-  _globals['_QUESTION']._serialized_start=1273
-  _globals['_QUESTION']._serialized_end=1328
-  _globals['_TAKEBACK']._serialized_start=1330
-  _globals['_TAKEBACK']._serialized_end=1352
-  _globals['_ANSWER']._serialized_start=1354
-  _globals['_ANSWER']._serialized_end=1421
+  _globals['_MODELGAUGES_HEDGESREFUSEDENTRY']._loaded_options = None
+  _globals['_MODELGAUGES_HEDGESREFUSEDENTRY']._serialized_options = b'8\001'
+  _globals['_FROMWORKER']._serialized_start=74
+  _globals['_FROMWORKER']._serialized_end=361
+  _globals['_TOWORKER']._serialized_start=364
+  _globals['_TOWORKER']._serialized_end=654
+  _globals['_JOINED']._serialized_start=656
+  _globals['_JOINED']._serialized_end=714
+  _globals['_PREPARE']._serialized_start=716
+  _globals['_PREPARE']._serialized_end=764
+  _globals['_PREPARED']._serialized_start=766
+  _globals['_PREPARED']._serialized_end=839
+  _globals['_REFUSAL']._serialized_start=841
+  _globals['_REFUSAL']._serialized_end=898
+  _globals['_RETIRE']._serialized_start=900
+  _globals['_RETIRE']._serialized_end=935
+  _globals['_BIND']._serialized_start=937
+  _globals['_BIND']._serialized_end=943
+  _globals['_ASKTELEMETRY']._serialized_start=945
+  _globals['_ASKTELEMETRY']._serialized_end=977
+  _globals['_TELEMETRY']._serialized_start=980
+  _globals['_TELEMETRY']._serialized_end=1122
+  _globals['_MODELGAUGES']._serialized_start=1125
+  _globals['_MODELGAUGES']._serialized_end=1540
+  _globals['_MODELGAUGES_FAILURESENTRY']._serialized_start=1439
+  _globals['_MODELGAUGES_FAILURESENTRY']._serialized_end=1486
+  _globals['_MODELGAUGES_HEDGESREFUSEDENTRY']._serialized_start=1488
+  _globals['_MODELGAUGES_HEDGESREFUSEDENTRY']._serialized_end=1540
+  _globals['_ASKSTORIES']._serialized_start=1542
+  _globals['_ASKSTORIES']._serialized_end=1621
+  _globals['_TOLD']._serialized_start=1623
+  _globals['_TOLD']._serialized_end=1690
+  _globals['_QUESTION']._serialized_start=1692
+  _globals['_QUESTION']._serialized_end=1747
+  _globals['_TAKEBACK']._serialized_start=1749
+  _globals['_TAKEBACK']._serialized_end=1771
+  _globals['_ANSWER']._serialized_start=1773
+  _globals['_ANSWER']._serialized_end=1840
 # @@protoc_insertion_point(module_scope)
