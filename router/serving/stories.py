@@ -131,12 +131,17 @@ class Teller:
         self._clock = clock
         self._usual_ns = -1  # what most requests take at most; while it is not known all are slow
         self._sample = False
+        self._overtaken = False
         self._counts: list[int] = []
         self.tell_ns = -1
         """A run whose first call took longer is looked at."""
 
     def look_at_all(self) -> None:
-        """The first call of a run may not be the one that has waited longest: the next one is looked at as a whole."""
+        """The first call of a run may not be the one that has waited longest: all are looked at as a whole.
+
+        Until nobody waits any more.
+        """
+        self._overtaken = True
         self.tell_ns = -1
 
     def refresh(self, counts: list[int]) -> None:
@@ -155,7 +160,8 @@ class Teller:
 
     def ran(self, run: Run, calls: Sequence[Call], answered: Sequence[int], ended: int) -> None:
         """A run has answered those of its calls that were received at these instants."""
-        if not run.lane.waiting:
+        if not self._overtaken or not run.lane.waiting:
+            self._overtaken = False
             self.tell_ns = self._usual_ns
         facts = None
         place = 0

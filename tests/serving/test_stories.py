@@ -116,6 +116,24 @@ def test_one_that_others_overtook_is_kept_too() -> None:
     assert len(told(world.lane)) == 1
 
 
+def test_under_load_few_runs_are_looked_at() -> None:
+    """The one that is sampled, though others always wait."""
+    world = quick(version=version(max_size=1))
+    thresholds: list[int] = []
+
+    def during() -> None:
+        world.clock.now += run_s(inline=True)
+        thresholds.append(world.lane.teller.tell_ns)
+        if len(thresholds) < 3 * SAMPLED:
+            world.send(0)
+
+    world.session.during = during
+    world.send(0)
+    world.send(0)
+    world.work()
+    assert thresholds.count(-1) <= 4
+
+
 @pytest.mark.parametrize("inline", [True, False])
 def test_an_answer_of_the_chain_is_kept(inline: bool) -> None:
     """With the reason, what went wrong and the run that failed."""
