@@ -24,6 +24,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line[2:] for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 ASKS = [command for command in COMMANDS if re.match(r"\.venv/bin/router (?!serve|loadtest)", command)]
 (PBTXT,) = re.findall(r"```protobuf\n(.*?)```", README, re.DOTALL)
+ASKS = [command for command in COMMANDS if re.match(r"\.venv/bin/router (?!serve|loadtest|explain)", command)]
 MODEL_TOML, SERVER_TOML, SCENARIO_TOML = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 
 
@@ -47,6 +48,25 @@ def test_commands_work_as_shown(server: Server, command: str) -> None:
     done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_a_request_is_explained_as_shown(server: Server) -> None:
+    """The request that the README names, then its story; the lines shown are of that kind."""
+    about = [command for command in COMMANDS if "--id r1" in command or " explain " in command]
+    assert len(about) == 3
+    for command in about:
+        words = shlex.split(command)
+        words[0] = str(Path(sys.executable).with_name("router"))
+        words += ["--target", server.grpc] if words[1] == "infer" else ["--admin", server.admin]
+        done = subprocess.run(
+            words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        if words[1] == "explain":
+            (shown,) = re.findall(r"```\n(request .*?)```", README, re.DOTALL)
+            told = done.stdout[done.stdout.index("request 'r1'") :]
+            kinds = [re.sub(r"[\d.:]+", "#", text).splitlines()[:5] for text in (shown, told)]
+            assert kinds[0] == kinds[1]
 
 
 def test_serve_works_as_shown(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from router.app.banner import Loading
 from router.app.checks import BEFORE_START
 from router.app.commands import Commands
 from router.app.doctor import Grade, as_object, examine, report
+from router.app.explain import explain
 from router.app.faults import faults
 from router.app.infer import infer
 from router.app.refusal import Refused
@@ -36,6 +37,7 @@ def main() -> None:
 
 
 main.add_command(fallback)
+main.add_command(explain)
 main.add_command(infer)
 main.add_command(faults)
 main.add_command(models)

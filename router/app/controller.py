@@ -31,11 +31,13 @@ from router.edge.admin import Admin, serve_admin
 from router.edge.http import ServerFacts, application, http_server
 from router.edge.link import LinkServer, WorkerHandle
 from router.edge.repository_service import RepositoryService
+from router.edge.stories import together
 from router.edge.tables import from_text, to_text
 from router.edge.telemetry import Total
 from router.errors import RouterError, SettingsError
 from router.pb.admin_pb2 import Process, Status
 from router.pb.link_pb2 import Telemetry
+from router.pb.story_pb2 import ExplainRequest, Stories
 
 log = structlog.get_logger()
 
@@ -98,7 +100,9 @@ class Controller:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._look_again)
         self._keep(self._beat())
-        admin = await serve_admin(self._settings.admin, Admin(self._lifecycle, self._status, self._faults))
+        admin = await serve_admin(
+            self._settings.admin, Admin(self._lifecycle, self._status, self._explain, self._faults)
+        )
         http = http_server(application(self._figures, self._facts, self._ready), self._settings.http)
         serving = self._keep(http.serve())
         link = LinkServer(self)
@@ -211,6 +215,13 @@ class Controller:
             *(worker.telemetry(TELEMETRY_TIMEOUT_S) for worker in self._workers.values()), return_exceptions=True
         )
         return self._total.all()
+
+    async def _explain(self, wanted: ExplainRequest) -> Stories:
+        """The stories of all workers that answer."""
+        answers = await asyncio.gather(
+            *(worker.stories(wanted, TELEMETRY_TIMEOUT_S) for worker in self._workers.values()), return_exceptions=True
+        )
+        return together([each for each in answers if isinstance(each, Stories)], wanted.last)
 
     def _ready(self) -> bool:
         return bool(self.serving())

@@ -63,6 +63,7 @@ class Failed(click.ClickException):
 @click.option("--version", default="", metavar="V", help="Ask this version; the server chooses otherwise.")
 @click.option("--target", default="127.0.0.1:8001", show_default=True, metavar="HOST:PORT", help="The server.")
 @click.option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Wait no longer.")
+@click.option("--id", "request_id", default="", metavar="ID", help="Name the request: `router explain ID` tells of it.")
 @click.option("--output", "outputs", multiple=True, metavar="NAME", help="Ask for this output only.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
@@ -75,6 +76,7 @@ def infer(
     version: str,
     target: str,
     deadline: float | None,
+    request_id: str,
     outputs: tuple[str, ...],
     as_json: bool,
     tls_ca: Path | None,
@@ -95,7 +97,9 @@ def infer(
             for note in notes:
                 click.echo(_line(note), err=True)
             start = time.perf_counter()
-            reply = client.infer(model, arrays, version=version, outputs=outputs or None, deadline=deadline)
+            reply = client.infer(
+                model, arrays, version=version, outputs=outputs or None, id=request_id, deadline=deadline
+            )
             took_ms = (time.perf_counter() - start) * 1e3
         except InferenceError as error:
             text = _explain(error, target, deadline, tls_ca)

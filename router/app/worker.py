@@ -41,10 +41,12 @@ from router.edge.health import Health
 from router.edge.inference import EXTENSIONS, FAULT_INJECTION, SERVICE, Inference, reply_encoder
 from router.edge.link import LinkClient
 from router.edge.reflection import Reflection
+from router.edge.stories import told
 from router.edge.telemetry import merged, past, telemetry
 from router.edge.transport import Credentials, Limits, Methods, Transport
 from router.errors import ModelBroken, NotFound, RouterError, SettingsError
 from router.model_settings import ModelSettings
+from router.pb import story_pb2 as pb
 from router.pb.link_pb2 import Joined, Telemetry
 from router.serving.answers import Answers
 from router.serving.faults import Faulty, Injection
@@ -53,6 +55,7 @@ from router.serving.loop import Loop
 from router.serving.router import Router
 from router.serving.serving_table import ServingTable
 from router.serving.session import Session, give_back_memory, synthetic
+from router.serving.stories import Stories
 from router.serving.timers import Timers
 
 log = structlog.get_logger()
@@ -108,6 +111,8 @@ class Worker:
         self.executor = Executor(slots=max(1, len(os.sched_getaffinity(0)) // settings.workers))
         self.loop = Loop(self.timers)
         self.router = Router(board.words, self.loop)
+        self._index = index
+        self._stories = Stories()
         self._lanes: dict[tuple[object, ...], Lane] = {}
         self._tables: dict[int, ServingTable] = {}
         self._tables_lock = threading.Lock()
@@ -188,7 +193,7 @@ class Worker:
         """This process is alive; runs that hang are given up."""
         self._slot.beat()
         now = time.monotonic()
-        self.router.lag_s = self.timers.lag.seconds(now)
+        self.router.lag_s = self._stories.lag_s = self.timers.lag.seconds(now)
         for lane in list(self._lanes.values()):
             lane.look(now)
 
@@ -268,7 +273,7 @@ class Worker:
                 raise ModelBroken("its files are not those that were tried: they have changed since")
             sessions = [session, *(load() for _ in range(settings.sessions.replicas - 1))]
             reload = functools.partial(self._reloaded, load, version.model) if self._settings.allow_faults else load
-            lane = Lane(version, sessions, self.executor, self.timers, self.loop, reload=reload)
+            lane = Lane(version, sessions, self.executor, self.timers, self.loop, reload=reload, stories=self._stories)
             lane.prove(lambda rows: synthetic(version.signature.inputs, rows))
             if self._settings.allow_faults:  # not before: a model that hangs could not be loaded
                 for index, replica in enumerate(lane.replicas):
@@ -326,6 +331,10 @@ class Worker:
         figures.loop_taken = self.loop.taken
         figures.resident_bytes = psutil.Process().memory_info().rss
         return figures
+
+    def stories(self, wanted: pb.ExplainRequest) -> pb.Stories:
+        """What became of recent requests."""
+        return told(self._stories, wanted, self._index)
 
 
 def _tell(pipe: int) -> None:

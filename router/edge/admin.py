@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, NoReturn
 
 import grpc
@@ -11,6 +12,7 @@ from grpc import aio
 from router.control.faults import FaultBoard
 from router.control.lifecycle import Lifecycle
 from router.edge.faults import checked, to_messages
+from router.edge.stories import nothing_found
 from router.edge.tables import route_to_message
 from router.edge.transport import cannot_open
 from router.errors import NotFound, Refused, RouterError
@@ -18,16 +20,27 @@ from router.model_settings import ModelSettings
 from router.pb import admin_pb2 as pb
 from router.pb import admin_pb2_grpc
 from router.pb.faults_pb2 import ModelFaults
+from router.pb.story_pb2 import ExplainRequest, Stories
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class Admin(admin_pb2_grpc.AdminServicer):
-    """Answers from the lifecycle and from `status`, which describes the processes. Without `faults` none may be set."""
+    """Answers from the lifecycle, from `status`, which describes the processes, and from what workers `explain`.
 
-    def __init__(self, lifecycle: Lifecycle, status: Callable[[], pb.Status], faults: FaultBoard | None = None) -> None:
+    Without `faults` none may be set.
+    """
+
+    def __init__(
+        self,
+        lifecycle: Lifecycle,
+        status: Callable[[], pb.Status],
+        explain: Callable[[ExplainRequest], Awaitable[Stories]],
+        faults: FaultBoard | None = None,
+    ) -> None:
         self._lifecycle = lifecycle
         self._status = status
+        self._explain = explain
         self._faults = faults
 
     async def GetStatus(  # noqa: N802  # the protocol's name
@@ -87,6 +100,15 @@ class Admin(admin_pb2_grpc.AdminServicer):
         except RouterError as error:
             await _abort(context, error)
         return pb.SetFaultsResponse(workers=workers)
+
+    async def Explain(  # noqa: N802
+        self, request: ExplainRequest, context: aio.ServicerContext[Any, Any]
+    ) -> Stories:
+        """What became of recent requests."""
+        found = await self._explain(request)
+        if not found.stories:
+            await context.abort(grpc.StatusCode.NOT_FOUND, nothing_found(request, found, time.time_ns()))
+        return found
 
     def _fault_board(self) -> FaultBoard:
         if self._faults is None:

@@ -12,6 +12,7 @@ from router.edge.faults import from_messages, to_messages
 from router.errors import NotReady, RouterError, Status
 from router.pb import admin_pb2 as pb
 from router.pb import admin_pb2_grpc
+from router.pb.story_pb2 import ExplainRequest, Stories
 
 CHANGE_S: Final = 60.0
 """A change waits for the one before it, which may load models."""
@@ -67,6 +68,16 @@ class AdminClient:
         """Switch a model to its fallback, or back."""
         request = pb.SetFallbackRequest(model=model, on=on)
         answer: pb.SetFallbackResponse = self._ask(self._stub.SetFallback, request, CHANGE_S)
+        return answer
+
+    def explain(self, request_id: str) -> Stories:
+        """What became of the requests of this id, newest first."""
+        answer: Stories = self._ask(self._stub.Explain, ExplainRequest(id=request_id), self._seconds)
+        return answer
+
+    def last_stories(self, last: int, model: str = "") -> Stories:
+        """The newest stories, of one model or of all."""
+        answer: Stories = self._ask(self._stub.Explain, ExplainRequest(last=last, model=model), self._seconds)
         return answer
 
     def _ask(self, method: Any, request: Any, seconds: float) -> Any:

@@ -84,12 +84,22 @@ class _Figures(Collector):
         waited = CounterMetricFamily(
             "router_fallback_seconds", "Time from receipt to such answers", labels=[*_LABELS, "step", "reason"]
         )
+        hedges = CounterMetricFamily(
+            "router_hedges", "Second attempts of slow runs, and those that answered", labels=[*_LABELS, "outcome"]
+        )
+        refused = CounterMetricFamily(
+            "router_hedges_refused", "Slow runs without a second attempt", labels=[*_LABELS, "why"]
+        )
         for gauge in self._figures.gauges:
             key = [gauge.model, gauge.version]
             for fallback in gauge.fallbacks:
                 way = [*key, fallback.step, fallback.reason]
                 fallbacks.add_metric(way, fallback.count)
                 waited.add_metric(way, fallback.ns / 1e9)
+            hedges.add_metric([*key, "sent"], gauge.hedges_sent)
+            hedges.add_metric([*key, "won"], gauge.hedges_won)
+            for why, count in sorted(gauge.hedges_refused.items()):
+                refused.add_metric([*key, why], count)
             total = 0
             buckets = []
             for index, count in enumerate(gauge.request_buckets):
@@ -99,7 +109,7 @@ class _Figures(Collector):
             times.add_metric(key, buckets, gauge.request_ns / 1e9)
             pending.add_metric(key, gauge.pending)
             inline.add_metric(key, float(gauge.lane == "inline"))
-        yield from (times, pending, inline, fallbacks, waited)
+        yield from (times, pending, inline, fallbacks, waited, hedges, refused)
 
     def _known(self) -> Iterator[Metric]:
         def counter(name: str, text: str, labels: list[str] = _LABELS) -> CounterMetricFamily:

@@ -31,6 +31,7 @@ from router.edge.tables import from_message, to_message
 from router.errors import Cancelled, InternalError, NotReady, RouterError, Status, TooLate
 from router.pb import link_pb2 as pb
 from router.pb.faults_pb2 import ModelFaults
+from router.pb.story_pb2 import ExplainRequest, Stories
 from router.serving.timers import Timers
 
 log = structlog.get_logger()
@@ -60,6 +61,9 @@ class WorkerEnd(Protocol):
 
     def set_faults(self, model: str, faults: tuple[Fault, ...]) -> None:
         """Make the runs of a model fail."""
+
+    def stories(self, wanted: ExplainRequest) -> Stories:
+        """What became of recent requests."""
 
 
 class RemoteError(RouterError):
@@ -191,13 +195,17 @@ class LinkClient:
             telemetry = self._end.telemetry()
             telemetry.question = message.ask_telemetry.question
             self._outgoing.put(pb.FromWorker(telemetry=telemetry))
+        elif kind == "ask_stories":
+            asked = message.ask_stories
+            told = pb.Told(question=asked.question, stories=self._end.stories(asked.wanted))
+            self._outgoing.put(pb.FromWorker(told=told))
         elif kind == "answer":
             answer = message.answer
             error = RemoteError(Status(answer.code), answer.detail) if answer.code else None
             self._settle(answer.id, error or answer.message)
         elif kind == "set_faults":
-            told = message.set_faults
-            self._end.set_faults(told.model, faults_from(told.faults))
+            faulty = message.set_faults
+            self._end.set_faults(faulty.model, faults_from(faulty.faults))
 
 
 def _too_late(method: str) -> TooLate:
@@ -229,7 +237,7 @@ class WorkerHandle:
         self.incarnation = joined.incarnation
         self.outgoing: asyncio.Queue[pb.ToWorker | None] = asyncio.Queue()
         self._prepared: dict[int, asyncio.Future[Sequence[Refusal]]] = {}
-        self._answers: dict[int, asyncio.Future[pb.Telemetry]] = {}
+        self._answers: dict[int, asyncio.Future[Any]] = {}
         self._questions = itertools.count(1)
         self._gone = False
 
@@ -261,8 +269,20 @@ class WorkerHandle:
     async def telemetry(self, seconds: float) -> pb.Telemetry:
         """The worker's figures now. Raises TimeoutError after so many seconds."""
         question = next(self._questions)
-        self._send(pb.ToWorker(ask_telemetry=pb.AskTelemetry(question=question)))
-        waiting: asyncio.Future[pb.Telemetry] = asyncio.get_running_loop().create_future()
+        message = pb.ToWorker(ask_telemetry=pb.AskTelemetry(question=question))
+        answer: pb.Telemetry = await self._ask(question, message, seconds)
+        return answer
+
+    async def stories(self, wanted: ExplainRequest, seconds: float) -> Stories:
+        """What became of recent requests. Raises TimeoutError after so many seconds."""
+        question = next(self._questions)
+        message = pb.ToWorker(ask_stories=pb.AskStories(question=question, wanted=wanted))
+        answer: Stories = await self._ask(question, message, seconds)
+        return answer
+
+    async def _ask(self, question: int, message: pb.ToWorker, seconds: float) -> Any:
+        self._send(message)
+        waiting: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._answers[question] = waiting
         try:
             return await asyncio.wait_for(waiting, seconds)
@@ -282,9 +302,14 @@ class WorkerHandle:
             if waiting is not None and not waiting.done():
                 waiting.set_result([Refusal(r.model, r.version, r.reason) for r in message.prepared.refusals])
         elif kind == "telemetry":
-            asked = self._answers.get(message.telemetry.question)
-            if asked is not None and not asked.done():
-                asked.set_result(message.telemetry)
+            self._answered(message.telemetry.question, message.telemetry)
+        elif kind == "told":
+            self._answered(message.told.question, message.told.stories)
+
+    def _answered(self, question: int, answer: object) -> None:
+        asked = self._answers.get(question)
+        if asked is not None and not asked.done():
+            asked.set_result(answer)
 
     def gone(self) -> None:
         """The connection has ended, or is ended by this: whoever waits learns it."""

@@ -41,7 +41,8 @@ def telemetry(lanes: Iterable[Lane]) -> pb.Telemetry:
                 (batch.compute_output, answered),
             ):
                 duration.count, duration.ns = runs, nanoseconds
-        message.gauges.add(
+        hedger = lane.hedger
+        gauge = message.gauges.add(
             model=lane.version.model,
             version=lane.version.number,
             pending=lane.pending,
@@ -56,6 +57,9 @@ def telemetry(lanes: Iterable[Lane]) -> pb.Telemetry:
             ],
             hung=lane.lost,
         )
+        if hedger is not None:
+            gauge.hedges_sent, gauge.hedges_won = hedger.sent, hedger.won
+            gauge.hedges_refused.update({why.name.lower(): count for why, count in list(hedger.refused.items())})
     return message
 
 
@@ -144,6 +148,10 @@ def merged(parts: Iterable[pb.Telemetry]) -> pb.Telemetry:
                     fallbacks[way] = mine.fallbacks.add(step=fallback.step, reason=fallback.reason)
                 fallbacks[way].count += fallback.count
                 fallbacks[way].ns += fallback.ns
+            mine.hedges_sent += gauge.hedges_sent
+            mine.hedges_won += gauge.hedges_won
+            for why, count in gauge.hedges_refused.items():
+                mine.hedges_refused[why] += count
     return total
 
 

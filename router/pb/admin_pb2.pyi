@@ -1,4 +1,5 @@
 from router.pb import faults_pb2 as _faults_pb2
+from router.pb import story_pb2 as _story_pb2
 from router.pb import table_pb2 as _table_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from router.pb import admin_pb2 as admin__pb2
+from router.pb import story_pb2 as story__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -59,6 +60,11 @@ class AdminStub:
                 request_serializer=admin__pb2.SetFallbackRequest.SerializeToString,
                 response_deserializer=admin__pb2.SetFallbackResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/router.admin.v1.Admin/Explain',
+                request_serializer=story__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=story__pb2.Stories.FromString,
+                _registered_method=True)
 
 
 class AdminServicer:
@@ -94,6 +100,13 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """What became of recent requests: those that were slow, degraded or failed, and a sample of the rest.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -121,6 +134,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.SetFallback,
                     request_deserializer=admin__pb2.SetFallbackRequest.FromString,
                     response_serializer=admin__pb2.SetFallbackResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=story__pb2.ExplainRequest.FromString,
+                    response_serializer=story__pb2.Stories.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -258,6 +276,33 @@ class Admin:
             '/router.admin.v1.Admin/SetFallback',
             admin__pb2.SetFallbackRequest.SerializeToString,
             admin__pb2.SetFallbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/Explain',
+            story__pb2.ExplainRequest.SerializeToString,
+            story__pb2.Stories.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from router.pb import faults_pb2 as faults__pb2
 from router.pb import inference_pb2 as inference__pb2
+from router.pb import story_pb2 as story__pb2
 from router.pb import table_pb2 as table__pb2
 
 
-DESCRIPTOR = _POOL.AddSerializedFile(b'\n\nlink.proto\x12\x0erouter.link.v1\x1a\x0c\x66\x61ults.proto\x1a\x0finference.proto\x1a\x0btable.proto\"\xf9\x01\n\nFromWorker\x12(\n\x06joined\x18\x01 \x01(\x0b\x32\x16.router.link.v1.JoinedH\x00\x12,\n\x08prepared\x18\x02 \x01(\x0b\x32\x18.router.link.v1.PreparedH\x00\x12.\n\ttelemetry\x18\x03 \x01(\x0b\x32\x19.router.link.v1.TelemetryH\x00\x12,\n\x08question\x18\x04 \x01(\x0b\x32\x18.router.link.v1.QuestionH\x00\x12-\n\ttake_back\x18\x05 \x01(\x0b\x32\x18.router.link.v1.TakeBackH\x00\x42\x06\n\x04kind\"\xa4\x02\n\x08ToWorker\x12*\n\x07prepare\x18\x01 \x01(\x0b\x32\x17.router.link.v1.PrepareH\x00\x12(\n\x06retire\x18\x02 \x01(\x0b\x32\x16.router.link.v1.RetireH\x00\x12\x35\n\rask_telemetry\x18\x03 \x01(\x0b\x32\x1c.router.link.v1.AskTelemetryH\x00\x12$\n\x04\x62ind\x18\x04 \x01(\x0b\x32\x14.router.link.v1.BindH\x00\x12(\n\x06\x61nswer\x18\x05 \x01(\x0b\x32\x16.router.link.v1.AnswerH\x00\x12\x33\n\nset_faults\x18\x06 \x01(\x0b\x32\x1d.router.faults.v1.ModelFaultsH\x00\x42\x06\n\x04kind\":\n\x06Joined\x12\x0e\n\x06worker\x18\x01 \x01(\r\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\"0\n\x07Prepare\x12%\n\x05table\x18\x01 \x01(\x0b\x32\x16.router.table.v1.Table\"I\n\x08Prepared\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12)\n\x08refusals\x18\x02 \x03(\x0b\x32\x17.router.link.v1.Refusal\"9\n\x07Refusal\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"#\n\x06Retire\x12\x19\n\x11\x62\x65\x66ore_generation\x18\x01 \x01(\x04\"\x06\n\x04\x42ind\" \n\x0c\x41skTelemetry\x12\x10\n\x08question\x18\x01 \x01(\x04\"\xa2\x01\n\tTelemetry\x12\x10\n\x08question\x18\x01 \x01(\x04\x12*\n\x06models\x18\x02 \x03(\x0b\x32\x1a.inference.ModelStatistics\x12+\n\x06gauges\x18\x03 \x03(\x0b\x32\x1b.router.link.v1.ModelGauges\x12\x16\n\x0eresident_bytes\x18\x04 \x01(\x04\x12\x12\n\nloop_taken\x18\x05 \x01(\x04\"\xb3\x02\n\x0bModelGauges\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07pending\x18\x03 \x01(\x04\x12\x0c\n\x04lane\x18\x04 \x01(\t\x12;\n\x08\x66\x61ilures\x18\x05 \x03(\x0b\x32).router.link.v1.ModelGauges.FailuresEntry\x12\x0f\n\x07load_ns\x18\x06 \x01(\x04\x12\x17\n\x0frequest_buckets\x18\x07 \x03(\x04\x12\x12\n\nrequest_ns\x18\x08 \x01(\x04\x12+\n\tfallbacks\x18\t \x03(\x0b\x32\x18.router.link.v1.Fallback\x12\x0c\n\x04hung\x18\n \x01(\x04\x1a/\n\rFailuresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"C\n\x08\x46\x61llback\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\x12\n\n\x02ns\x18\x04 \x01(\x04\"7\n\x08Question\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\x0c\"\x16\n\x08TakeBack\x12\n\n\x02id\x18\x01 \x01(\x04\"C\n\x06\x41nswer\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x02 \x01(\r\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _POOL.AddSerializedFile(b'\n\nlink.proto\x12\x0erouter.link.v1\x1a\x0c\x66\x61ults.proto\x1a\x0finference.proto\x1a\x0bstory.proto\x1a\x0btable.proto\"\x9f\x02\n\nFromWorker\x12(\n\x06joined\x18\x01 \x01(\x0b\x32\x16.router.link.v1.JoinedH\x00\x12,\n\x08prepared\x18\x02 \x01(\x0b\x32\x18.router.link.v1.PreparedH\x00\x12.\n\ttelemetry\x18\x03 \x01(\x0b\x32\x19.router.link.v1.TelemetryH\x00\x12,\n\x08question\x18\x04 \x01(\x0b\x32\x18.router.link.v1.QuestionH\x00\x12-\n\ttake_back\x18\x05 \x01(\x0b\x32\x18.router.link.v1.TakeBackH\x00\x12$\n\x04told\x18\x06 \x01(\x0b\x32\x14.router.link.v1.ToldH\x00\x42\x06\n\x04kind\"\xd7\x02\n\x08ToWorker\x12*\n\x07prepare\x18\x01 \x01(\x0b\x32\x17.router.link.v1.PrepareH\x00\x12(\n\x06retire\x18\x02 \x01(\x0b\x32\x16.router.link.v1.RetireH\x00\x12\x35\n\rask_telemetry\x18\x03 \x01(\x0b\x32\x1c.router.link.v1.AskTelemetryH\x00\x12$\n\x04\x62ind\x18\x04 \x01(\x0b\x32\x14.router.link.v1.BindH\x00\x12(\n\x06\x61nswer\x18\x05 \x01(\x0b\x32\x16.router.link.v1.AnswerH\x00\x12\x33\n\nset_faults\x18\x06 \x01(\x0b\x32\x1d.router.faults.v1.ModelFaultsH\x00\x12\x31\n\x0b\x61sk_stories\x18\x07 \x01(\x0b\x32\x1a.router.link.v1.AskStoriesH\x00\x42\x06\n\x04kind\":\n\x06Joined\x12\x0e\n\x06worker\x18\x01 \x01(\r\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\"0\n\x07Prepare\x12%\n\x05table\x18\x01 \x01(\x0b\x32\x16.router.table.v1.Table\"I\n\x08Prepared\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12)\n\x08refusals\x18\x02 \x03(\x0b\x32\x17.router.link.v1.Refusal\"9\n\x07Refusal\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"#\n\x06Retire\x12\x19\n\x11\x62\x65\x66ore_generation\x18\x01 \x01(\x04\"\x06\n\x04\x42ind\" \n\x0c\x41skTelemetry\x12\x10\n\x08question\x18\x01 \x01(\x04\"\xa2\x01\n\tTelemetry\x12\x10\n\x08question\x18\x01 \x01(\x04\x12*\n\x06models\x18\x02 \x03(\x0b\x32\x1a.inference.ModelStatistics\x12+\n\x06gauges\x18\x03 \x03(\x0b\x32\x1b.router.link.v1.ModelGauges\x12\x16\n\x0eresident_bytes\x18\x04 \x01(\x04\x12\x12\n\nloop_taken\x18\x05 \x01(\x04\"\xda\x03\n\x0bModelGauges\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07pending\x18\x03 \x01(\x04\x12\x0c\n\x04lane\x18\x04 \x01(\t\x12;\n\x08\x66\x61ilures\x18\x05 \x03(\x0b\x32).router.link.v1.ModelGauges.FailuresEntry\x12\x0f\n\x07load_ns\x18\x06 \x01(\x04\x12\x17\n\x0frequest_buckets\x18\x07 \x03(\x04\x12\x12\n\nrequest_ns\x18\x08 \x01(\x04\x12+\n\tfallbacks\x18\t \x03(\x0b\x32\x18.router.link.v1.Fallback\x12\x0c\n\x04hung\x18\n \x01(\x04\x12\x13\n\x0bhedges_sent\x18\x14 \x01(\x04\x12\x12\n\nhedges_won\x18\x15 \x01(\x04\x12\x46\n\x0ehedges_refused\x18\x16 \x03(\x0b\x32..router.link.v1.ModelGauges.HedgesRefusedEntry\x1a/\n\rFailuresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a\x34\n\x12HedgesRefusedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"C\n\x08\x46\x61llback\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\x12\n\n\x02ns\x18\x04 \x01(\x04\"O\n\nAskStories\x12\x10\n\x08question\x18\x01 \x01(\x04\x12/\n\x06wanted\x18\x02 \x01(\x0b\x32\x1f.router.story.v1.ExplainRequest\"C\n\x04Told\x12\x10\n\x08question\x18\x01 \x01(\x04\x12)\n\x07stories\x18\x02 \x01(\x0b\x32\x18.router.story.v1.Stories\"7\n\x08Question\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\x0c\"\x16\n\x08TakeBack\x12\n\n\x02id\x18\x01 \x01(\x04\"C\n\x06\x41nswer\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x02 \x01(\r\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,36 +37,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODELGAUGES_FAILURESENTRY']._loaded_options = None
   _globals['_MODELGAUGES_FAILURESENTRY']._serialized_options = b'8\001'
-  _globals['_FROMWORKER']._serialized_start=75
-  _globals['_FROMWORKER']._serialized_end=324
-  _globals['_TOWORKER']._serialized_start=327
-  _globals['_TOWORKER']._serialized_end=619
-  _globals['_JOINED']._serialized_start=621
-  _globals['_JOINED']._serialized_end=679
-  _globals['_PREPARE']._serialized_start=681
-  _globals['_PREPARE']._serialized_end=729
-  _globals['_PREPARED']._serialized_start=731
-  _globals['_PREPARED']._serialized_end=804
-  _globals['_REFUSAL']._serialized_start=806
-  _globals['_REFUSAL']._serialized_end=863
-  _globals['_RETIRE']._serialized_start=865
-  _globals['_RETIRE']._serialized_end=900
-  _globals['_BIND']._serialized_start=902
-  _globals['_BIND']._serialized_end=908
-  _globals['_ASKTELEMETRY']._serialized_start=910
-  _globals['_ASKTELEMETRY']._serialized_end=942
-  _globals['_TELEMETRY']._serialized_start=945
-  _globals['_TELEMETRY']._serialized_end=1107
-  _globals['_MODELGAUGES']._serialized_start=1110
-  _globals['_MODELGAUGES']._serialized_end=1417
-  _globals['_MODELGAUGES_FAILURESENTRY']._serialized_start=1370
-  _globals['_MODELGAUGES_FAILURESENTRY']._serialized_end=1417
-  _globals['_FALLBACK']._serialized_start=1419
-  _globals['_FALLBACK']._serialized_end=1486
-  _globals['_QUESTION']._serialized_start=1488
-  _globals['_QUESTION']._serialized_end=1543
-  _globals['_TAKEBACK']._serialized_start=1545
-  _globals['_TAKEBACK']._serialized_end=1567
-  _globals['_ANSWER']._serialized_start=1569
-  _globals['_ANSWER']._serialized_end=1636
+  _globals['_MODELGAUGES_HEDGESREFUSEDENTRY']._loaded_options = None
+  _globals['_MODELGAUGES_HEDGESREFUSEDENTRY']._serialized_options = b'8\001'
+  _globals['_FROMWORKER']._serialized_start=88
+  _globals['_FROMWORKER']._serialized_end=375
+  _globals['_TOWORKER']._serialized_start=378
+  _globals['_TOWORKER']._serialized_end=721
+  _globals['_JOINED']._serialized_start=723
+  _globals['_JOINED']._serialized_end=781
+  _globals['_PREPARE']._serialized_start=783
+  _globals['_PREPARE']._serialized_end=831
+  _globals['_PREPARED']._serialized_start=833
+  _globals['_PREPARED']._serialized_end=906
+  _globals['_REFUSAL']._serialized_start=908
+  _globals['_REFUSAL']._serialized_end=965
+  _globals['_RETIRE']._serialized_start=967
+  _globals['_RETIRE']._serialized_end=1002
+  _globals['_BIND']._serialized_start=1004
+  _globals['_BIND']._serialized_end=1010
+  _globals['_ASKTELEMETRY']._serialized_start=1012
+  _globals['_ASKTELEMETRY']._serialized_end=1044
+  _globals['_TELEMETRY']._serialized_start=1047
+  _globals['_TELEMETRY']._serialized_end=1209
+  _globals['_MODELGAUGES']._serialized_start=1212
+  _globals['_MODELGAUGES']._serialized_end=1686
+  _globals['_MODELGAUGES_FAILURESENTRY']._serialized_start=1585
+  _globals['_MODELGAUGES_FAILURESENTRY']._serialized_end=1632
+  _globals['_MODELGAUGES_HEDGESREFUSEDENTRY']._serialized_start=1634
+  _globals['_MODELGAUGES_HEDGESREFUSEDENTRY']._serialized_end=1686
+  _globals['_FALLBACK']._serialized_start=1688
+  _globals['_FALLBACK']._serialized_end=1755
+  _globals['_ASKSTORIES']._serialized_start=1757
+  _globals['_ASKSTORIES']._serialized_end=1836
+  _globals['_TOLD']._serialized_start=1838
+  _globals['_TOLD']._serialized_end=1905
+  _globals['_QUESTION']._serialized_start=1907
+  _globals['_QUESTION']._serialized_end=1962
+  _globals['_TAKEBACK']._serialized_start=1964
+  _globals['_TAKEBACK']._serialized_end=1986
+  _globals['_ANSWER']._serialized_start=1988
+  _globals['_ANSWER']._serialized_end=2055
 # @@protoc_insertion_point(module_scope)

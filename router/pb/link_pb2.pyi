@@ -1,5 +1,6 @@
 from router.pb import faults_pb2 as _faults_pb2
 from router.pb import inference_pb2 as _inference_pb2
+from router.pb import story_pb2 as _story_pb2
 from router.pb import table_pb2 as _table_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -10,34 +11,38 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class FromWorker(_message.Message):
-    __slots__ = ("joined", "prepared", "telemetry", "question", "take_back")
+    __slots__ = ("joined", "prepared", "telemetry", "question", "take_back", "told")
     JOINED_FIELD_NUMBER: _ClassVar[int]
     PREPARED_FIELD_NUMBER: _ClassVar[int]
     TELEMETRY_FIELD_NUMBER: _ClassVar[int]
     QUESTION_FIELD_NUMBER: _ClassVar[int]
     TAKE_BACK_FIELD_NUMBER: _ClassVar[int]
+    TOLD_FIELD_NUMBER: _ClassVar[int]
     joined: Joined
     prepared: Prepared
     telemetry: Telemetry
     question: Question
     take_back: TakeBack
-    def __init__(self, joined: _Optional[_Union[Joined, _Mapping]] = ..., prepared: _Optional[_Union[Prepared, _Mapping]] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ..., take_back: _Optional[_Union[TakeBack, _Mapping]] = ...) -> None: ...
+    told: Told
+    def __init__(self, joined: _Optional[_Union[Joined, _Mapping]] = ..., prepared: _Optional[_Union[Prepared, _Mapping]] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ..., take_back: _Optional[_Union[TakeBack, _Mapping]] = ..., told: _Optional[_Union[Told, _Mapping]] = ...) -> None: ...
 
 class ToWorker(_message.Message):
-    __slots__ = ("prepare", "retire", "ask_telemetry", "bind", "answer", "set_faults")
+    __slots__ = ("prepare", "retire", "ask_telemetry", "bind", "answer", "set_faults", "ask_stories")
     PREPARE_FIELD_NUMBER: _ClassVar[int]
     RETIRE_FIELD_NUMBER: _ClassVar[int]
     ASK_TELEMETRY_FIELD_NUMBER: _ClassVar[int]
     BIND_FIELD_NUMBER: _ClassVar[int]
     ANSWER_FIELD_NUMBER: _ClassVar[int]
     SET_FAULTS_FIELD_NUMBER: _ClassVar[int]
+    ASK_STORIES_FIELD_NUMBER: _ClassVar[int]
     prepare: Prepare
     retire: Retire
     ask_telemetry: AskTelemetry
     bind: Bind
     answer: Answer
     set_faults: _faults_pb2.ModelFaults
-    def __init__(self, prepare: _Optional[_Union[Prepare, _Mapping]] = ..., retire: _Optional[_Union[Retire, _Mapping]] = ..., ask_telemetry: _Optional[_Union[AskTelemetry, _Mapping]] = ..., bind: _Optional[_Union[Bind, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., set_faults: _Optional[_Union[_faults_pb2.ModelFaults, _Mapping]] = ...) -> None: ...
+    ask_stories: AskStories
+    def __init__(self, prepare: _Optional[_Union[Prepare, _Mapping]] = ..., retire: _Optional[_Union[Retire, _Mapping]] = ..., ask_telemetry: _Optional[_Union[AskTelemetry, _Mapping]] = ..., bind: _Optional[_Union[Bind, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., set_faults: _Optional[_Union[_faults_pb2.ModelFaults, _Mapping]] = ..., ask_stories: _Optional[_Union[AskStories, _Mapping]] = ...) -> None: ...
 
 class Joined(_message.Message):
     __slots__ = ("worker", "pid", "incarnation")
@@ -104,8 +109,15 @@ class Telemetry(_message.Message):
     def __init__(self, question: _Optional[int] = ..., models: _Optional[_Iterable[_Union[_inference_pb2.ModelStatistics, _Mapping]]] = ..., gauges: _Optional[_Iterable[_Union[ModelGauges, _Mapping]]] = ..., resident_bytes: _Optional[int] = ..., loop_taken: _Optional[int] = ...) -> None: ...
 
 class ModelGauges(_message.Message):
-    __slots__ = ("model", "version", "pending", "lane", "failures", "load_ns", "request_buckets", "request_ns", "fallbacks", "hung")
+    __slots__ = ("model", "version", "pending", "lane", "failures", "load_ns", "request_buckets", "request_ns", "fallbacks", "hung", "hedges_sent", "hedges_won", "hedges_refused")
     class FailuresEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class HedgesRefusedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -122,6 +134,9 @@ class ModelGauges(_message.Message):
     REQUEST_NS_FIELD_NUMBER: _ClassVar[int]
     FALLBACKS_FIELD_NUMBER: _ClassVar[int]
     HUNG_FIELD_NUMBER: _ClassVar[int]
+    HEDGES_SENT_FIELD_NUMBER: _ClassVar[int]
+    HEDGES_WON_FIELD_NUMBER: _ClassVar[int]
+    HEDGES_REFUSED_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     pending: int
@@ -132,7 +147,10 @@ class ModelGauges(_message.Message):
     request_ns: int
     fallbacks: _containers.RepeatedCompositeFieldContainer[Fallback]
     hung: int
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., pending: _Optional[int] = ..., lane: _Optional[str] = ..., failures: _Optional[_Mapping[str, int]] = ..., load_ns: _Optional[int] = ..., request_buckets: _Optional[_Iterable[int]] = ..., request_ns: _Optional[int] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., hung: _Optional[int] = ...) -> None: ...
+    hedges_sent: int
+    hedges_won: int
+    hedges_refused: _containers.ScalarMap[str, int]
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., pending: _Optional[int] = ..., lane: _Optional[str] = ..., failures: _Optional[_Mapping[str, int]] = ..., load_ns: _Optional[int] = ..., request_buckets: _Optional[_Iterable[int]] = ..., request_ns: _Optional[int] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., hung: _Optional[int] = ..., hedges_sent: _Optional[int] = ..., hedges_won: _Optional[int] = ..., hedges_refused: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class Fallback(_message.Message):
     __slots__ = ("step", "reason", "count", "ns")
@@ -145,6 +163,22 @@ class Fallback(_message.Message):
     count: int
     ns: int
     def __init__(self, step: _Optional[str] = ..., reason: _Optional[str] = ..., count: _Optional[int] = ..., ns: _Optional[int] = ...) -> None: ...
+
+class AskStories(_message.Message):
+    __slots__ = ("question", "wanted")
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    question: int
+    wanted: _story_pb2.ExplainRequest
+    def __init__(self, question: _Optional[int] = ..., wanted: _Optional[_Union[_story_pb2.ExplainRequest, _Mapping]] = ...) -> None: ...
+
+class Told(_message.Message):
+    __slots__ = ("question", "stories")
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    STORIES_FIELD_NUMBER: _ClassVar[int]
+    question: int
+    stories: _story_pb2.Stories
+    def __init__(self, question: _Optional[int] = ..., stories: _Optional[_Union[_story_pb2.Stories, _Mapping]] = ...) -> None: ...
 
 class Question(_message.Message):
     __slots__ = ("id", "method", "message")

@@ -16,6 +16,7 @@ from router.errors import RouterError
 if TYPE_CHECKING:
     from router.serving.plan import Plan
     from router.serving.stats import Failure
+    from router.serving.stories import Expected, RunFacts
 
 log = structlog.get_logger()
 
@@ -47,6 +48,9 @@ class Call:
     `received` is in nanoseconds of it. Calls wait in the order of `rank`. `attempts` counts those who may still answer:
     one that fails leaves it to the others. `failed_over` says whether the failover model was asked,
     `alone` that it joins no other call's run.
+
+    For its story: what admission `expected`, and the last run that it was in and that is over (`ran`). Both are unset
+    where there is nothing to say: most calls have no story, and shall not pay for one.
     """
 
     __slots__ = (
@@ -57,15 +61,20 @@ class Call:
         "cache_key",
         "due",
         "elements",
+        "expected",
         "failed_over",
         "id_field",
         "nbytes",
         "plan",
+        "ran",
         "rank",
         "received",
         "reply",
         "trouble",
     )
+
+    expected: Expected
+    ran: RunFacts
 
     def __init__(
         self,
@@ -97,6 +106,11 @@ class Call:
     def over(self) -> bool:
         """Whether somebody has claimed it."""
         return not self._claims
+
+    @property
+    def asked(self) -> Call:
+        """The call that the caller made: this one, but for a second attempt."""
+        return self
 
     def claim(self) -> bool:
         """True exactly once: the taker answers. (Popping from a list is atomic.)"""

@@ -53,10 +53,17 @@ class Attempt(Call):
         self.owner = owner
         self.reason = reason
 
+    @property
+    def asked(self) -> Call:
+        """Its owner."""
+        return self.owner
+
     def send(self, message: bytes) -> None:
         """Send the answer; it counts as a fallback of the model that was asked for."""
         super().send(message)
-        self.owner.plan.fallback.count(self.owner, Step.FAILOVER, self.reason)
+        plan = self.owner.plan
+        plan.fallback.count(self.owner, Step.FAILOVER, self.reason)
+        plan.lane.teller.fell_back(self.owner, Step.FAILOVER, self.reason, self.plan.lane.version.model)
 
     def give_up(self, reason: Reason, error: RouterError, failure: Failure) -> None:
         """It has failed: what its owner has left is tried. The caller asked for another model than this."""
@@ -116,10 +123,11 @@ class Fallback:
         if self._sent(call, self._then) or not call.claim():
             return
         assert call.trouble is not None
-        _, error, failure = call.trouble
+        reason, error, failure = call.trouble
         call.trouble = None
         self._stats.own_cell().fail(failure, self._clock.monotonic_ns() - call.received)
         call.send_error(error)
+        call.plan.lane.teller.failed(call, reason, error)
 
     def _sent(self, call: Call, answerers: Sequence[Answerer]) -> bool:
         """Whether one of them had an answer."""
@@ -131,6 +139,7 @@ class Fallback:
             if message is not None:
                 if call.finish(message):
                     self.count(call, answerer.step, trouble[0])
+                    call.plan.lane.teller.fell_back(call, answerer.step, trouble[0])
                 call.trouble = None
                 return True
         return False

@@ -15,6 +15,7 @@ from router.core.fallback import Reason
 from router.core.hedging import Decision, HedgeBudget, HedgeDelay, KillSwitch, Target, Why, decide, executing
 from router.model_settings import HedgeSettings
 from router.serving.run import Run
+from router.serving.stories import Hedging
 
 if TYPE_CHECKING:
     from router.serving.call import Call
@@ -35,6 +36,7 @@ class Hedger:
         self._executor = lane.executor
         self._delay = HedgeDelay(lane.pace.times, settings.budget, settings.min_delay_ms / 1e3)
         self._budget = HedgeBudget(settings.budget)
+        self._share = 1.0 - settings.budget
         self._switch = KillSwitch()
         self._armed: list[weakref.ref[Run]] = []
         self.sent = 0
@@ -69,6 +71,8 @@ class Hedger:
         calls = [call for call in run.calls if not call.over]
         replica = lane.spare(run)
         decision = self._decide(lane, calls, replica)
+        if decision.why is not Why.OVER:
+            self._note(lane, run, decision, replica)
         if decision.hedge:
             if self._send(lane, calls, replica):
                 self.sent += 1
@@ -77,6 +81,17 @@ class Hedger:
             self._armed.append(held)
         else:
             self.refused[decision.why] = self.refused.get(decision.why, 0) + 1
+
+    def _note(self, lane: Lane, run: Run, decision: Decision, replica: Replica | None) -> None:
+        """For the stories of the run's calls."""
+        target = ""
+        if replica is not None:
+            target = f"session {lane.replicas.index(replica) + 1}"
+        elif len(lane.replicas) == 1:
+            target = "the failover model"
+        delay = self._delay.seconds(self._clock.monotonic())
+        run.hedging = Hedging(decision.why, delay or 0.0, self._share, target)
+        run.tell_ns = -1
 
     def _decide(self, lane: Lane, calls: list[Call], replica: Replica | None) -> Decision:
         now = self._clock.monotonic()

@@ -38,6 +38,7 @@ from router.serving.loop import ARM_S, Loop, Superseded
 from router.serving.pace import INLINE_BATCH_S, PROOF_RUNS, Pace
 from router.serving.run import Held, Replica, Run, Runnable
 from router.serving.stats import Cell, Failure, Stats
+from router.serving.stories import SAMPLED, Expected, Stories, Teller, run_facts
 from router.serving.timers import Clock, Timers
 
 __all__ = ["Executor", "Lane", "Runnable"]
@@ -65,6 +66,7 @@ class Lane:
         loop: Loop,
         clock: Clock = time,
         reload: Callable[[], Runnable] | None = None,
+        stories: Stories | None = None,
     ) -> None:
         self.version = version
         self.replicas = [Replica(each) for each in sessions]
@@ -79,6 +81,7 @@ class Lane:
         self.loop_cell = self.stats.cell()
         self.no_fallback = Fallback(self.stats, clock)
         self.expiry = Expiry(timers, clock, self)
+        self.teller = Teller(stories or Stories(), clock)
         self.lost = 0
         """Threads that are in runs which have been given up."""
         self.executor = executor
@@ -114,6 +117,14 @@ class Lane:
         """How many runs may go on at once."""
         return self.executor.slots * len([replica for replica in self.replicas if not replica.loading])
 
+    @property
+    def runs(self) -> list[Run]:
+        """Those under way, on either side."""
+        inline = self._loop.run
+        if inline is None or inline.lane is not self or inline.over:
+            return list(self._runs)
+        return [inline, *self._runs]
+
     # ---- the loop thread ----
 
     def put(self, call: Call) -> bool:
@@ -131,11 +142,12 @@ class Lane:
         due = call.due
         if waiting:
             if due is not None and due - call.received * 1e-9 < len(waiting) * self.pace.row_s + self.pace.run_s:
-                self._turn_away(call)
+                self._turn_away(call, len(waiting) * self.pace.row_s)
                 return False
             self._bytes_in += nbytes
             if call.rank < waiting[-1].rank:
                 _insert(waiting, call)
+                self.teller.look_at_all()
             else:
                 waiting.append(call)
             return False
@@ -143,8 +155,10 @@ class Lane:
         waiting.append(call)
         return True
 
-    def _turn_away(self, call: Call) -> None:
+    def _turn_away(self, call: Call, wait: float | None = None) -> None:
         """Answer a new call that could not be run in time: because of others, or not even without them."""
+        if wait is not None:
+            call.expected = Expected(wait, len(self.waiting))
         left = math.inf if call.due is None else call.due - call.received * 1e-9
         if left <= 0:
             call.give_up(Reason.DEADLINE, self._too_late(), Failure.OTHER)
@@ -171,11 +185,14 @@ class Lane:
             self.waiting.append(call)
             return True
         now = self.clock.monotonic()
-        if self._hopeless(call, now):
-            if not self._probes(now):
-                self._turn_away(call)
-                return False
-            call.alone = True
+        if call.due is not None:
+            wait = self._wait(now)
+            if call.due - now < wait + self.pace.run_s:
+                if not self._probes(now):
+                    self._turn_away(call, wait)
+                    return False
+                call.alone = True
+            call.expected = Expected(wait, len(self.waiting))
         self._listen(call)
         self._queue(call)
         self.expiry.watch((call,), now)
@@ -212,6 +229,7 @@ class Lane:
                 self._bytes_in += call.nbytes
             if queue and call.rank < queue[-1].rank:
                 _insert(queue, call)
+                self.teller.look_at_all()
             else:
                 queue.append(call)
 
@@ -246,7 +264,7 @@ class Lane:
             loop = self._loop
             if self.guarded and not self._allowed(batch, now):
                 return bool(self.waiting)
-            run = Run(self, batch, self.replicas[0], now, self._inline_stop)
+            run = Run(self, batch, self.replicas[0], now, self._inline_stop, inline=True)
             loop.run = run
             if not loop.watched:
                 loop.watch()
@@ -309,6 +327,7 @@ class Lane:
         def cancelled() -> None:
             call = held()
             if call is not None and call.claim():
+                call.asked.plan.lane.teller.cancelled(call.asked)
                 self._drop(call)
                 self.stats.own_cell().fail(Failure.CANCELED, self.clock.monotonic_ns() - call.received)
 
@@ -351,6 +370,7 @@ class Lane:
             if not run.seize():
                 return False
             run.held = Held.MOVED
+            run.tell_ns = -1
             self._runs.append(run)
             self._tokens += 1
             self._inline_stop = run.session.stop()  # what ends this run is to end no later one
@@ -395,6 +415,8 @@ class Lane:
             fresh = replica.session is run.session and not replica.loading and self._reload is not None
             replica.loading |= fresh
         run.stop.terminate = True
+        for call in run.calls:
+            call.ran = run_facts(run, self.clock.monotonic_ns(), over=False)
         if self.guarded:
             self._report(run.replica, well=False)
         self.executor.lost()
@@ -547,6 +569,7 @@ class Lane:
         won = False
         try:
             if run is not None:
+                run.tell_ns = -1
                 self._execute(run, self.stats.own_cell())
                 won = run.won
                 self._stop_unwanted()
@@ -640,8 +663,10 @@ class Lane:
                 rows = plan.rows if len(calls) == 1 else sum([call.plan.rows for call in calls])
                 if mine:
                     self.pace.record(rows, seconds, inferred * 1e-9, joined=len(calls) > 1)
+                    if not self.pace.learned % SAMPLED:
+                        self.teller.refresh(self.stats.buckets())
                 if broken is not None:
-                    calls, replies = self._kept(calls, replies, broken)
+                    calls, replies = self._kept(run, replies, broken)
                 answered = [call.received for call, reply in zip(calls, replies, strict=True) if call.finish(reply)]
                 run.won = bool(answered)
                 if plan.memory is not None:
@@ -649,11 +674,15 @@ class Lane:
                 if self.guarded and mine:
                     self._report(run.replica, well=broken is None)
                 if calls:
-                    cell.ran(answered, rows, began, fed, inferred, clock())
+                    ended, first = clock(), calls[0]
+                    cell.ran(answered, rows, began, fed, inferred, ended)
+                    taken = ended - first.received
+                    if taken > run.tell_ns or (first.due is not None and ended + taken > first.due * 1e9):
+                        self.teller.ran(run, calls, answered, ended)
                 return mine
         if self.guarded and mine and len(calls) == 1:
             self._report(run.replica, well=False)
-        self._failed(calls, failed, began, mine, inline)
+        self._failed(run, failed, began, mine, inline)
         return mine
 
     def _report(self, replica: Replica, *, well: bool) -> None:
@@ -665,10 +694,12 @@ class Lane:
             else:
                 replica.breaker.failed(now)
 
-    def _kept(self, calls: list[Call], replies: list[bytes], broken: list[str]) -> tuple[list[Call], list[bytes]]:
+    def _kept(self, run: Run, replies: list[bytes], broken: list[str]) -> tuple[list[Call], list[bytes]]:
         """The calls whose outputs keep the contract; the others are answered otherwise."""
+        calls = run.calls
         for call, reason in zip(calls, broken, strict=True):
             if reason:
+                call.ran = run_facts(run, self.clock.monotonic_ns(), over=True)
                 error = ModelFailed(f"model '{self.version.model}' broke its contract: {reason}")
                 call.give_up(Reason.CONTRACT, error, Failure.BACKEND)
         kept = [pair for pair, reason in zip(zip(calls, replies, strict=True), broken, strict=True) if not reason]
@@ -678,11 +709,13 @@ class Lane:
         log.exception("a run failed", model=self.version.model, version=self.version.number)
         return ModelFailed(f"model '{self.version.model}' failed on this input")
 
-    def _failed(self, calls: list[Call], error: ModelFailed, began: int, mine: bool, inline: bool) -> None:
+    def _failed(self, run: Run, error: ModelFailed, began: int, mine: bool, inline: bool) -> None:
         """One bad request fails alone: the others of its batch run again, each for itself."""
+        calls = run.calls
         if len(calls) > 1:
             self._again([call for call in calls if not call.over], mine and inline)
             return
+        calls[0].ran = run_facts(run, self.clock.monotonic_ns(), over=True)
         calls[0].give_up(Reason.FAILED, error, Failure.BACKEND)
         seconds = (self.clock.monotonic_ns() - began) / 1e9
         if mine and seconds > self.pace.expected / 2:  # what fails at once says nothing of the runs that do not

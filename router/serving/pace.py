@@ -40,12 +40,12 @@ class Pace:
 
     __slots__ = (
         "_capped",
-        "_learned",
         "_long_runs",
         "_most",
         "_tail",
         "expected",
         "good_runs",
+        "learned",
         "row_s",
         "run_s",
         "stolen",
@@ -67,7 +67,8 @@ class Pace:
         self._most = max_rows
         self._tail = Tail(self.times, LIKELY)
         self._long_runs = 0
-        self._learned = 0
+        self.learned = 0
+        """Runs that were recorded."""
         self._capped = 0
 
     @property
@@ -94,8 +95,8 @@ class Pace:
             expected = min(expected, times.predict(1))
         self.good_runs = self.good_runs + 1 if expected <= INLINE_RUN_S and seconds <= long else 0
         self.expected = expected
-        self._learned += 1
-        if self._learned < REFRESH_RUNS or not self._learned % REFRESH_RUNS:
+        self.learned += 1
+        if self.learned < REFRESH_RUNS or not self.learned % REFRESH_RUNS:
             self.run_s = (self._tail.of(1, now) or 0.0) * BUCKET_ERROR if times.of_one_row() else 0.0
             self.row_s = times.predict(self._most) / self._most * MARGIN
 

@@ -82,11 +82,13 @@ class Plan:
         "batch_key",
         "contract",
         "fallback",
+        "generation",
         "lane",
         "memory",
         "outputs",
         "reserve_s",
         "rows",
+        "served_by",
         "sla_s",
         "special",
         "switched",
@@ -104,8 +106,12 @@ class Plan:
         contract: Contract | None = None,
         hedge_encoder: Encoder | None = None,
         memory: Memory | None = None,
+        generation: int = 0,
+        served_by: str = "champion",
     ) -> None:
         self.lane = lane
+        self.generation = generation
+        self.served_by = served_by
         self.fallback = fallback
         self.switched = switched
         self.sla_s = deadline.sla_ms / 1e3 if deadline.sla_ms is not None else None

@@ -13,6 +13,7 @@ from router.core.breaker import Breaker
 if TYPE_CHECKING:
     from router.serving.call import Call
     from router.serving.lanes import Lane
+    from router.serving.stories import Hedging
 
 
 class Stop(Protocol):
@@ -67,16 +68,30 @@ class Run:
         "began",
         "calls",
         "hedge",
+        "hedging",
         "held",
+        "inline",
         "lane",
         "replica",
         "session",
         "stop",
+        "tell_ns",
         "won",
     )
 
+    hedging: Hedging
+    """What was decided about a second attempt; unset while nobody had to decide."""
+
     def __init__(
-        self, lane: Lane, calls: list[Call], replica: Replica, began: float, stop: Stop, *, hedge: bool = False
+        self,
+        lane: Lane,
+        calls: list[Call],
+        replica: Replica,
+        began: float,
+        stop: Stop,
+        *,
+        hedge: bool = False,
+        inline: bool = False,
     ) -> None:
         self.lane = lane
         self.calls = calls
@@ -85,9 +100,13 @@ class Run:
         self.began = began
         self.stop = stop
         self.hedge = hedge
+        self.inline = inline
+        """Whether the loop thread began it."""
         self.held = Held.THREAD
         self.won = False
         """Whether it answered a caller."""
+        self.tell_ns = lane.teller.tell_ns
+        """If its first call takes longer in all, a story may be due."""
         self._token = [None]
 
     def end(self) -> bool:

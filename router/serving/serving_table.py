@@ -122,7 +122,20 @@ class ServingTable:
         encoder = self._encode(header, version.number, marks, checked)
         hedge = self._encode(header, version.number, {**marks, "served_by": "hedge"}, checked)
         contract, deadline = self._contract(version), route.settings.deadline
-        return Plan(lane, checked, key, encoder, fallback, deadline, route.switched, contract, hedge, memory)
+        return Plan(
+            lane,
+            checked,
+            key,
+            encoder,
+            fallback,
+            deadline,
+            route.switched,
+            contract,
+            hedge,
+            memory,
+            self.generation,
+            str(marks["served_by"]),
+        )
 
     def _contract(self, version: Version) -> Contract | None:
         key = (version.model, version.number)

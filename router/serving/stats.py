@@ -123,6 +123,10 @@ class Stats:
             cell = self._by_thread[ident] = self.cell()
         return cell
 
+    def buckets(self) -> list[int]:
+        """Successful requests by the bucket of their time."""
+        return [sum(counts) for counts in zip(*[cell.buckets for cell in list(self._cells)], strict=True)]
+
     def total(self) -> Cell:
         """The sum over all threads."""
         total = Cell()

@@ -16,6 +16,7 @@ from router.edge.admin import Admin, serve_admin
 from router.edge.admin_client import AdminClient, AdminError
 from router.errors import NotReady, Refused, SettingsError, Status
 from router.pb import admin_pb2 as pb
+from router.pb.story_pb2 import ExplainRequest, Stories, Story
 from tests.server import free_port
 
 
@@ -55,6 +56,12 @@ class FakeBoard:
         return 2
 
 
+async def explain(wanted: ExplainRequest) -> Stories:
+    """One story of request `a` to model `m`."""
+    fits = wanted.id in ("", "a") and wanted.model in ("", "m")
+    return Stories(stories=[Story(id="a", model="m")] if fits else [], kept=9)
+
+
 @contextmanager
 def serving(*more: Any) -> Iterator[str]:
     """Where an admin service answers."""
@@ -62,7 +69,12 @@ def serving(*more: Any) -> Iterator[str]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    admin = Admin(LIFECYCLE, lambda: pb.Status(version="9", ready=True), *more)  # type: ignore[arg-type]
+    admin = Admin(
+        LIFECYCLE,  # type: ignore[arg-type]
+        lambda: pb.Status(version="9", ready=True),
+        explain,
+        *more,
+    )
     server = asyncio.run_coroutine_threadsafe(serve_admin(address, admin), loop).result(10)
     yield address
     asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(10)
@@ -136,6 +148,20 @@ def test_a_model_is_switched_to_its_fallback_and_back(target: str) -> None:
     assert raised.value.status is Status.FAILED_PRECONDITION
 
 
+def test_stories(target: str) -> None:
+    """By id, or the newest; NOT_FOUND says what is kept."""
+    with AdminClient(target) as client:
+        assert [story.model for story in client.explain("a").stories] == ["m"]
+        assert [story.id for story in client.last_stories(3, "m").stories] == ["a"]
+        with pytest.raises(
+            AdminError, match="no story of request 'b' is kept: each worker keeps its newest 9"
+        ) as raised:
+            client.explain("b")
+        with pytest.raises(AdminError, match=r"no story of a request to model 'x' is kept: .*there is none yet"):
+            client.last_stories(3, "x")
+    assert raised.value.status is Status.NOT_FOUND
+
+
 def test_nobody_there() -> None:
     """The line names the mend."""
     with AdminClient(f"127.0.0.1:{free_port()}") as client:
@@ -147,4 +173,4 @@ def test_nobody_there() -> None:
 def test_an_address_that_is_not_ours() -> None:
     """A settings error, so that the server says it in one line."""
     with pytest.raises(SettingsError, match="cannot be opened"):
-        asyncio.run(serve_admin("192.0.2.1:9", Admin(FakeLifecycle(), pb.Status)))  # type: ignore[arg-type]
+        asyncio.run(serve_admin("192.0.2.1:9", Admin(FakeLifecycle(), pb.Status, explain)))  # type: ignore[arg-type]

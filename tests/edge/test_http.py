@@ -12,6 +12,8 @@ from router.core.latency import BUCKETS
 from router.edge.http import ServerFacts, application
 from router.pb.link_pb2 import Telemetry
 
+KINDS = ("reason", "process", "outcome", "why")
+
 
 def figures() -> Telemetry:
     """One version with round numbers; its name needs escaping."""
@@ -27,6 +29,8 @@ def figures() -> Telemetry:
     gauge.fallbacks.add(step="default", reason="slow", count=6, ns=2_500_000_000)
     gauge.hung = 1
     message.loop_taken = 8
+    gauge.hedges_sent, gauge.hedges_won = 6, 5
+    gauge.hedges_refused["budget_spent"] = 7
     return message
 
 
@@ -50,7 +54,7 @@ def test_the_metrics_are_read_by_prometheus() -> None:
     answer = ask("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
     values = {
-        (sample.name, sample.labels.get("reason") or sample.labels.get("process") or ""): sample.value
+        (sample.name, next((sample.labels[name] for name in KINDS if name in sample.labels), "")): sample.value
         for family in plain(answer.text)
         for sample in family.samples
         if "le" not in sample.labels
@@ -76,6 +80,9 @@ def test_the_metrics_are_read_by_prometheus() -> None:
     assert values["router_fallback_seconds_total", "slow"] == 2.5
     assert values["router_loop_taken_total", ""] == 8
     assert values["router_hung_threads", ""] == 1
+    assert values["router_hedges_total", "sent"] == 6
+    assert values["router_hedges_total", "won"] == 5
+    assert values["router_hedges_refused_total", "budget_spent"] == 7
     modern = ask("/metrics", accept="application/openmetrics-text; version=1.0.0")
     assert modern.headers["content-type"].startswith("application/openmetrics-text")
     names = {sample.name for family in openmetrics(modern.text) for sample in family.samples}

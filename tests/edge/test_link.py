@@ -18,6 +18,7 @@ from router.core.table import VersionTable
 from router.edge.link import LinkClient, LinkServer, WorkerHandle
 from router.errors import Cancelled, InternalError, NotFound, NotReady, RouterError, Status, TooLate
 from router.pb import link_pb2 as pb
+from router.pb.story_pb2 import ExplainRequest, Stories, Story
 from router.serving.timers import Timers
 from tests.server import eventually
 
@@ -106,6 +107,10 @@ class FakeWorker:
         self.fails: Exception | None = None
         self.resident = 1
 
+    def stories(self, wanted: ExplainRequest) -> Stories:
+        """One story of whatever is asked for."""
+        return Stories(stories=[Story(id=wanted.id, model=wanted.model)], kept=wanted.last)
+
     def prepare(self, table: VersionTable) -> Sequence[Refusal]:
         """Wait at the gate, refuse what is told."""
         if self.gate is not None:
@@ -189,6 +194,13 @@ def test_figures_are_asked_and_sent_unasked(pair: Pair) -> None:
         pair.controller.run(worker.telemetry(0.05))
     pair.worker.gate.set()
     assert preparing.result(WAIT_S) == []
+
+
+def test_stories_are_asked(pair: Pair) -> None:
+    """What is wanted reaches the worker, what it tells comes back."""
+    told = pair.controller.run(pair.controller.worker().stories(ExplainRequest(id="a", model="m", last=7), WAIT_S))
+    assert [(story.id, story.model) for story in told.stories] == [("a", "m")]
+    assert told.kept == 7
 
 
 def test_a_question_is_forwarded(pair: Pair) -> None:

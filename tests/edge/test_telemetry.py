@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from router.core.fallback import Reason, Step
+from router.core.hedging import Why
 from router.core.latency import BUCKETS
 from router.core.table import Version, VersionState
 from router.edge.telemetry import Total, merged, past, telemetry
@@ -21,6 +22,7 @@ class FakeLane:
         self.pending = 0
         self.inline = True
         self.lost = 0
+        self.hedger: Any = None
 
 
 def ran(lane: FakeLane, calls: int = 1, rows: int = 1) -> None:
@@ -106,6 +108,23 @@ def test_what_was_answered_without_the_model_is_added_by_step_and_reason() -> No
     assert everything.loop_taken == 5
     assert sum(gauge.hung for gauge in everything.gauges) == 1
     assert merged((everything,)) == everything
+
+
+class FakeHedger:
+    """What telemetry reads of it."""
+
+    def __init__(self, sent: int, won: int, refused: dict[Why, int]) -> None:
+        self.sent, self.won, self.refused = sent, won, refused
+
+
+def test_hedges_are_added_up() -> None:
+    """Sent, won, and those refused by their reason."""
+    one, two = FakeLane(), FakeLane()
+    one.hedger = FakeHedger(3, 2, {Why.BUDGET_SPENT: 4})
+    two.hedger = FakeHedger(1, 1, {Why.BUDGET_SPENT: 1, Why.MACHINE_BUSY: 2})
+    (gauge,) = merged((figures(one), figures(two), figures(FakeLane()))).gauges
+    assert (gauge.hedges_sent, gauge.hedges_won) == (4, 3)
+    assert dict(gauge.hedges_refused) == {"budget_spent": 5, "machine_busy": 2}
 
 
 def successes(total: Total) -> int:

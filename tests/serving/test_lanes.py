@@ -18,7 +18,7 @@ from router.model_settings import DeadlineSettings
 from router.serving import lanes
 from router.serving.expiry import SWEEP_S
 from router.serving.lanes import PROBE_S
-from router.serving.pace import INLINE_BATCH_S, INLINE_RUN_S, LONG_RUNS, PROOF_RUNS
+from router.serving.pace import INLINE_BATCH_S, INLINE_RUN_S, LONG_RUNS, PROOF_RUNS, Pace
 from router.serving.router import ALONE_S, WORK_S
 from router.serving.stats import Failure
 from tests.serving.fakes import Array, FakeReply, FakeSession, World, request, table, values, version
@@ -345,6 +345,7 @@ def test_far_deadlines_do_not_pile_up_in_the_timers() -> None:
     world.work()
     world.after(SWEEP_S)
     assert not world.timers._heap
+    world.lane.pace = Pace(1)  # nothing is known: nobody is sent away
     replies = [world.send(1, deadline=0.07) for _ in range(100)]
     most = 0
     for _ in range(4):
