@@ -335,9 +335,10 @@ class Lane:
     # ---- what happens to calls that wait for the executor, and to runs that do not return ----
 
     def calls(self) -> list[Call]:
-        """Those that wait or run, but for what the loop thread runs."""
+        """Those that wait or run here or elsewhere, but for what the loop thread runs."""
+        elsewhere = [] if self.hedger is None else self.hedger.calls_elsewhere()
         with self._lock:
-            return [*self.waiting, *self._aside, *[call for run in self._runs for call in run.calls]]
+            return [*self.waiting, *self._aside, *[call for run in self._runs for call in run.calls], *elsewhere]
 
     def _listen(self, call: Call) -> None:
         """Learn of a caller that goes away. The reply must not hold the call, which holds the reply."""
@@ -378,6 +379,8 @@ class Lane:
         for run in list(self._runs):
             if not run.wanted:
                 run.stop.terminate = True
+        if self.hedger is not None:
+            self.hedger.stop_unwanted()
 
     def take_from_loop(self, run: Run) -> bool:
         """The loop thread is stuck in a run of this lane: to the executor, with all that waits. From the timer thread.

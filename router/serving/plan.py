@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from router.serving.fallback import Fallback
     from router.serving.lanes import Lane
     from router.serving.memory import Memory
+    from router.serving.remote import Remote
 
 Array = np.ndarray[Any, Any]
 NO_SLA: Final = DeadlineSettings()
@@ -85,6 +86,7 @@ class Plan:
         "lane",
         "memory",
         "outputs",
+        "remote",
         "reserve_s",
         "rows",
         "sla_s",
@@ -103,6 +105,7 @@ class Plan:
         contract: Contract | None = None,
         hedge_encoder: Encoder | None = None,
         memory: Memory | None = None,
+        remote: Remote | None = None,
     ) -> None:
         self.lane = lane
         self.fallback = fallback
@@ -115,6 +118,7 @@ class Plan:
         self._encoder = encoder
         self._hedge_encoder = hedge_encoder or encoder
         self.memory = memory
+        self.remote = remote
         self._contract = None if contract is None else contract.of(self.outputs)
         self._asked_rows = 1 if checked.rows is None else checked.rows
         self._inputs = tuple(
@@ -177,7 +181,7 @@ class Plan:
         encoder = self._hedge_encoder if hedge else self._encoder
         if len(calls) == 1:
             return encoder.replies(
-                (calls[0].id_field,), tuple([o.shape for o in outputs]), [(e,) for e in self._elements(outputs)]
+                (calls[0].id_field,), tuple([o.shape for o in outputs]), [(e,) for e in self.elements(outputs)]
             )
         per_call = [call.plan.rows for call in calls]
         total = sum(per_call)
@@ -207,13 +211,12 @@ class Plan:
         at = 0
         for call, rows in zip(calls, per_call, strict=True):
             own = [output[at : at + rows] for output in outputs]
-            made += encoder.replies(
-                (call.id_field,), tuple([o.shape for o in own]), [(e,) for e in self._elements(own)]
-            )
+            made += encoder.replies((call.id_field,), tuple([o.shape for o in own]), [(e,) for e in self.elements(own)])
             at += rows
         return made
 
-    def _elements(self, outputs: Sequence[Array]) -> list[Any]:
+    def elements(self, outputs: Sequence[Array]) -> list[Any]:
+        """The elements of each output as they travel."""
         return [
             encode_bytes(output) if text else np.ascontiguousarray(output)
             for output, text in zip(outputs, self._text, strict=True)
