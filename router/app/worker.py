@@ -257,7 +257,7 @@ class Worker:
         """The models on other servers that the table names, by URL."""
         for url in _remote_targets(table.routes.values()):
             if url not in self._peers:
-                self._peers[url] = Peer(self._remotes.model(url))
+                self._peers[url] = Peer(url, self._remotes.model(url))
         return {url: self._peers[url] for url in _remote_targets(table.routes.values())}
 
     def _lane(self, version: Version, settings: ModelSettings) -> Lane:

@@ -62,10 +62,14 @@ class RemoteTarget(Protocol):
 
 
 class Peer:
-    """A remote target as this worker knows it: how well it does, and how much it is asked at the moment."""
+    """A remote target as this worker knows it: how well it does, and how much it is asked at the moment.
 
-    def __init__(self, target: RemoteTarget, clock: Clock = time) -> None:
+    `name` is for the log.
+    """
+
+    def __init__(self, name: str, target: RemoteTarget, clock: Clock = time) -> None:
         self.target = target
+        self._name = name
         self._clock = clock
         self._lock = threading.Lock()
         self._breaker = Breaker()
@@ -104,7 +108,7 @@ class Peer:
             opened &= self._breaker.state(now) is State.OPEN
             reason = self._breaker.reason
         if opened:
-            log.warning("a remote target is not asked for a while", reason=reason, last=str(trouble))
+            log.warning("a remote target is not asked for a while", target=self._name, reason=reason, last=str(trouble))
 
 
 class Remote:

@@ -66,7 +66,7 @@ class Apart(World):
     def __init__(self, settings: Any = (), **hedge: Any) -> None:
         super().__init__(version(max_size=4), inline=False)
         self.questions: list[Question] = []
-        self.peer = Peer(RemoteModel(self.ask, "theirs"), self.clock)
+        self.peer = Peer(URL, RemoteModel(self.ask, "theirs"), self.clock)
         about = {"hedge": {"budget": 0.5, "target": URL, **hedge}, "contract": {}, **dict(settings)}
         route = Route("m", "1", {"1": self.version}, ModelSettings.model_validate(about))
         lanes = {("m", "1"): self.lane}
@@ -248,6 +248,59 @@ def test_a_target_that_lies_never_reaches_the_caller_and_is_asked_no_more(lie: s
     world.clock.now += 2
     world.hedged(lambda question: question.reply())
     assert len(world.questions) == asked + 1
+
+
+ANSWERS: dict[str, Callable[[Question], bytes | RouterError]] = {
+    "good": lambda question: question.reply(),
+    "bad": lambda question: question.reply(1, 2),
+    "error": lambda question: ModelFailed("no"),  # noqa: ARG005
+}
+MOMENTS = st.one_of(st.sampled_from([*ANSWERS, "gone"]), st.sampled_from([0.001, 0.004, 0.02]))
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    moments=st.lists(MOMENTS, max_size=8),
+    run_fails=st.booleans(),
+    chain=st.booleans(),
+    deadline=st.sampled_from([0.006, 0.03, None]),
+)
+def test_whatever_comes_first_there_is_one_answer(
+    moments: list[str | float], run_fails: bool, chain: bool, deadline: float | None
+) -> None:
+    """Of the run, the other server, the chain or the deadline; nothing is left once all have come back."""
+    fallback = {"fallback": {"chain": ["default"], "default": {"y": 7.0}}} if chain else {}
+    world = Apart(fallback)
+    if run_fails:
+        world.session.function = failing
+    sent = world.send(3, deadline=deadline)
+
+    def happens(moment: str | float) -> None:
+        if isinstance(moment, float):
+            world.after(moment)
+        elif moment == "gone":
+            sent.cancel()
+        else:
+            for question in world.questions:
+                question.answer(ANSWERS[moment](question))
+        while world.executor.step():
+            pass
+
+    def during() -> None:
+        world.session.during = lambda: None
+        for moment in moments[:4]:
+            happens(moment)
+
+    world.session.during = during
+    world.work()
+    for moment in moments[4:]:
+        happens(moment)
+    for question in world.questions:
+        question.answer(TooLate("silent"))
+    assert sent.answers == (0 if sent.gone else 1)
+    if sent.messages:
+        assert values(sent) in [[6], [7], [30]]
+    assert world.at_rest
 
 
 def test_a_fallback_of_the_other_server_is_no_answer() -> None:
