@@ -23,6 +23,13 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 Value = bool | int | Number | str
 
 
+def remote_address(target: str) -> tuple[str, str]:
+    """`HOST:PORT` and model of a `grpc://HOST:PORT/MODEL`."""
+    match = _REMOTE.fullmatch(target)
+    assert match is not None, "the settings have been validated"
+    return match["address"], match["model"]
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,7 +57,10 @@ class HedgeSettings(_Settings):
     @field_validator("target")
     @classmethod
     def _is_remote(cls, value: str | None) -> str | None:
-        if value is not None and not _REMOTE.fullmatch(value):
+        if value is None:
+            return None
+        match = _REMOTE.fullmatch(value)
+        if match is None or not 0 < int(match["address"].rpartition(":")[2]) < 2**16:
             raise ValueError("expected grpc://HOST:PORT/MODEL")
         return value
 

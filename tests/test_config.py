@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from router.config import ServerSettings, flag, server_settings
 from router.errors import SettingsError
-from router.model_settings import ModelSettings, model_settings
+from router.model_settings import ModelSettings, model_settings, remote_address
 
 
 def refusal(config: Path | None = None, **flags: Any) -> str:
@@ -127,6 +127,25 @@ def test_versions_are_a_rule_or_a_list(tmp_path: Path, versions: str) -> None:
     with pytest.raises(SettingsError, match=r'^model\.toml: `versions` = .*expected "latest", "all" or a list of'):
         model_settings(tmp_path / "model.toml")
     assert ModelSettings.model_validate({"versions": [1, 3]}).versions == (1, 3)
+
+
+@pytest.mark.parametrize(
+    "target", ["host:1/m", "grpc://host/m", "grpc://host:0/m", "grpc://host:65536/m", "grpc://h:1/"]
+)
+def test_a_malformed_remote_target_is_refused(target: str, tmp_path: Path) -> None:
+    """Key, value and what is allowed, in one line."""
+    (tmp_path / "model.toml").write_text(f"[hedge]\ntarget = '{target}'")
+    with pytest.raises(SettingsError, match="grpc://HOST:PORT/MODEL") as refused:
+        model_settings(tmp_path / "model.toml")
+    assert "hedge.target" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("target", "parts"), [("h:1/m", ("h:1", "m")), ("[::1]:65535/a:b", ("[::1]:65535", "a:b"))])
+def test_a_remote_target_has_an_address_and_a_model(target: str, parts: tuple[str, str]) -> None:
+    """As they stand in the URL."""
+    settings = ModelSettings.model_validate({"hedge": {"target": f"grpc://{target}"}})
+    assert remote_address(settings.hedge.target or "") == parts
 
 
 def test_every_key_has_a_flag_of_its_own() -> None:

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NoReturn
@@ -34,13 +34,14 @@ from router.config import ServerSettings
 from router.control import artefact
 from router.control.lifecycle import Refusal
 from router.core.faults import Fault
-from router.core.table import Version, VersionState, VersionTable
+from router.core.table import Route, Version, VersionState, VersionTable
 from router.edge.aio_transport import AioTransport
 from router.edge.core_transport import CoreTransport
 from router.edge.health import Health
 from router.edge.inference import EXTENSIONS, FAULT_INJECTION, SERVICE, Inference, reply_encoder
 from router.edge.link import LinkClient
 from router.edge.reflection import Reflection
+from router.edge.remote import Remotes
 from router.edge.stories import told
 from router.edge.telemetry import merged, past, telemetry
 from router.edge.transport import Credentials, Limits, Methods, Transport
@@ -52,6 +53,7 @@ from router.serving.answers import Answers
 from router.serving.faults import Faulty, Injection
 from router.serving.lanes import Executor, Lane, Runnable
 from router.serving.loop import Loop
+from router.serving.remote import Peer
 from router.serving.router import Router
 from router.serving.serving_table import ServingTable
 from router.serving.session import Session, give_back_memory, synthetic
@@ -121,6 +123,8 @@ class Worker:
         self._injections: dict[str, Injection] = {}
         self._past = Telemetry()
         self._answers: Answers | None = None
+        self._remotes = Remotes(settings.max_message_mib << 20)
+        self._peers: dict[str, Peer] = {}
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="aside")
         joined = Joined(worker=index, pid=os.getpid(), incarnation=uuid.uuid4().hex)
         self._link = LinkClient(link_path(settings.state), joined, self, self.timers)
@@ -242,7 +246,7 @@ class Worker:
                         log.exception("a version could not be loaded", model=version.model, version=version.number)
                         refusals.append(Refusal(version.model, version.number, "a worker failed to load it"))
             if not refusals:
-                prepared = ServingTable(table, lanes, reply_encoder, self._memory(table))
+                prepared = ServingTable(table, lanes, reply_encoder, self._memory(table), self._peers_of(table))
                 self._tables[table.generation] = prepared
                 self.router.install(prepared)
                 if self._settings.allow_faults:
@@ -260,6 +264,13 @@ class Worker:
             self._answers = Answers(self._settings.state / ANSWERS, self._settings.answers_mib << 20)
             self._answers.start()
         return self._answers if asked else None
+
+    def _peers_of(self, table: VersionTable) -> dict[str, Peer]:
+        """The models on other servers that the table names, by URL."""
+        for url in _remote_targets(table.routes.values()):
+            if url not in self._peers:
+                self._peers[url] = Peer(url, self._remotes.model(url))
+        return {url: self._peers[url] for url in _remote_targets(table.routes.values())}
 
     def _lane(self, version: Version, settings: ModelSettings) -> Lane:
         """The lane of a version. What concerns no run (fallback, deadlines) may change without a new one."""
@@ -304,6 +315,8 @@ class Worker:
         with self._tables_lock:
             self.router.forget(before)
             self._tables = {number: table for number, table in self._tables.items() if number >= before}
+            routes = [route for table in self._tables.values() for route in table.routes.values()]
+            self._remotes.keep(_remote_targets(routes))
             needed = {lane for table in self._tables.values() for lane in table.lanes.values()}
             with self._figures_lock:
                 kept = {key: lane for key, lane in self._lanes.items() if lane in needed}
@@ -335,6 +348,12 @@ class Worker:
     def stories(self, wanted: pb.ExplainRequest) -> pb.Stories:
         """What became of recent requests."""
         return told(self._stories, wanted, self._index)
+
+
+def _remote_targets(routes: Iterable[Route]) -> set[str]:
+    """The URLs of the models on other servers that hedges may ask."""
+    hedges = [route.settings.hedge for route in routes]
+    return {hedge.target for hedge in hedges if hedge.enabled and hedge.target is not None}
 
 
 def _tell(pipe: int) -> None:

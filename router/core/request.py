@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -147,6 +147,31 @@ def _check_symbols(feeds: tuple[Feed, ...], specs: Mapping[str, TensorSpec]) -> 
                     f"inputs '{where}' and '{feed.name}' share the dimension '{symbol}', but it is {first} in the one"
                     f" and {size} in the other"
                 )
+
+
+def expected(checked: Checked, signature: Signature, *, rows: bool) -> tuple[TensorSpec, ...]:
+    """The outputs that answer a checked request: sizes that the request fixes by their symbols are filled in.
+
+    `rows`: every output has one row for each row of the inputs, whatever its symbols say.
+    """
+    specs = {spec.name: spec for spec in signature.inputs}
+    sizes = {
+        symbol: size
+        for feed in checked.feeds
+        for symbol, size in zip(specs[feed.name].symbols, feed.shape, strict=False)
+        if symbol is not None
+    }
+    outputs = []
+    for spec in checked.outputs:
+        symbols = spec.symbols or (None,) * len(spec.shape)
+        shape = [
+            size if symbol is None else sizes.get(symbol, size)
+            for size, symbol in zip(spec.shape, symbols, strict=True)
+        ]
+        if rows and checked.rows is not None and shape and shape[0] == ANY:
+            shape[0] = checked.rows
+        outputs.append(replace(spec, shape=tuple(shape)))
+    return tuple(outputs)
 
 
 def check(header: Header, signature: Signature) -> Checked:

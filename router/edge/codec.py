@@ -160,8 +160,8 @@ _TYPED: Final = {
 }
 
 
-def _typed(tensor: ModelInferRequest.InferInputTensor) -> Elements:
-    """The elements of one input from its typed contents, flat."""
+def typed(tensor: ModelInferRequest.InferInputTensor | ModelInferResponse.InferOutputTensor) -> np.ndarray[Any, Any]:
+    """The elements of one tensor from its typed contents, flat. Raises InvalidRequest."""
     name = tensor.name[:_MAX_TEXT]
     field = _TYPED.get(tensor.datatype)
     if field is None:
@@ -325,7 +325,7 @@ class Decoder:
             _check_count(header, len(raws))
             elements = [memoryview(raw) for raw in raws]
         else:
-            elements = [_typed(tensor) for tensor in parsed.inputs]
+            elements = [typed(tensor) for tensor in parsed.inputs]
         id_field = b"" if not parsed.id else ModelInferRequest(id=parsed.id).SerializeToString()
         return Request(header, id_field, _parameters(parsed), len(message), elements)
 

@@ -69,6 +69,12 @@ class Expiry:
 
         return expire
 
+    def watch_each(self, calls: Iterable[Call]) -> None:
+        """The same for calls that no sweep will find any more: near or far, each has a timer."""
+        for call in calls:
+            if call.due is not None and not call.over:
+                self._timers.at(call.due, self._expiry(weakref.ref(call)))
+
     def watch_run(self, run: Run) -> None:
         """See to it that the calls of a run end when they are due: one timer for all, at the next of them."""
         soonest = min([call.due for call in run.calls if call.due is not None and not call.over], default=None)

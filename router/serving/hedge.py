@@ -1,4 +1,4 @@
-"""A second attempt where the first is slow: on another session of the version, or by the failover model.
+"""A second attempt where the first is slow: on another server, on another session, or by the failover model.
 
 Per batch, on the executor: a timer looks at a run that has taken longer than most do (`core/hedging`). The first to
 succeed answers; a loser that nobody waits for is stopped. A hedge that finds its target busy stays armed until it is
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from router.core.fallback import Reason
 from router.core.hedging import Decision, HedgeBudget, HedgeDelay, KillSwitch, Target, Why, decide, executing
 from router.model_settings import HedgeSettings
+from router.serving.remote import RemoteHedge
 from router.serving.run import Run
 from router.serving.stories import Hedging
 
@@ -30,6 +32,7 @@ class Hedger:
     """The hedges of one lane."""
 
     def __init__(self, lane: Lane, settings: HedgeSettings) -> None:
+        self.settings = settings
         self._lane = weakref.ref(lane)
         self._clock = lane.clock
         self._timers = lane.timers
@@ -39,6 +42,7 @@ class Hedger:
         self._share = 1.0 - settings.budget
         self._switch = KillSwitch()
         self._armed: list[weakref.ref[Run]] = []
+        self._elsewhere: set[RemoteHedge] = set()
         self.sent = 0
         self.won = 0
         self.refused: dict[Why, int] = {}
@@ -51,7 +55,7 @@ class Hedger:
             self._timers.at(run.began + delay, self._look_at(weakref.ref(run)))
 
     def idle(self) -> None:
-        """A session has nothing to do: those who wait for one may have it."""
+        """A target has nothing to do: those who wait for one may have it."""
         armed, self._armed = self._armed, []
         for held in armed:
             self._look(held)
@@ -61,6 +65,20 @@ class Hedger:
         self.won += won
         self._switch.ended(self._clock.monotonic(), won=won)
 
+    def calls_elsewhere(self) -> list[Call]:
+        """Those that another server has been asked for."""
+        return [call for hedge in list(self._elsewhere) for call in hedge.calls]
+
+    def stop_unwanted(self) -> None:
+        """Take back what another server has been asked and nobody waits for any more."""
+        for hedge in list(self._elsewhere):
+            hedge.stop_unwanted()
+
+    def _back(self, hedge: RemoteHedge, won: bool) -> None:
+        self._elsewhere.discard(hedge)
+        self.ended(won=won)
+        self.idle()
+
     def _look_at(self, held: weakref.ref[Run]) -> Callable[[], None]:
         return lambda: self._look(held)
 
@@ -69,43 +87,45 @@ class Hedger:
         if run is None or lane is None or run.over:
             return
         calls = [call for call in run.calls if not call.over]
-        replica = lane.spare(run)
-        decision = self._decide(lane, calls, replica)
+        now = self._clock.monotonic()
+        target, send, name = self._second(lane, run, calls, now)
+        decision = self._decide(lane, calls, target, now)
         if decision.why is not Why.OVER:
-            self._note(lane, run, decision, replica)
+            run.hedging = Hedging(decision.why, self._delay.seconds(now) or 0.0, self._share, name)
+            run.tell_ns = -1
         if decision.hedge:
-            if self._send(lane, calls, replica):
+            if send():
                 self.sent += 1
-                self._budget.withdraw(self._clock.monotonic())
+                self._budget.withdraw(now)
         elif decision.wait:
             self._armed.append(held)
         else:
             self.refused[decision.why] = self.refused.get(decision.why, 0) + 1
 
-    def _note(self, lane: Lane, run: Run, decision: Decision, replica: Replica | None) -> None:
-        """For the stories of the run's calls."""
-        target = ""
-        if replica is not None:
-            target = f"session {lane.replicas.index(replica) + 1}"
-        elif len(lane.replicas) == 1:
-            target = "the failover model"
-        delay = self._delay.seconds(self._clock.monotonic())
-        run.hedging = Hedging(decision.why, delay or 0.0, self._share, target)
-        run.tell_ns = -1
+    def _second(
+        self, lane: Lane, run: Run, calls: list[Call], now: float
+    ) -> tuple[Target | None, Callable[[], bool], str]:
+        """Where the calls could be tried once more, what starts that (False: not after all), and its name."""
+        remote = next((call.plan.remote for call in calls if call.plan.remote is not None), None)
+        target = None if remote is None else remote.peer.seen(now)
+        if target is not None:
+            return target, partial(self._ask, calls), "another server"
+        if len(lane.replicas) > 1:
+            replica = lane.spare(run)
+            target = Target(replica is not None, lane.pace.times.quantile(1, 0.5, now) or 0.0)
+            name = "" if replica is None else f"session {lane.replicas.index(replica) + 1}"
+            return target, partial(self._visit, lane, calls, replica), name
+        if any(call.plan.fallback.can_join(call) for call in calls):
+            target = Target(idle=True, needs=0.0, shares_cores=False)
+        return target, partial(self._join, calls), "the failover model"
 
-    def _decide(self, lane: Lane, calls: list[Call], replica: Replica | None) -> Decision:
-        now = self._clock.monotonic()
+    def _decide(self, lane: Lane, calls: list[Call], target: Target | None, now: float) -> Decision:
         # Those of this lane show in whether the target is idle.
         others = [
             (each.began, each.lane.pace.times.overall(Q_USUAL, now))
             for each in list(self._executor.runs)
             if each.lane is not lane
         ]
-        target = None
-        if len(lane.replicas) > 1:
-            target = Target(replica is not None, lane.pace.times.quantile(1, 0.5, now) or 0.0)
-        elif any(call.plan.fallback.can_join(call) for call in calls):
-            target = Target(idle=True, needs=0.0, shares_cores=False)
         return decide(
             over=not calls,
             delay=self._delay.seconds(now),
@@ -116,14 +136,24 @@ class Hedger:
             covered=self._budget.covers(now),
         )
 
-    def _send(self, lane: Lane, calls: list[Call], replica: Replica | None) -> bool:
-        """Start the second attempt; False when there is none after all."""
+    def _ask(self, calls: list[Call]) -> bool:
+        hedge = RemoteHedge(calls, self._clock, self._back)
+        if hedge:
+            self._elsewhere.add(hedge)
+            self._executor.put(hedge)  # the timer thread has no time for it
+        return bool(hedge)
+
+    def _visit(self, lane: Lane, calls: list[Call], replica: Replica | None) -> bool:
         if replica is None:
-            return sum([call.plan.fallback.join(call, Reason.SLOW) for call in calls]) > 0
+            return False
         for call in calls:
             call.attempt()
         self._executor.put(Visit(lane, calls, replica, self))
         return True
+
+    @staticmethod
+    def _join(calls: list[Call]) -> bool:
+        return sum([call.plan.fallback.join(call, Reason.SLOW) for call in calls]) > 0
 
 
 class Visit:

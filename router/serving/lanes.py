@@ -29,6 +29,7 @@ from router.core.breaker import Breaker, State, choose
 from router.core.fallback import Reason
 from router.core.table import Version
 from router.errors import ModelFailed, NotReady, Overloaded, RouterError, TooLate
+from router.model_settings import ModelSettings
 from router.serving.call import Call
 from router.serving.executor import Executor
 from router.serving.expiry import Expiry
@@ -124,6 +125,16 @@ class Lane:
         if inline is None or inline.lane is not self or inline.over:
             return list(self._runs)
         return [inline, *self._runs]
+
+    def settle(self, settings: ModelSettings) -> None:
+        """The settings that a table of routes has for this lane: whether breakers are kept, and how it is hedged."""
+        several = len(self.replicas) > 1
+        self.guarded = several or bool(settings.fallback.chain)
+        hedge = settings.hedge
+        if not (hedge.enabled and (several or hedge.target or settings.fallback.failover)):
+            self.hedger = None
+        elif self.hedger is None or self.hedger.settings != hedge:
+            self.hedger = Hedger(self, hedge)
 
     # ---- the loop thread ----
 
@@ -316,9 +327,10 @@ class Lane:
     # ---- what happens to calls that wait for the executor, and to runs that do not return ----
 
     def calls(self) -> list[Call]:
-        """Those that wait or run, but for what the loop thread runs."""
+        """Those that wait or run here or elsewhere, but for what the loop thread runs."""
+        elsewhere = [] if self.hedger is None else self.hedger.calls_elsewhere()
         with self._lock:
-            return [*self.waiting, *self._aside, *[call for run in self._runs for call in run.calls]]
+            return [*self.waiting, *self._aside, *[call for run in self._runs for call in run.calls], *elsewhere]
 
     def _listen(self, call: Call) -> None:
         """Learn of a caller that goes away. The reply must not hold the call, which holds the reply."""
@@ -360,6 +372,8 @@ class Lane:
         for run in list(self._runs):
             if not run.wanted:
                 run.stop.terminate = True
+        if self.hedger is not None:
+            self.hedger.stop_unwanted()
 
     def take_from_loop(self, run: Run) -> bool:
         """The loop thread is stuck in a run of this lane: to the executor, with all that waits. From the timer thread.
@@ -419,6 +433,7 @@ class Lane:
             call.ran = run_facts(run, self.clock.monotonic_ns(), over=False)
         if self.guarded:
             self._report(run.replica, well=False)
+        self.expiry.watch_each(run.calls)
         self.executor.lost()
         log.warning("a run hangs: it is given up", model=self.version.model, version=self.version.number)
         if fresh:

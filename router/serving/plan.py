@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from router.serving.fallback import Fallback
     from router.serving.lanes import Lane
     from router.serving.memory import Memory
+    from router.serving.remote import Remote
 
 Array = np.ndarray[Any, Any]
 NO_SLA: Final = DeadlineSettings()
@@ -86,6 +87,7 @@ class Plan:
         "lane",
         "memory",
         "outputs",
+        "remote",
         "reserve_s",
         "rows",
         "served_by",
@@ -108,6 +110,7 @@ class Plan:
         memory: Memory | None = None,
         generation: int = 0,
         served_by: str = "champion",
+        remote: Remote | None = None,
     ) -> None:
         self.lane = lane
         self.generation = generation
@@ -122,6 +125,7 @@ class Plan:
         self._encoder = encoder
         self._hedge_encoder = hedge_encoder or encoder
         self.memory = memory
+        self.remote = remote
         self.contract = None if contract is None else contract.of(self.outputs)
         self.special = switched or memory is not None
         self._asked_rows = 1 if checked.rows is None else checked.rows
@@ -166,7 +170,8 @@ class Plan:
     def broken(self, calls: Sequence[Call], outputs: Sequence[Array]) -> list[str] | None:
         """For each call how its outputs break the model's contract, empty where they keep it; None when all do."""
         contract = self.contract
-        assert contract is not None
+        if contract is None:
+            return None
         sizes = [call.plan._asked_rows for call in calls]  # noqa: SLF001  # its own kind
         reasons = contract.broken_parts(outputs, sizes)
         return reasons if any(reasons) else None
@@ -184,7 +189,7 @@ class Plan:
         encoder = self._hedge_encoder if hedge else self._encoder
         if len(calls) == 1:
             return encoder.replies(
-                (calls[0].id_field,), tuple([o.shape for o in outputs]), [(e,) for e in self._elements(outputs)]
+                (calls[0].id_field,), tuple([o.shape for o in outputs]), [(e,) for e in self.elements(outputs)]
             )
         per_call = [call.plan.rows for call in calls]
         total = sum(per_call)
@@ -214,13 +219,12 @@ class Plan:
         at = 0
         for call, rows in zip(calls, per_call, strict=True):
             own = [output[at : at + rows] for output in outputs]
-            made += encoder.replies(
-                (call.id_field,), tuple([o.shape for o in own]), [(e,) for e in self._elements(own)]
-            )
+            made += encoder.replies((call.id_field,), tuple([o.shape for o in own]), [(e,) for e in self.elements(own)])
             at += rows
         return made
 
-    def _elements(self, outputs: Sequence[Array]) -> list[Any]:
+    def elements(self, outputs: Sequence[Array]) -> list[Any]:
+        """The elements of each output as they travel."""
         return [
             encode_bytes(output) if text else np.ascontiguousarray(output)
             for output, text in zip(outputs, self._text, strict=True)

@@ -10,17 +10,18 @@ import numpy as np
 from router.core.contract import Contract, contract_of
 from router.core.fallback import Reason, Step, check_default
 from router.core.question import Question
-from router.core.request import Checked, Header, Parameters, check
+from router.core.request import Checked, Header, Parameters, check, expected
 from router.core.table import Route, Version, VersionState, VersionTable
 from router.errors import InvalidRequest, NotFound, NotReady
 from router.serving.fallback import Answerer, Default, Failover, Fallback
-from router.serving.hedge import Hedger
 from router.serving.lanes import Lane
 from router.serving.memory import Asked, Memory, Store
 from router.serving.plan import Encoder, EncoderFactory, Plan
+from router.serving.remote import Peer, Remote
 
 MAX_KEPT: Final = 1024
 """Plans and kinds of batches that a table keeps; when full, all are forgotten and made again."""
+NO_PEERS: Final[Mapping[str, Peer]] = {}
 
 
 class ServingTable:
@@ -32,6 +33,7 @@ class ServingTable:
         lanes: Mapping[tuple[str, str], Lane],
         encoder: EncoderFactory,
         store: Store | None = None,
+        peers: Mapping[str, Peer] = NO_PEERS,
     ) -> None:
         self.generation = table.generation
         self.routes = table.routes
@@ -40,11 +42,9 @@ class ServingTable:
         """What was made of headers that come again. It goes with the table: a header holds no session."""
         self._encoder = encoder
         self._store = store
+        self._peers = peers
         for (model, _), lane in lanes.items():
-            settings = table.routes[model].settings
-            lane.guarded = bool(settings.fallback.chain) or len(lane.replicas) > 1
-            if settings.hedge.enabled and (settings.fallback.failover or len(lane.replicas) > 1):
-                lane.hedger = lane.hedger or Hedger(lane, settings.hedge)
+            lane.settle(table.routes[model].settings)
         self._keys: dict[tuple[object, ...], object] = {}
         self._contracts: dict[tuple[str, str], Contract | None] = {}
         self._defaults: dict[tuple[str, str], dict[str, np.ndarray[Any, Any]]] = {}
@@ -84,7 +84,8 @@ class ServingTable:
         memory = self._memory(header, lane, checked, route)
         fallback = self._fallback(header, lane, checked, route, memory)
         marks: Parameters = {"served_by": served_by, "degraded": False}
-        plan = self._plan(header, lane, checked, marks, fallback, route, memory)
+        remote = self._remote(header, lane, checked, route)
+        plan = self._plan(header, lane, checked, marks, fallback, route, memory, remote)
         if header.kept:
             if len(self.plans) >= MAX_KEPT:
                 self.plans.clear()
@@ -107,6 +108,7 @@ class ServingTable:
         fallback: Fallback,
         route: Route,
         memory: Memory | None = None,
+        remote: Remote | None = None,
     ) -> Plan:
         """A plan whose replies carry the marks."""
         version = lane.version
@@ -135,6 +137,7 @@ class ServingTable:
             memory,
             self.generation,
             str(marks["served_by"]),
+            remote,
         )
 
     def _contract(self, version: Version) -> Contract | None:
@@ -146,6 +149,17 @@ class ServingTable:
     def _encode(self, header: Header, number: str, marks: Parameters, checked: Checked) -> Encoder:
         known: dict[str, bool | int | float | str] = {"model_version": number, "generation": self.generation}
         return self._encoder(header.model, number, {**marks, **known}, checked.outputs)
+
+    def _remote(self, header: Header, lane: Lane, checked: Checked, route: Route) -> Remote | None:
+        """The model on another server that has a slow run's second attempt. Which version it runs is not for us to
+        say."""
+        peer = self._peers.get(route.settings.hedge.target or "")
+        if peer is None:
+            return None
+        version = lane.version
+        outputs = expected(checked, version.signature, rows=version.batching.max_size > 1)
+        marks: Parameters = {"served_by": "hedge", "degraded": False, "remote": True}
+        return Remote(peer, peer.target.words(checked, outputs), self._encode(header, "", marks, checked))
 
     # ---- what answers when the model does not ----
 

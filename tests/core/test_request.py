@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.core.request import MAX_EMPTY, MAX_RANK, Checked, Header, InputHeader, check
+from router.core.request import MAX_EMPTY, MAX_RANK, Checked, Header, InputHeader, check, expected
 from router.core.tensor import ANY, DTYPES, Signature, TensorSpec
 from router.errors import InvalidRequest
 
@@ -57,6 +57,16 @@ def test_outputs_are_given_in_the_callers_order() -> None:
     """All in the model's order when none is named."""
     assert checked([("ids", "INT64", (1,))], (IDS,), ("z", "y")).outputs == (Z, Y)
     assert checked([("ids", "INT64", (1,))], (IDS,), ("z",)).outputs == (Z,)
+
+
+def test_sizes_that_the_request_fixes_are_expected_of_its_outputs() -> None:
+    """By their symbols, and by rows where they are independent; other sizes stay free."""
+    outputs = (TensorSpec("p", "FP32", (ANY, ANY, 3), ("N", "other", None)), TensorSpec("q", "FP32", (ANY,)))
+    signature = Signature((X, IDS), outputs)
+    header = Header("m", "", (InputHeader("x", "FP32", (4, 3)), InputHeader("ids", "INT64", (4,))), ())
+    fit = check(header, signature)
+    assert [spec.shape for spec in expected(fit, signature, rows=False)] == [(4, ANY, 3), (ANY,)]
+    assert [spec.shape for spec in expected(fit, signature, rows=True)] == [(4, ANY, 3), (4,)]
 
 
 def test_no_rows_are_not_the_same_as_no_shared_dimension() -> None:

@@ -222,3 +222,15 @@ def test_what_was_refused_is_counted_by_its_reason() -> None:
     world.work()
     assert world.lane.hedger is not None
     assert world.lane.hedger.refused == {Why.BUDGET_SPENT: 1}
+
+
+def test_settings_that_change_count_from_the_next_table_on() -> None:
+    """On a lane that stays: another budget, or no hedges at all."""
+    world = Twice()
+    before = world.lane.hedger
+    for hedge, kept in (({}, True), ({"budget": 0.05}, False), ({"enabled": False}, False)):
+        settings = ModelSettings.model_validate({"sessions": {"replicas": 2}, "hedge": hedge})
+        route = Route("m", "1", {"1": world.version}, settings)
+        ServingTable(VersionTable(2, {"m": route}), {("m", "1"): world.lane}, ReplyEncoder)
+        assert (world.lane.hedger is before) is kept
+    assert world.lane.hedger is None

@@ -249,3 +249,25 @@ def test_how_a_thread_is_scheduled_is_known_where_the_system_tells() -> None:
     assert 0 < first.ran < second.ran
     assert first.waited <= second.waited
     assert scheduled(1 << 30) == UNKNOWN
+
+
+def test_callers_of_a_run_that_was_given_up_still_end_by_their_deadline() -> None:
+    """Though no sweep finds them any more."""
+    world = World(version(max_size=1), inline=False)
+    world.lane.pace.record(1, 0.01, world.clock.now, joined=False)
+    reply = world.send(1, deadline=5.0)
+    answered: list[float] = []
+    began = world.clock.now
+
+    def during() -> None:
+        for _ in range(60):
+            world.after(0.1)
+            world.lane.look(world.clock.now)
+            if reply.answers and not answered:
+                answered.append(world.clock.now - began)
+
+    world.session.during = during
+    world.executor.step()
+    assert isinstance(reply.error, TooLate)
+    assert answered
+    assert answered[0] <= 5.0
