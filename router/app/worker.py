@@ -107,6 +107,7 @@ class Worker:
         self.loop = Loop(self.timers)
         self.router = Router(board.words, self.loop)
         self._lanes: dict[tuple[object, ...], Lane] = {}
+        self._ill: set[tuple[object, ...]] = set()  # the lanes of which no session may be asked
         self._tables: dict[int, ServingTable] = {}
         self._tables_lock = threading.Lock()
         self._figures_lock = threading.Lock()
@@ -185,8 +186,13 @@ class Worker:
         self._slot.beat()
         now = time.monotonic()
         self.router.lag_s = self.timers.lag.seconds(now)
-        for lane in list(self._lanes.values()):
+        lanes = self._lanes
+        for lane in lanes.values():
             lane.look(now)
+        ill = {key for key, lane in lanes.items() if not lane.healthy(now)}
+        if ill != self._ill:
+            self._ill = ill
+            self._health.changed()
 
     def _work(self) -> bool:
         more = self.router.work()
@@ -207,12 +213,12 @@ class Worker:
         if name in {"", SERVICE}:
             return not self._stopping
         try:
-            self.router.table.lane(name, "")
+            lane = self.router.table.lane(name, "")
         except NotFound:
             return None
         except RouterError:
             return False
-        return not self._stopping
+        return not self._stopping and lane.healthy(time.monotonic())
 
     # ---- what the controller asks, on the link's thread ----
 

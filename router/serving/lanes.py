@@ -142,6 +142,11 @@ class Lane:
         """How many runs may go on at once."""
         return self.executor.slots * len([replica for replica in self.replicas if not replica.loading])
 
+    def healthy(self, now: float) -> bool:
+        """Whether a session may be asked: one that is there, and whose breaker is not open."""
+        with self._lock:
+            return any(not each.loading and each.breaker.state(now) is not State.OPEN for each in self.replicas)
+
     # ---- the loop thread ----
 
     def put(self, call: Call) -> bool:
