@@ -22,7 +22,7 @@ from router.app.commands import Commands
 from router.app.doctor import Grade, as_object, examine, report
 from router.app.infer import infer
 from router.app.refusal import Refused
-from router.app.show import console, json_option, models, status
+from router.app.show import console, json_option, models, quarantine, status
 from router.config import ServerSettings, flag, server_settings
 from router.errors import SettingsError
 
@@ -36,6 +36,7 @@ def main() -> None:
 main.add_command(infer)
 main.add_command(models)
 main.add_command(status)
+main.add_command(quarantine)
 
 _PATH = click.Path(path_type=Path)
 _STATE = Path(str(ServerSettings.model_fields["state"].default))

@@ -26,6 +26,7 @@ from typing import Any
 from router import __version__
 from router.app.board import CONTROLLER, Board, Slot, worker_slot
 from router.app.child import EX_CONFIG
+from router.app.crashes import Crashes
 from router.app.ports import claim_ports
 from router.app.refusal import Refused
 from router.app.state import owned, usable, write
@@ -114,13 +115,20 @@ class Supervisor:
     """The children of one server, from the first start to the last exit."""
 
     def __init__(
-        self, wards: list[_Ward], command: Callable[[Child], list[str]], drain_s: float, log: Log, signals: _Signals
+        self,
+        wards: list[_Ward],
+        command: Callable[[Child], list[str]],
+        drain_s: float,
+        log: Log,
+        signals: _Signals,
+        crashes: Crashes,
     ) -> None:
         self._wards = wards
         self._command = command
         self._drain_s = drain_s
         self._log = log
         self._signals = signals
+        self._crashes = crashes
         self._up = False  # every child has served: from now on nothing but a signal stops the server
         self._draining = False
 
@@ -141,6 +149,7 @@ class Supervisor:
                     else:
                         return self._drain(signal.Signals(number).name, 0)
                 self._look(now)
+                self._crashes.look()
                 if not self._up and all(ward.seen_serving for ward in self._wards):
                     self._up = True
                     self._log.line("info", f"ready after {now - began:.1f} s")
@@ -178,6 +187,9 @@ class Supervisor:
                 return self._drain(f"{ward.child.name} cannot work with this configuration", 1)
             else:
                 self._bury(ward, now, _how(returncode), pid)
+                if ward.child.index is not None:
+                    for line in self._crashes.ended(ward.child.index, returncode, now):
+                        self._log.line("error", line)
         _reap_strangers({ward.process.pid for ward in self._wards if ward.process})
         return None
 
@@ -307,6 +319,7 @@ def serve(options: Mapping[str, Any], commands: Callable[[Path], Callable[[Child
         children = roster(options["workers"])
         with usable(state):
             board = Board.create(state / "board", len(children))
+            crashes = Crashes(state, options["workers"])
         at_exit.callback(board.close)
         write(state, "options.json", {**options, **addresses})
         at_exit.callback(note.unlink, missing_ok=True)
@@ -315,7 +328,7 @@ def serve(options: Mapping[str, Any], commands: Callable[[Path], Callable[[Child
         log.line("info", f"router {__version__}, {options['workers']} workers, " + _at(addresses), **addresses)
         wards = [_Ward(child, board.slot(child.slot)) for child in children]
         drain_s = options["drain_delay_s"] + options["grace_s"]
-        return Supervisor(wards, commands(state / "options.json"), drain_s, log, signals).run()
+        return Supervisor(wards, commands(state / "options.json"), drain_s, log, signals, crashes).run()
 
 
 def _at(addresses: Mapping[str, str]) -> str:

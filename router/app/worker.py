@@ -28,7 +28,7 @@ import psutil
 import structlog
 
 from router.app.board import Board, Phase, Slot, worker_slot
-from router.app.child import EX_CONFIG, adopt, link_path
+from router.app.child import ANSWERS, EX_CONFIG, QUARANTINE, RUNNING, adopt, link_path
 from router.app.logs import configure
 from router.config import ServerSettings
 from router.control import artefact
@@ -46,8 +46,10 @@ from router.errors import ModelBroken, NotFound, RouterError, SettingsError
 from router.model_settings import ModelSettings
 from router.pb.link_pb2 import Joined, Telemetry
 from router.serving.answers import Answers
+from router.serving.inflight import REGION, InFlight, mapped, region
 from router.serving.lanes import Executor, Lane
 from router.serving.loop import Loop
+from router.serving.quarantine import Quarantine
 from router.serving.router import Router
 from router.serving.serving_table import ServingTable
 from router.serving.session import Session, give_back_memory, synthetic
@@ -62,8 +64,6 @@ COLLECT_S: Final = 10.0
 TELEMETRY_S: Final = 1.0
 LINGER_S: Final = 1.0
 """How long a table is kept that does not serve any more: the loop thread may have read the word just before."""
-ANSWERS: Final = "answers"
-"""The folder of the memory of answers, in the state directory."""
 HANGING_S: Final = 1.5
 """What a drain may take beyond its grace."""
 
@@ -105,7 +105,11 @@ class Worker:
         self.timers = Timers()
         self.executor = Executor(slots=max(1, len(os.sched_getaffinity(0)) // settings.workers))
         self.loop = Loop(self.timers)
-        self.router = Router(board.words, self.loop)
+        runs = mapped(settings.state / RUNNING, settings.workers * REGION)
+        self._inflight = InFlight(region(runs, index))
+        self._quarantine = Quarantine(settings.state / QUARANTINE)
+        self._revision = -1
+        self.router = Router(board.words, self.loop, inflight=self._inflight)
         self._lanes: dict[tuple[object, ...], Lane] = {}
         self._ill: set[tuple[object, ...]] = set()  # the lanes of which no session may be asked
         self._tables: dict[int, ServingTable] = {}
@@ -186,6 +190,9 @@ class Worker:
         self._slot.beat()
         now = time.monotonic()
         self.router.lag_s = self.timers.lag.seconds(now)
+        if self._revision != (revision := self._quarantine.revision):
+            self._revision = revision
+            self._inflight.refused = frozenset([each.fingerprint for each in self._quarantine.refused()])
         lanes = self._lanes
         for lane in lanes.values():
             lane.look(now)
@@ -265,8 +272,9 @@ class Worker:
             if artefact.digest(Path(version.path).parent) != version.digest:
                 raise ModelBroken("its files are not those that were tried: they have changed since")
             sessions = [session, *(Session(version) for _ in range(settings.sessions.replicas - 1))]
+            reload = functools.partial(Session, version)
             lane = Lane(
-                version, sessions, self.executor, self.timers, self.loop, reload=functools.partial(Session, version)
+                version, sessions, self.executor, self.timers, self.loop, reload=reload, inflight=self._inflight
             )
             lane.prove(lambda rows: synthetic(version.signature.inputs, rows))
             lane.stats.load_ns = time.monotonic_ns() - began

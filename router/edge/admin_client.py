@@ -44,6 +44,16 @@ class AdminClient:
         answer: pb.ListModelsResponse = self._ask(self._stub.ListModels, pb.ListModelsRequest(name=name))
         return answer
 
+    def quarantine(self) -> pb.ListQuarantineResponse:
+        """The requests that were in runs when workers crashed."""
+        answer: pb.ListQuarantineResponse = self._ask(self._stub.ListQuarantine, pb.ListQuarantineRequest())
+        return answer
+
+    def clear_quarantine(self) -> int:
+        """Forget them; how many there were."""
+        answer: pb.ClearQuarantineResponse = self._ask(self._stub.ClearQuarantine, pb.ClearQuarantineRequest())
+        return answer.cleared
+
     def _ask(self, method: Any, request: Any) -> Any:
         try:
             return method(request, timeout=self._seconds)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from router.pb import table_pb2 as table__pb2
 
 
-DESCRIPTOR = _POOL.AddSerializedFile(b'\n\x0b\x61\x64min.proto\x12\x0frouter.admin.v1\x1a\x0btable.proto\"\x12\n\x10GetStatusRequest\"\xac\x02\n\x06Status\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x16\n\x0euptime_seconds\x18\x03 \x01(\x01\x12\x11\n\ttransport\x18\x04 \x01(\t\x12\x15\n\rmodel_control\x18\x05 \x01(\t\x12+\n\tprocesses\x18\x06 \x03(\x0b\x32\x18.router.admin.v1.Process\x12\x39\n\taddresses\x18\x07 \x03(\x0b\x32&.router.admin.v1.Status.AddressesEntry\x12\x12\n\nmodels_dir\x18\x08 \x01(\t\x12\r\n\x05ready\x18\t \x01(\x08\x1a\x30\n\x0e\x41\x64\x64ressesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x07Process\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\r\n\x05state\x18\x03 \x01(\t\x12\x16\n\x0eresident_bytes\x18\x04 \x01(\x04\x12\x10\n\x08restarts\x18\x05 \x01(\r\"!\n\x11ListModelsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"P\n\x12ListModelsResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12&\n\x06routes\x18\x02 \x03(\x0b\x32\x16.router.table.v1.Route2\xa7\x01\n\x05\x41\x64min\x12G\n\tGetStatus\x12!.router.admin.v1.GetStatusRequest\x1a\x17.router.admin.v1.Status\x12U\n\nListModels\x12\".router.admin.v1.ListModelsRequest\x1a#.router.admin.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _POOL.AddSerializedFile(b'\n\x0b\x61\x64min.proto\x12\x0frouter.admin.v1\x1a\x0btable.proto\"\x12\n\x10GetStatusRequest\"\xac\x02\n\x06Status\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x16\n\x0euptime_seconds\x18\x03 \x01(\x01\x12\x11\n\ttransport\x18\x04 \x01(\t\x12\x15\n\rmodel_control\x18\x05 \x01(\t\x12+\n\tprocesses\x18\x06 \x03(\x0b\x32\x18.router.admin.v1.Process\x12\x39\n\taddresses\x18\x07 \x03(\x0b\x32&.router.admin.v1.Status.AddressesEntry\x12\x12\n\nmodels_dir\x18\x08 \x01(\t\x12\r\n\x05ready\x18\t \x01(\x08\x1a\x30\n\x0e\x41\x64\x64ressesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x07Process\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\r\n\x05state\x18\x03 \x01(\t\x12\x16\n\x0eresident_bytes\x18\x04 \x01(\x04\x12\x10\n\x08restarts\x18\x05 \x01(\r\"!\n\x11ListModelsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"P\n\x12ListModelsResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12&\n\x06routes\x18\x02 \x03(\x0b\x32\x16.router.table.v1.Route\"\x17\n\x15ListQuarantineRequest\"D\n\x16ListQuarantineResponse\x12*\n\x08suspects\x18\x01 \x03(\x0b\x32\x18.router.admin.v1.Suspect\"v\n\x07Suspect\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x63rashes\x18\x04 \x01(\x04\x12\x14\n\x0clast_seconds\x18\x05 \x01(\x01\x12\x0f\n\x07refused\x18\x06 \x01(\x08\"\x18\n\x16\x43learQuarantineRequest\"*\n\x17\x43learQuarantineResponse\x12\x0f\n\x07\x63leared\x18\x01 \x01(\x04\x32\xf0\x02\n\x05\x41\x64min\x12G\n\tGetStatus\x12!.router.admin.v1.GetStatusRequest\x1a\x17.router.admin.v1.Status\x12U\n\nListModels\x12\".router.admin.v1.ListModelsRequest\x1a#.router.admin.v1.ListModelsResponse\x12\x61\n\x0eListQuarantine\x12&.router.admin.v1.ListQuarantineRequest\x1a\'.router.admin.v1.ListQuarantineResponse\x12\x64\n\x0f\x43learQuarantine\x12\'.router.admin.v1.ClearQuarantineRequest\x1a(.router.admin.v1.ClearQuarantineResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,6 +46,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMODELSREQUEST']._serialized_end=496
   _globals['_LISTMODELSRESPONSE']._serialized_start=498
   _globals['_LISTMODELSRESPONSE']._serialized_end=578
-  _globals['_ADMIN']._serialized_start=581
-  _globals['_ADMIN']._serialized_end=748
+  _globals['_LISTQUARANTINEREQUEST']._serialized_start=580
+  _globals['_LISTQUARANTINEREQUEST']._serialized_end=603
+  _globals['_LISTQUARANTINERESPONSE']._serialized_start=605
+  _globals['_LISTQUARANTINERESPONSE']._serialized_end=673
+  _globals['_SUSPECT']._serialized_start=675
+  _globals['_SUSPECT']._serialized_end=793
+  _globals['_CLEARQUARANTINEREQUEST']._serialized_start=795
+  _globals['_CLEARQUARANTINEREQUEST']._serialized_end=819
+  _globals['_CLEARQUARANTINERESPONSE']._serialized_start=821
+  _globals['_CLEARQUARANTINERESPONSE']._serialized_end=863
+  _globals['_ADMIN']._serialized_start=866
+  _globals['_ADMIN']._serialized_end=1234
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from router.core.fallback import Reason, Step
 from router.core.request import Parameters, Request
 from router.errors import InvalidRequest, NotReady
 from router.serving.call import Call, Reply
+from router.serving.inflight import InFlight
 from router.serving.lanes import ALONE_BATCH_S, INLINE_BATCH_S
 from router.serving.loop import Loop, Superseded
 from router.serving.memory import callers_key
@@ -36,8 +37,9 @@ DEFAULT_RANK: Final = DEFAULT_PRIORITY * LEVEL
 class Router:
     """The worker's router. All but `install` and `forget` is called by the loop thread."""
 
-    def __init__(self, word: memoryview, loop: Loop, clock: Clock = time) -> None:
+    def __init__(self, word: memoryview, loop: Loop, clock: Clock = time, inflight: InFlight | None = None) -> None:
         self._word = word
+        self._inflight = inflight or InFlight()
         self._loop = loop
         self._clock = clock
         self._tables: dict[int, ServingTable] = {}
@@ -89,6 +91,8 @@ class Router:
         if plan.switched:
             error = NotReady(f"model '{request.header.model}' is switched to its fallback, which has no answer")
             call.give_up(Reason.SWITCHED, error, Failure.OTHER)
+        elif self._inflight.refused and call.fingerprint() in self._inflight.refused:
+            call.give_up(Reason.QUARANTINED, plan.lane.quarantined(), Failure.REJECTED)
         elif plan.lane.put(call):
             self._loop.busy.append(plan.lane)
 
