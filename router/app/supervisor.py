@@ -35,6 +35,8 @@ from router.app.watch import Watch
 TICK_S = 0.1
 LEAVE_S = 2.0
 """What a child may need to leave, beyond the time for calls in flight."""
+RELIEF_S = 10.0
+"""Workers that are worn out are relieved one at a time, so long after the last: the others carry its load."""
 PORT_PATIENCE_S = 5.0
 """How long the workers of a server that was killed may take to give up its ports."""
 
@@ -89,7 +91,7 @@ def commands_for(options: Path) -> Callable[[Child], list[str]]:
 class _Ward:
     """A child, the process that stands in for it now, and what we know of it."""
 
-    __slots__ = ("child", "due", "killed", "process", "restarts", "seen_serving", "slot", "watch")
+    __slots__ = ("child", "due", "killed", "process", "relieved", "restarts", "seen_serving", "slot", "watch")
 
     def __init__(self, child: Child, slot: Slot) -> None:
         self.child = child
@@ -99,6 +101,7 @@ class _Ward:
         self.due = 0.0  # monotonic seconds of the next start, while there is no process
         self.restarts = 0
         self.killed = False  # this process has been killed and is not yet reaped
+        self.relieved = False  # this process was told to leave for a fresh one
         self.seen_serving = False
 
 
@@ -131,6 +134,7 @@ class Supervisor:
         self._crashes = crashes
         self._up = False  # every child has served: from now on nothing but a signal stops the server
         self._draining = False
+        self._next_relief = 0.0  # monotonic seconds
 
     def run(self) -> int:
         """Start, watch, restart, until a signal or a child that cannot work ends it. Returns the exit code."""
@@ -149,6 +153,7 @@ class Supervisor:
                     else:
                         return self._drain(signal.Signals(number).name, 0)
                 self._look(now)
+                self._relieve(now)
                 self._crashes.look()
                 if not self._up and all(ward.seen_serving for ward in self._wards):
                     self._up = True
@@ -179,6 +184,7 @@ class Supervisor:
             if ward.process is None or (returncode := ward.process.poll()) is None:
                 continue
             pid, ward.process, ward.killed = ward.process.pid, None, False
+            relieved, ward.relieved = ward.relieved, False
             ward.slot.vacate()
             if self._draining:
                 if returncode not in {0, EX_CONFIG, -signal.SIGTERM, -signal.SIGKILL}:
@@ -186,7 +192,11 @@ class Supervisor:
             elif returncode == EX_CONFIG and not self._up:
                 return self._drain(f"{ward.child.name} cannot work with this configuration", 1)
             else:
-                self._bury(ward, now, _how(returncode), pid)
+                if relieved and not returncode:
+                    ward.due = now
+                    ward.restarts += 1
+                else:
+                    self._bury(ward, now, _how(returncode), pid)
                 if ward.child.index is not None:
                     for line in self._crashes.ended(ward.child.index, returncode, now):
                         self._log.line("error", line)
@@ -217,6 +227,15 @@ class Supervisor:
                 self._log.line("error", f"{ward.child.name} (pid {pid}) {why}: killed", child=ward.child.name, pid=pid)
                 ward.process.kill()
                 ward.killed = True
+
+    def _relieve(self, now: float) -> None:
+        """Have a worker that is worn out drain and leave; it has done nothing for which its successor must wait."""
+        for ward in self._wards:
+            if now >= self._next_relief and ward.slot.worn and ward.process is not None and not ward.relieved:
+                self._next_relief = now + RELIEF_S
+                ward.relieved = True
+                self._log.line("warning", f"{ward.child.name} (pid {ward.process.pid}) is worn out: a fresh one comes")
+                self._send(ward, signal.SIGTERM)
 
     def _drain(self, why: str, code: int) -> int:
         """Workers first, while the controller still hears them; then the controller."""

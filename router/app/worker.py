@@ -64,6 +64,8 @@ COLLECT_S: Final = 10.0
 TELEMETRY_S: Final = 1.0
 LINGER_S: Final = 1.0
 """How long a table is kept that does not serve any more: the loop thread may have read the word just before."""
+MOST_MISSING: Final = 16
+"""A worker with so many threads in runs that were given up asks to be relieved: each keeps memory, and maybe a core."""
 HANGING_S: Final = 1.5
 """What a drain may take beyond its grace."""
 
@@ -196,6 +198,9 @@ class Worker:
         lanes = self._lanes
         for lane in lanes.values():
             lane.look(now)
+        if self.executor.missing >= MOST_MISSING and not self._slot.worn:
+            log.warning("too many threads hang in runs: a fresh worker is asked for", threads=self.executor.missing)
+            self._slot.wear_out()
         ill = {key for key, lane in lanes.items() if not lane.healthy(now)}
         if ill != self._ill:
             self._ill = ill
