@@ -11,7 +11,11 @@ import pytest
 ROUTER = Path(__file__).parents[1] / "router"
 ROWS = (("errors", "config", "model_settings", "pb"), ("core",), ("serving",), ("control",), ("edge",), ("app",))
 """A row may import itself and the rows before it."""
-STANDARD_ONLY = tuple(f"app.{name}" for name in ("supervisor", "board", "child", "ports", "refusal", "state", "watch"))
+STANDARD_ONLY = (
+    *(f"app.{name}" for name in ("supervisor", "board", "child", "ports", "refusal", "state", "watch", "crashes")),
+    "serving.inflight",
+    "serving.quarantine",
+)
 """Small and up at once: they import the standard library and each other."""
 CLIENT_MAY = {"router.pb", "router.core.tensor", "router.errors"}
 PLACES = {

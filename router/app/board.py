@@ -21,7 +21,7 @@ CONTROLLER = 0
 
 _LINE = 8  # words in a cache line of 64 bytes
 _GENERATION, _SUPERVISOR = 0, 1
-_BEAT, _PHASE, _PID, _RESTARTS = range(4)
+_BEAT, _PHASE, _PID, _RESTARTS, _WORN = range(5)
 
 
 def worker_slot(index: int) -> int:
@@ -38,7 +38,7 @@ class Phase(IntEnum):
 
 
 class Slot:
-    """One child's line. The child writes `beat` and `phase`, the supervisor the rest."""
+    """One child's line. The child writes `beat`, `phase` and `worn`, the supervisor the rest."""
 
     __slots__ = ("_at", "_words")
 
@@ -79,11 +79,21 @@ class Slot:
         """How often the child has been started again."""
         return self._words[self._at + _RESTARTS]
 
+    @property
+    def worn(self) -> bool:
+        """Whether the child asks to be relieved by a fresh one."""
+        return self._words[self._at + _WORN] != 0
+
+    def wear_out(self) -> None:
+        """Ask for it. For the child."""
+        self._words[self._at + _WORN] = 1
+
     def vacate(self) -> None:
         """The child has gone, and what it wrote with it. For the supervisor, which has reaped it."""
         self._words[self._at + _PID] = 0
         self._words[self._at + _PHASE] = Phase.STARTING
         self._words[self._at + _BEAT] = 0
+        self._words[self._at + _WORN] = 0
 
     def occupy(self, pid: int, restarts: int) -> None:
         """A child has been started. For the supervisor."""

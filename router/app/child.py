@@ -15,6 +15,9 @@ from router.app.board import Board, Slot
 EX_CONFIG = 78
 """Exit code of a child that cannot work with this configuration and has said why; `sysexits.h`."""
 
+RUNNING, QUARANTINE, ANSWERS = "running", "quarantine", "answers"
+"""In the state directory: what workers run now, what they run no more, and the folder of the memory of answers."""
+
 _PR_SET_PDEATHSIG = 1
 
 

@@ -24,7 +24,7 @@ from router.app.explain import explain
 from router.app.faults import faults
 from router.app.infer import infer
 from router.app.refusal import Refused
-from router.app.show import console, json_option, models, status
+from router.app.show import console, json_option, models, quarantine, status
 from router.app.switch import fallback
 from router.config import ServerSettings, flag, server_settings
 from router.errors import SettingsError
@@ -42,6 +42,7 @@ main.add_command(infer)
 main.add_command(faults)
 main.add_command(models)
 main.add_command(status)
+main.add_command(quarantine)
 
 _PATH = click.Path(path_type=Path)
 _STATE = Path(str(ServerSettings.model_fields["state"].default))

@@ -20,7 +20,7 @@ import uvloop
 from router import __version__
 from router.app.banner import Loading, banner
 from router.app.board import CONTROLLER, Board, Phase, Slot, worker_slot
-from router.app.child import EX_CONFIG, adopt, link_path
+from router.app.child import EX_CONFIG, QUARANTINE, adopt, link_path
 from router.app.logs import configure
 from router.config import ServerSettings
 from router.control.faults import FaultBoard
@@ -38,6 +38,7 @@ from router.errors import RouterError, SettingsError
 from router.pb.admin_pb2 import Process, Status
 from router.pb.link_pb2 import Telemetry
 from router.pb.story_pb2 import ExplainRequest, Stories
+from router.serving.quarantine import Quarantine
 
 log = structlog.get_logger()
 
@@ -100,9 +101,7 @@ class Controller:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._look_again)
         self._keep(self._beat())
-        admin = await serve_admin(
-            self._settings.admin, Admin(self._lifecycle, self._status, self._explain, self._faults)
-        )
+        admin = await serve_admin(self._settings.admin, self._admin())
         http = http_server(application(self._figures, self._facts, self._ready), self._settings.http)
         serving = self._keep(http.serve())
         link = LinkServer(self)
@@ -117,6 +116,10 @@ class Controller:
         await asyncio.gather(serving, admin.stop(0.5), link.stop(), return_exceptions=True)
         if self._failed:
             raise RuntimeError("a task of the controller failed") from self._failed[0]
+
+    def _admin(self) -> Admin:
+        quarantine = Quarantine(self._settings.state / QUARANTINE)
+        return Admin(self._lifecycle, self._status, self._explain, quarantine, self._faults)
 
     async def _until_stopped(self, work: Coroutine[None, None, None]) -> None:
         """Until the work is done or a signal says stop, whichever is first. Raises what the work raises."""

@@ -1,9 +1,10 @@
-"""`router models` and `router status`: what a running server serves, and how it is."""
+"""`router models`, `router status` and `router quarantine`: what a running server serves, and how it is."""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 
 import click
 from google.protobuf import json_format
@@ -98,6 +99,45 @@ def status(target: str, as_json: bool) -> None:
         _print_status(answer)
     if not answer.ready:
         raise SystemExit(1)
+
+
+@click.command()
+@admin_option
+@json_option
+@click.option("--clear", is_flag=True, help="Forget them all: what was refused is run again.")
+def quarantine(target: str, as_json: bool, clear: bool) -> None:
+    """Show the requests that were being run when workers crashed; after two crashes a request is refused."""
+    try:
+        with AdminClient(target) as client:
+            if clear:
+                cleared = client.clear_quarantine()
+                click.echo(json.dumps({"cleared": cleared}) if as_json else f"{cleared} requests forgotten")
+                return
+            answer = client.quarantine()
+    except RouterError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        shown = json_format.MessageToDict(
+            answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+        click.echo(json.dumps(shown, indent=2))
+        return
+    if not answer.suspects:
+        click.echo("no worker has crashed in a run")
+        return
+    table = Table()
+    for heading in ("request", "model", "version", "crashes", "last", "state"):
+        table.add_column(heading)
+    for each in answer.suspects:
+        table.add_row(
+            each.fingerprint,
+            escape(each.model) or "[dim]gone[/]",
+            each.version,
+            str(each.crashes),
+            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.last_seconds)),
+            "[red]refused[/]" if each.refused else "suspect",
+        )
+    console().print(table)
 
 
 def _print_status(answer: Status) -> None:

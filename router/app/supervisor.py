@@ -26,6 +26,7 @@ from typing import Any
 from router import __version__
 from router.app.board import CONTROLLER, Board, Slot, worker_slot
 from router.app.child import EX_CONFIG
+from router.app.crashes import Crashes
 from router.app.ports import claim_ports
 from router.app.refusal import Refused
 from router.app.state import owned, usable, write
@@ -34,6 +35,8 @@ from router.app.watch import Watch
 TICK_S = 0.1
 LEAVE_S = 2.0
 """What a child may need to leave, beyond the time for calls in flight."""
+RELIEF_S = 10.0
+"""Workers that are worn out are relieved one at a time, so long after the last: the others carry its load."""
 PORT_PATIENCE_S = 5.0
 """How long the workers of a server that was killed may take to give up its ports."""
 
@@ -88,7 +91,7 @@ def commands_for(options: Path) -> Callable[[Child], list[str]]:
 class _Ward:
     """A child, the process that stands in for it now, and what we know of it."""
 
-    __slots__ = ("child", "due", "killed", "process", "restarts", "seen_serving", "slot", "watch")
+    __slots__ = ("child", "due", "killed", "process", "relieved", "restarts", "seen_serving", "slot", "watch")
 
     def __init__(self, child: Child, slot: Slot) -> None:
         self.child = child
@@ -98,6 +101,7 @@ class _Ward:
         self.due = 0.0  # monotonic seconds of the next start, while there is no process
         self.restarts = 0
         self.killed = False  # this process has been killed and is not yet reaped
+        self.relieved = False  # this process was told to leave for a fresh one
         self.seen_serving = False
 
 
@@ -114,15 +118,23 @@ class Supervisor:
     """The children of one server, from the first start to the last exit."""
 
     def __init__(
-        self, wards: list[_Ward], command: Callable[[Child], list[str]], drain_s: float, log: Log, signals: _Signals
+        self,
+        wards: list[_Ward],
+        command: Callable[[Child], list[str]],
+        drain_s: float,
+        log: Log,
+        signals: _Signals,
+        crashes: Crashes,
     ) -> None:
         self._wards = wards
         self._command = command
         self._drain_s = drain_s
         self._log = log
         self._signals = signals
+        self._crashes = crashes
         self._up = False  # every child has served: from now on nothing but a signal stops the server
         self._draining = False
+        self._next_relief = 0.0  # monotonic seconds
 
     def run(self) -> int:
         """Start, watch, restart, until a signal or a child that cannot work ends it. Returns the exit code."""
@@ -141,6 +153,8 @@ class Supervisor:
                     else:
                         return self._drain(signal.Signals(number).name, 0)
                 self._look(now)
+                self._relieve(now)
+                self._crashes.look()
                 if not self._up and all(ward.seen_serving for ward in self._wards):
                     self._up = True
                     self._log.line("info", f"ready after {now - began:.1f} s")
@@ -170,6 +184,7 @@ class Supervisor:
             if ward.process is None or (returncode := ward.process.poll()) is None:
                 continue
             pid, ward.process, ward.killed = ward.process.pid, None, False
+            relieved, ward.relieved = ward.relieved, False
             ward.slot.vacate()
             if self._draining:
                 if returncode not in {0, EX_CONFIG, -signal.SIGTERM, -signal.SIGKILL}:
@@ -177,7 +192,14 @@ class Supervisor:
             elif returncode == EX_CONFIG and not self._up:
                 return self._drain(f"{ward.child.name} cannot work with this configuration", 1)
             else:
-                self._bury(ward, now, _how(returncode), pid)
+                if relieved and not returncode:
+                    ward.due = now
+                    ward.restarts += 1
+                else:
+                    self._bury(ward, now, _how(returncode), pid)
+                if ward.child.index is not None:
+                    for line in self._crashes.ended(ward.child.index, returncode, now):
+                        self._log.line("error", line)
         _reap_strangers({ward.process.pid for ward in self._wards if ward.process})
         return None
 
@@ -205,6 +227,15 @@ class Supervisor:
                 self._log.line("error", f"{ward.child.name} (pid {pid}) {why}: killed", child=ward.child.name, pid=pid)
                 ward.process.kill()
                 ward.killed = True
+
+    def _relieve(self, now: float) -> None:
+        """Have a worker that is worn out drain and leave; it has done nothing for which its successor must wait."""
+        for ward in self._wards:
+            if now >= self._next_relief and ward.slot.worn and ward.process is not None and not ward.relieved:
+                self._next_relief = now + RELIEF_S
+                ward.relieved = True
+                self._log.line("warning", f"{ward.child.name} (pid {ward.process.pid}) is worn out: a fresh one comes")
+                self._send(ward, signal.SIGTERM)
 
     def _drain(self, why: str, code: int) -> int:
         """Workers first, while the controller still hears them; then the controller."""
@@ -307,6 +338,7 @@ def serve(options: Mapping[str, Any], commands: Callable[[Path], Callable[[Child
         children = roster(options["workers"])
         with usable(state):
             board = Board.create(state / "board", len(children))
+            crashes = Crashes(state, options["workers"])
         at_exit.callback(board.close)
         write(state, "options.json", {**options, **addresses})
         at_exit.callback(note.unlink, missing_ok=True)
@@ -315,7 +347,7 @@ def serve(options: Mapping[str, Any], commands: Callable[[Path], Callable[[Child
         log.line("info", f"router {__version__}, {options['workers']} workers, " + _at(addresses), **addresses)
         wards = [_Ward(child, board.slot(child.slot)) for child in children]
         drain_s = options["drain_delay_s"] + options["grace_s"]
-        return Supervisor(wards, commands(state / "options.json"), drain_s, log, signals).run()
+        return Supervisor(wards, commands(state / "options.json"), drain_s, log, signals, crashes).run()
 
 
 def _at(addresses: Mapping[str, str]) -> str:

@@ -28,7 +28,7 @@ import psutil
 import structlog
 
 from router.app.board import Board, Phase, Slot, worker_slot
-from router.app.child import EX_CONFIG, adopt, link_path
+from router.app.child import ANSWERS, EX_CONFIG, QUARANTINE, RUNNING, adopt, link_path
 from router.app.logs import configure
 from router.config import ServerSettings
 from router.control import artefact
@@ -51,8 +51,10 @@ from router.pb import story_pb2 as pb
 from router.pb.link_pb2 import Joined, Telemetry
 from router.serving.answers import Answers
 from router.serving.faults import Faulty, Injection
+from router.serving.inflight import REGION, InFlight, mapped, region
 from router.serving.lanes import Executor, Lane, Runnable
 from router.serving.loop import Loop
+from router.serving.quarantine import Quarantine
 from router.serving.remote import Peer
 from router.serving.router import Router
 from router.serving.serving_table import ServingTable
@@ -69,8 +71,8 @@ COLLECT_S: Final = 10.0
 TELEMETRY_S: Final = 1.0
 LINGER_S: Final = 1.0
 """How long a table is kept that does not serve any more: the loop thread may have read the word just before."""
-ANSWERS: Final = "answers"
-"""The folder of the memory of answers, in the state directory."""
+MOST_MISSING: Final = 16
+"""A worker with so many threads in runs that were given up asks to be relieved: each keeps memory, and maybe a core."""
 HANGING_S: Final = 1.5
 """What a drain may take beyond its grace."""
 
@@ -112,10 +114,15 @@ class Worker:
         self.timers = Timers()
         self.executor = Executor(slots=max(1, len(os.sched_getaffinity(0)) // settings.workers))
         self.loop = Loop(self.timers)
-        self.router = Router(board.words, self.loop)
+        runs = mapped(settings.state / RUNNING, settings.workers * REGION)
+        self._inflight = InFlight(region(runs, index))
+        self._quarantine = Quarantine(settings.state / QUARANTINE)
+        self._revision = -1
+        self.router = Router(board.words, self.loop, inflight=self._inflight)
         self._index = index
         self._stories = Stories()
         self._lanes: dict[tuple[object, ...], Lane] = {}
+        self._ill: set[tuple[object, ...]] = set()  # the lanes of which no session may be asked
         self._tables: dict[int, ServingTable] = {}
         self._tables_lock = threading.Lock()
         self._figures_lock = threading.Lock()
@@ -198,8 +205,19 @@ class Worker:
         self._slot.beat()
         now = time.monotonic()
         self.router.lag_s = self._stories.lag_s = self.timers.lag.seconds(now)
-        for lane in list(self._lanes.values()):
+        if self._revision != (revision := self._quarantine.revision):
+            self._revision = revision
+            self._inflight.refused = frozenset([each.fingerprint for each in self._quarantine.refused()])
+        lanes = self._lanes
+        for lane in lanes.values():
             lane.look(now)
+        if self.executor.missing >= MOST_MISSING and not self._slot.worn:
+            log.warning("too many threads hang in runs: a fresh worker is asked for", threads=self.executor.missing)
+            self._slot.wear_out()
+        ill = {key for key, lane in lanes.items() if not lane.healthy(now)}
+        if ill != self._ill:
+            self._ill = ill
+            self._health.changed()
 
     def _work(self) -> bool:
         more = self.router.work()
@@ -220,12 +238,12 @@ class Worker:
         if name in {"", SERVICE}:
             return not self._stopping
         try:
-            self.router.table.lane(name, "")
+            lane = self.router.table.lane(name, "")
         except NotFound:
             return None
         except RouterError:
             return False
-        return not self._stopping
+        return not self._stopping and lane.healthy(time.monotonic())
 
     # ---- what the controller asks, on the link's thread ----
 
@@ -284,7 +302,16 @@ class Worker:
                 raise ModelBroken("its files are not those that were tried: they have changed since")
             sessions = [session, *(load() for _ in range(settings.sessions.replicas - 1))]
             reload = functools.partial(self._reloaded, load, version.model) if self._settings.allow_faults else load
-            lane = Lane(version, sessions, self.executor, self.timers, self.loop, reload=reload, stories=self._stories)
+            lane = Lane(
+                version,
+                sessions,
+                self.executor,
+                self.timers,
+                self.loop,
+                reload=reload,
+                stories=self._stories,
+                inflight=self._inflight,
+            )
             lane.prove(lambda rows: synthetic(version.signature.inputs, rows))
             if self._settings.allow_faults:  # not before: a model that hangs could not be loaded
                 for index, replica in enumerate(lane.replicas):

@@ -40,6 +40,8 @@ class Reason(StrEnum):
     """It answered, and broke what it promises."""
     UNHEALTHY = "unhealthy"
     """It has failed too often of late: its breaker is open."""
+    QUARANTINED = "quarantined"
+    """It was in a run at two crashes of workers."""
     SWITCHED = "switched"
     """An operator has switched it to its fallback."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NoReturn
@@ -11,6 +12,7 @@ from grpc import aio
 
 from router.control.faults import FaultBoard
 from router.control.lifecycle import Lifecycle
+from router.core.fingerprint import names
 from router.edge.faults import checked, to_messages
 from router.edge.stories import nothing_found
 from router.edge.tables import route_to_message
@@ -21,12 +23,17 @@ from router.pb import admin_pb2 as pb
 from router.pb import admin_pb2_grpc
 from router.pb.faults_pb2 import ModelFaults
 from router.pb.story_pb2 import ExplainRequest, Stories
+from router.serving.quarantine import Quarantine, Suspect
+
+PATIENCE_S: Final = 5.0
+"""What the supervisor may need to forget the suspects."""
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class Admin(admin_pb2_grpc.AdminServicer):
-    """Answers from the lifecycle, from `status`, which describes the processes, and from what workers `explain`.
+    """Answers from the lifecycle, from `status`, which describes the processes, from the quarantine, and from what
+    workers `explain`.
 
     Without `faults` none may be set.
     """
@@ -36,9 +43,11 @@ class Admin(admin_pb2_grpc.AdminServicer):
         lifecycle: Lifecycle,
         status: Callable[[], pb.Status],
         explain: Callable[[ExplainRequest], Awaitable[Stories]],
+        quarantine: Quarantine,
         faults: FaultBoard | None = None,
     ) -> None:
         self._lifecycle = lifecycle
+        self._quarantine = quarantine
         self._status = status
         self._explain = explain
         self._faults = faults
@@ -109,6 +118,44 @@ class Admin(admin_pb2_grpc.AdminServicer):
         if not found.stories:
             await context.abort(grpc.StatusCode.NOT_FOUND, nothing_found(request, found, time.time_ns()))
         return found
+
+    async def ListQuarantine(  # noqa: N802
+        self,
+        request: pb.ListQuarantineRequest,  # noqa: ARG002
+        context: aio.ServicerContext[Any, Any],  # noqa: ARG002
+    ) -> pb.ListQuarantineResponse:
+        """The requests that were in runs when workers crashed."""
+        suspects = [self._suspect(each) for each in self._quarantine.suspects()]
+        return pb.ListQuarantineResponse(suspects=suspects)
+
+    def _suspect(self, suspect: Suspect) -> pb.Suspect:
+        message = pb.Suspect(
+            fingerprint=f"{suspect.fingerprint:016x}",
+            crashes=suspect.crashes,
+            last_seconds=suspect.second,
+            refused=suspect.refused,
+        )
+        for route in self._lifecycle.table.routes.values():
+            for version in route.versions.values():
+                if names(suspect.fingerprint, version):
+                    message.model, message.version = version.model, version.number
+        return message
+
+    async def ClearQuarantine(  # noqa: N802
+        self,
+        request: pb.ClearQuarantineRequest,  # noqa: ARG002
+        context: aio.ServicerContext[Any, Any],
+    ) -> pb.ClearQuarantineResponse:
+        """Forget them: what was refused is run again."""
+        cleared = len(self._quarantine.suspects())
+        self._quarantine.ask_to_forget()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while not self._quarantine.forgotten:
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the supervisor does not answer: try again")
+        return pb.ClearQuarantineResponse(cleared=cleared)
 
     def _fault_board(self) -> FaultBoard:
         if self._faults is None:

@@ -80,6 +80,20 @@ class AdminClient:
         answer: Stories = self._ask(self._stub.Explain, ExplainRequest(last=last, model=model), self._seconds)
         return answer
 
+    def quarantine(self) -> pb.ListQuarantineResponse:
+        """The requests that were in runs when workers crashed."""
+        answer: pb.ListQuarantineResponse = self._ask(
+            self._stub.ListQuarantine, pb.ListQuarantineRequest(), self._seconds
+        )
+        return answer
+
+    def clear_quarantine(self) -> int:
+        """Forget them; how many there were."""
+        answer: pb.ClearQuarantineResponse = self._ask(
+            self._stub.ClearQuarantine, pb.ClearQuarantineRequest(), CHANGE_S
+        )
+        return answer.cleared
+
     def _ask(self, method: Any, request: Any, seconds: float) -> Any:
         try:
             return method(request, timeout=seconds)

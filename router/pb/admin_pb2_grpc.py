@@ -65,6 +65,16 @@ class AdminStub:
                 request_serializer=story__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=story__pb2.Stories.FromString,
                 _registered_method=True)
+        self.ListQuarantine = channel.unary_unary(
+                '/router.admin.v1.Admin/ListQuarantine',
+                request_serializer=admin__pb2.ListQuarantineRequest.SerializeToString,
+                response_deserializer=admin__pb2.ListQuarantineResponse.FromString,
+                _registered_method=True)
+        self.ClearQuarantine = channel.unary_unary(
+                '/router.admin.v1.Admin/ClearQuarantine',
+                request_serializer=admin__pb2.ClearQuarantineRequest.SerializeToString,
+                response_deserializer=admin__pb2.ClearQuarantineResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServicer:
@@ -107,6 +117,18 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListQuarantine(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearQuarantine(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -139,6 +161,16 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=story__pb2.ExplainRequest.FromString,
                     response_serializer=story__pb2.Stories.SerializeToString,
+            ),
+            'ListQuarantine': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQuarantine,
+                    request_deserializer=admin__pb2.ListQuarantineRequest.FromString,
+                    response_serializer=admin__pb2.ListQuarantineResponse.SerializeToString,
+            ),
+            'ClearQuarantine': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearQuarantine,
+                    request_deserializer=admin__pb2.ClearQuarantineRequest.FromString,
+                    response_serializer=admin__pb2.ClearQuarantineResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -303,6 +335,60 @@ class Admin:
             '/router.admin.v1.Admin/Explain',
             story__pb2.ExplainRequest.SerializeToString,
             story__pb2.Stories.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQuarantine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/ListQuarantine',
+            admin__pb2.ListQuarantineRequest.SerializeToString,
+            admin__pb2.ListQuarantineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearQuarantine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/ClearQuarantine',
+            admin__pb2.ClearQuarantineRequest.SerializeToString,
+            admin__pb2.ClearQuarantineResponse.FromString,
             options,
             channel_credentials,
             insecure,

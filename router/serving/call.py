@@ -102,6 +102,10 @@ class Call:
         self.trouble: tuple[Reason, RouterError, Failure] | None = None
         self._claims = [None]
 
+    def fingerprint(self) -> int:
+        """What it is known by after a crash, in every process (`core/fingerprint`)."""
+        return self.plan.fingerprint(self.elements)
+
     @property
     def over(self) -> bool:
         """Whether somebody has claimed it."""

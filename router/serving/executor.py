@@ -27,6 +27,8 @@ class Executor:
         self.slots = slots
         self.runs: set[Run] = set()
         """Those under way, of all lanes."""
+        self.missing = 0
+        """Threads that hang in runs which have been given up; others may stand in for them."""
         self._most = threads
         self._ready: queue.SimpleQueue[Visited | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -38,7 +40,7 @@ class Executor:
         """Have a thread come for the lane's next batch."""
         with self._lock:
             self._wanted += 1
-            if self._wanted > self._threads and self._threads < self._most:
+            if self._wanted > self._threads and self._threads < self._most + self.missing:
                 self._threads += 1
                 threading.Thread(target=self._run, name=f"executor-{self._threads}", daemon=True).start()
         self._ready.put(lane)
@@ -46,12 +48,12 @@ class Executor:
     def lost(self) -> None:
         """A thread hangs in a run: another one may be started in its place."""
         with self._lock:
-            self._most += 1
+            self.missing += 1
 
     def back(self) -> None:
         """It has come back after all."""
         with self._lock:
-            self._most -= 1
+            self.missing -= 1
 
     def stop(self) -> None:
         """Let the threads end once nothing is left to do."""

@@ -28,13 +28,14 @@ from router.core.batching import take
 from router.core.breaker import Breaker, State, choose
 from router.core.fallback import Reason
 from router.core.table import Version
-from router.errors import ModelFailed, NotReady, Overloaded, RouterError, TooLate
+from router.errors import ModelFailed, NotReady, Overloaded, Refused, RouterError, TooLate
 from router.model_settings import ModelSettings
 from router.serving.call import Call
 from router.serving.executor import Executor
 from router.serving.expiry import Expiry
 from router.serving.fallback import Fallback
 from router.serving.hedge import Hedger
+from router.serving.inflight import InFlight
 from router.serving.loop import ARM_S, Loop, Superseded
 from router.serving.pace import INLINE_BATCH_S, PROOF_RUNS, Pace
 from router.serving.run import Held, Replica, Run, Runnable
@@ -68,6 +69,7 @@ class Lane:
         clock: Clock = time,
         reload: Callable[[], Runnable] | None = None,
         stories: Stories | None = None,
+        inflight: InFlight | None = None,
     ) -> None:
         self.version = version
         self.replicas = [Replica(each) for each in sessions]
@@ -90,6 +92,7 @@ class Lane:
         self._loop = loop
         self.clock = clock
         self._reload = reload
+        self._inflight = inflight or InFlight()
         self._wait_s = version.batching.max_wait_us / 1e6
         self._start_by = math.inf  # where calls wait for company: when the next batch leaves at the latest
         # Bytes that ever came to wait and left again. The side whose turn it is writes; those aside do not count.
@@ -135,6 +138,11 @@ class Lane:
             self.hedger = None
         elif self.hedger is None or self.hedger.settings != hedge:
             self.hedger = Hedger(self, hedge)
+
+    def healthy(self, now: float) -> bool:
+        """Whether a session may be asked: one that is there, and whose breaker is not open."""
+        with self._lock:
+            return any(not each.loading and each.breaker.state(now) is not State.OPEN for each in self.replicas)
 
     # ---- the loop thread ----
 
@@ -244,8 +252,19 @@ class Lane:
             else:
                 queue.append(call)
 
+    def quarantined(self) -> Refused:
+        """What is told of a request that workers crashed on."""
+        return Refused(
+            f"this request was being run at two crashes of a worker (model '{self.version.model}' version"
+            f" {self.version.number}): it is not run any more; ask the operator to clear it with"
+            " `router quarantine --clear`"
+        )
+
     def offer(self, call: Call) -> None:
-        """Let a call wait that comes from within, on any thread. Raises Overloaded, TooLate when it cannot be run."""
+        """Let a call wait that comes from within, on any thread. Raises a RouterError when it cannot be run."""
+        refused = self._inflight.refused
+        if refused and call.fingerprint() in refused:
+            raise self.quarantined()
         now = self.clock.monotonic()
         if len(self.waiting) + len(self._aside) >= MAX_WAITING:
             raise self._overloaded()
@@ -646,6 +665,7 @@ class Lane:
         plan = calls[0].plan
         clock = self.clock.monotonic_ns
         inline = cell is self.loop_cell
+        place = self._inflight.began(calls)
         busy_before = self.clock.thread_time_ns() if inline else 0
         began = fed = clock()
         outputs = None
@@ -658,6 +678,7 @@ class Lane:
         except Exception:  # noqa: BLE001  # a fault of ours: the callers are told, the log has it all
             failed = self._fault()
         inferred = clock()
+        self._inflight.ended(place, calls)
         mine = run.end()
         if not mine:
             cell = self.stats.own_cell()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from zlib import crc32
 
 import numpy as np
 
 from router.core.contract import Contract
+from router.core.fingerprint import SAMPLE, of_elements, of_feeds, of_version
 from router.core.request import Checked, Elements, Parameters
 from router.core.tensor import BYTES, DTYPES, TensorSpec, decode_bytes, encode_bytes
 from router.errors import InvalidRequest, ModelFailed
@@ -76,6 +78,7 @@ class Plan:
         "_asked_rows",
         "_convert",
         "_encoder",
+        "_fingerprint",
         "_hedge_encoder",
         "_inputs",
         "_sizes",
@@ -135,6 +138,8 @@ class Plan:
         self._sizes = tuple((each.position, each.nbytes) for each in self._inputs if each.datatype != BYTES)
         self._convert = tuple(each for each in self._inputs if each.datatype in (BYTES, "BOOL"))
         self._text = tuple(spec.datatype == BYTES for spec in checked.outputs)
+        small = 0 <= max([feed.nbytes for feed in checked.feeds], default=0) <= SAMPLE and not self._convert
+        self._fingerprint = (of_version(lane.version), of_feeds(checked.feeds), small)
 
     def admit(self, elements: list[Elements]) -> None:
         """Check the elements' sizes and make those of BYTES and BOOL fit to run, in place. Raises InvalidRequest."""
@@ -151,6 +156,15 @@ class Plan:
                 elements[each.position] = decode_bytes(each.name, given, each.count)
             else:  # any byte but zero is true
                 elements[each.position] = np.frombuffer(given, np.uint8) != 0 if given.nbytes else np.zeros(0, np.bool_)
+
+    def fingerprint(self, elements: Sequence[Any]) -> int:
+        """What a request with these elements, once admitted, is known by."""
+        version, begun, small = self._fingerprint
+        if small:  # `of_elements` without its price
+            for each in elements:
+                begun = crc32(each, begun)
+            return version | begun
+        return version | of_elements(elements, begun)
 
     def feeds(self, calls: Sequence[Call]) -> dict[str, Array]:
         """The arrays of one run for all calls, whose plans have the same batch key: rows in the calls' order."""

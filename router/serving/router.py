@@ -10,6 +10,7 @@ from router.core.fallback import Reason, Step
 from router.core.request import Parameters, Request
 from router.errors import InvalidRequest, NotReady
 from router.serving.call import Call, Reply
+from router.serving.inflight import InFlight
 from router.serving.loop import Loop, Superseded
 from router.serving.memory import callers_key
 from router.serving.pace import ALONE_BATCH_S, INLINE_BATCH_S
@@ -36,8 +37,9 @@ DEFAULT_RANK: Final = DEFAULT_PRIORITY * LEVEL
 class Router:
     """The worker's router. All but `install` and `forget` is called by the loop thread."""
 
-    def __init__(self, word: memoryview, loop: Loop, clock: Clock = time) -> None:
+    def __init__(self, word: memoryview, loop: Loop, clock: Clock = time, inflight: InFlight | None = None) -> None:
         self._word = word
+        self._inflight = inflight or InFlight()
         self._loop = loop
         self._clock = clock
         self._tables: dict[int, ServingTable] = {}
@@ -86,7 +88,10 @@ class Router:
         call = Call(plan, reply, request.id_field, request.elements, request.nbytes, due, received, rank)
         if plan.special and self._answered(call, plan, request):
             return
-        if plan.lane.put(call):
+        refused = self._inflight.refused
+        if refused and call.fingerprint() in refused:
+            call.give_up(Reason.QUARANTINED, plan.lane.quarantined(), Failure.REJECTED)
+        elif plan.lane.put(call):
             self._loop.busy.append(plan.lane)
 
     @staticmethod

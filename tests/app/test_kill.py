@@ -137,6 +137,17 @@ def test_a_worker_that_stands_still_is_replaced(server: Server) -> None:
     assert not alive(old)
 
 
+def test_a_worn_out_worker_is_relieved(server: Server) -> None:
+    """It drains and leaves, and another one serves in its place; callers are told UNAVAILABLE at worst."""
+    old = server.worker(0)
+    with Load(server, callers=4) as load:
+        server.board().slot(worker_slot(0)).wear_out()
+        server.back(worker_slot(0), old)
+        load.more(100)
+    assert all(isinstance(error, Unavailable) for error in load.failed), load.failed
+    assert any("is worn out" in line["event"] for line in server.log)
+
+
 def test_a_killed_supervisor_leaves_no_process(tmp_path: Path) -> None:
     """All its children leave with it, and the next server with the same state serves the same generation."""
     models = put(tmp_path / "models", "digits")

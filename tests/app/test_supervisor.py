@@ -57,6 +57,9 @@ if not told("mute"):
 while True:
     if told("crash"):
         sys.exit(3)
+    if told("worn") and not place.worn:
+        (state / f"{name}.worn").unlink()
+        place.wear_out()
     if not told("mute"):
         place.beat()
     came = signal.sigtimedwait({signal.SIGTERM}, 0.02)
@@ -201,6 +204,22 @@ def test_a_killed_worker_is_replaced_and_the_others_stay(server: Servers) -> Non
     assert slot.restarts == 1
     assert running.pids()[:2] == before[:2]
     assert f"worker-1 (pid {before[2]}) was ended by SIGKILL; restart now" in running.log
+
+
+def test_worn_out_workers_are_relieved_one_at_a_time(server: Servers) -> None:
+    """The first drains and a fresh one serves, without blame; the second has to wait for its turn."""
+    running = server().up()
+    before = running.pids()
+    for name in ("worker-0", "worker-1"):
+        running.tell(name, "worn")
+    slots = [running.slot(worker_slot(index)) for index in range(2)]
+    eventually(lambda: any(slot.restarts == 1 and slot.serves for slot in slots))
+    assert sorted(slot.restarts for slot in slots) == [0, 1]
+    waiting = next(slot for slot in slots if not slot.restarts)
+    eventually(lambda: waiting.worn)
+    assert waiting.pid in before
+    assert running.log.count("is worn out") == 1
+    assert "restart" not in running.log
 
 
 def test_a_killed_controller_is_replaced_and_the_generation_stays(server: Servers) -> None:

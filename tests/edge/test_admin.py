@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from router.core.faults import Fault
+from router.core.fingerprint import of_version
 from router.core.table import Route, Version, VersionState, VersionTable
 from router.edge.admin import Admin, serve_admin
 from router.edge.admin_client import AdminClient, AdminError
 from router.errors import NotReady, Refused, SettingsError, Status
 from router.pb import admin_pb2 as pb
 from router.pb.story_pb2 import ExplainRequest, Stories, Story
+from router.serving.quarantine import Suspect
 from tests.server import free_port
 
 
@@ -56,6 +58,24 @@ class FakeBoard:
         return 2
 
 
+class FakeQuarantine:
+    """Two suspects, forgotten as soon as it is asked for."""
+
+    forgotten = True
+
+    def __init__(self) -> None:
+        known = of_version(FakeLifecycle.table.routes["a"].versions["1"]) | 5
+        self._suspects = [Suspect(known, 2, 9), Suspect(7, 1, 8)]
+
+    def suspects(self) -> list[Suspect]:
+        """All of them."""
+        return self._suspects
+
+    def ask_to_forget(self) -> None:
+        """Forget them."""
+        self._suspects = []
+
+
 async def explain(wanted: ExplainRequest) -> Stories:
     """One story of request `a` to model `m`."""
     fits = wanted.id in ("", "a") and wanted.model in ("", "m")
@@ -73,6 +93,7 @@ def serving(*more: Any) -> Iterator[str]:
         LIFECYCLE,  # type: ignore[arg-type]
         lambda: pb.Status(version="9", ready=True),
         explain,
+        FakeQuarantine(),  # type: ignore[arg-type]
         *more,
     )
     server = asyncio.run_coroutine_threadsafe(serve_admin(address, admin), loop).result(10)
@@ -162,6 +183,17 @@ def test_stories(target: str) -> None:
     assert raised.value.status is Status.NOT_FOUND
 
 
+def test_the_quarantine(target: str) -> None:
+    """With the model where it is still there; cleared it is empty."""
+    with AdminClient(target) as client:
+        first, second = client.quarantine().suspects
+        assert (first.model, first.version, first.crashes, first.refused, first.last_seconds) == ("a", "1", 2, True, 9)
+        assert first.fingerprint.endswith("00000005")
+        assert (second.model, second.refused) == ("", False)
+        assert client.clear_quarantine() == 2
+        assert not client.quarantine().suspects
+
+
 def test_nobody_there() -> None:
     """The line names the mend."""
     with AdminClient(f"127.0.0.1:{free_port()}") as client:
@@ -173,4 +205,6 @@ def test_nobody_there() -> None:
 def test_an_address_that_is_not_ours() -> None:
     """A settings error, so that the server says it in one line."""
     with pytest.raises(SettingsError, match="cannot be opened"):
-        asyncio.run(serve_admin("192.0.2.1:9", Admin(FakeLifecycle(), pb.Status, explain)))  # type: ignore[arg-type]
+        asyncio.run(
+            serve_admin("192.0.2.1:9", Admin(FakeLifecycle(), pb.Status, explain, FakeQuarantine()))  # type: ignore[arg-type]
+        )

@@ -16,6 +16,7 @@ from router.edge.codec import ReplyEncoder
 from router.errors import RouterError
 from router.pb.inference_pb2 import ModelInferRequest, ModelInferResponse
 from router.serving.executor import Visited
+from router.serving.inflight import InFlight
 from router.serving.lanes import Lane
 from router.serving.loop import Loop, Schedule
 from router.serving.router import Router
@@ -253,16 +254,17 @@ class World:
         self.executor: Any = FakeExecutor(self.slots, self.on_thread)
         self.handed_over = 0
         self.loop = Loop(self.timers, self.clock, self.schedule, self.hand_over, lambda: self.thread)
+        self.inflight = InFlight()
         self.session = FakeSession()
         self.lane = self.new_lane(self.version, self.session)
         self.lane.inline = self.inline
         self.word = new_word()
-        self.router = Router(self.word, self.loop, self.clock)
+        self.router = Router(self.word, self.loop, self.clock, self.inflight)
         self.router.install(table(1, {self.version.number: self.lane}))
 
     def new_lane(self, version: Version, session: FakeSession) -> Lane:
         """Another lane of the same worker."""
-        return Lane(version, [session], self.executor, self.timers, self.loop, self.clock)
+        return Lane(version, [session], self.executor, self.timers, self.loop, self.clock, inflight=self.inflight)
 
     def on_thread(self, thread: int) -> int:
         """From now on the test stands for this thread; gives the one before."""

@@ -270,4 +270,4 @@ def test_callers_of_a_run_that_was_given_up_still_end_by_their_deadline() -> Non
     world.executor.step()
     assert isinstance(reply.error, TooLate)
     assert answered
-    assert answered[0] <= 5.0
+    assert answered[0] < 5.05  # time passes in steps of 0.1 s
