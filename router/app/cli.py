@@ -17,6 +17,7 @@ import click
 from router import __version__
 from router.app.doctor import Grade, check_tls, examine, report
 from router.app.infer import infer
+from router.app.seconds import Seconds
 from router.app.show import console, models, status
 from router.config import ServerSettings, server_settings
 from router.errors import SettingsError
@@ -164,7 +165,9 @@ def loadtest(words: tuple[str, ...]) -> None:
 
 @main.command()
 @click.option("--state", type=_PATH, default=_STATE, show_default=True, help="The server's state directory.")
-@click.option("--timeout", type=float, default=30.0, show_default=True, metavar="SECONDS", help="How long to wait.")
+@click.option(
+    "--timeout", type=Seconds(zero=True), default=30.0, show_default=True, metavar="SECONDS", help="How long to wait."
+)
 def stop(state: Path, timeout: float) -> None:
     """Stop the server of a state directory: it drains, then exits."""
     pid = _owner(state)

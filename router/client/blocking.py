@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from router.client import methods
 from router.client.answers import ModelMetadata, ModelState, ModelStatistics, Parameter, Reply, ServerMetadata
-from router.client.connection import MAX_MESSAGE_BYTES, channel_options
+from router.client.connection import MAX_MESSAGE_BYTES, channel_options, seconds
 from router.client.errors import InferenceError, error_of
 from router.client.inference import Request, encode, streamed
 
@@ -83,7 +83,7 @@ class Client:
                 failure.append(error)
 
         method: Any = self._channel.stream_stream(methods.STREAM)
-        call = method(send(), timeout=deadline)
+        call = method(send(), timeout=seconds(deadline))
         try:
             for message in call:
                 yield streamed(message)
@@ -149,7 +149,7 @@ class Client:
         if method is None:
             method = self._methods[ask.method] = self._channel.unary_unary(methods.SERVICE + ask.method)
         try:
-            message = method(ask.message, timeout=deadline)
+            message = method(ask.message, timeout=seconds(deadline))
         except grpc.RpcError as error:
             raise error_of(error) from error
         return ask.read(message)

@@ -9,6 +9,8 @@ import grpc
 
 MAX_MESSAGE_BYTES: Final = 64 << 20
 
+_LONGEST_S: Final = 1e9
+
 
 def tls(ca: bytes | None = None, key: bytes | None = None, certificate: bytes | None = None) -> grpc.ChannelCredentials:
     """Credentials for `Client(…, credentials=…)`, from PEM texts.
@@ -28,3 +30,10 @@ def channel_options(
         "grpc.max_receive_message_length": max_message_bytes,
     }
     return list((limits | dict(options)).items())
+
+
+def seconds(deadline: float | None) -> float | None:
+    """A deadline that gRPC understands: it would take `nan`, `inf` and what is too large for "at once"."""
+    if deadline is None or deadline < _LONGEST_S:
+        return deadline
+    raise ValueError(f"deadline {deadline}: give seconds below {_LONGEST_S:g}, or None to wait for as long as it takes")

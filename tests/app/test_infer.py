@@ -296,6 +296,55 @@ class TestMistakes:
         assert trusted.exit_code == 0, trusted.stderr
         assert_one_line(refused, 1, f"cannot reach {target}; is its --tls-ca right?")
 
+    @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+    def test_tls_that_is_mixed_up(self, fake: FakeServer, tmp_path: Path) -> None:
+        """The line names the flag that is missing, or too much; a bad file is refused before anything is sent."""
+        fake.models["echo"] = model("echo")
+        credentials, certificate = authority(tmp_path)
+        key = tmp_path / "key.pem"
+        pair = (key.read_bytes(), certificate.read_bytes())
+        mutual = grpc.ssl_server_credentials([pair], certificate.read_bytes(), require_client_auth=True)
+        ca, own = ("--tls-ca", str(certificate)), ("--tls-cert", str(certificate), "--tls-key", str(key))
+
+        def ask(target: str, *words: str) -> Result:
+            return CliRunner().invoke(infer, ["echo", "--target", target, *words])
+
+        with serving(fake) as plain, serving(fake, credentials) as secured, serving(fake, mutual) as strict:
+            assert_one_line(ask(plain, *ca), 1, f"cannot reach {plain}; leave --tls-ca, --tls-cert and --tls-key out")
+            assert_one_line(ask(secured), 1, "name the authority of its certificate (PEM) with --tls-ca FILE")
+            assert_one_line(ask(strict), 1, "give --tls-ca FILE, --tls-cert FILE and --tls-key FILE")
+            assert_one_line(ask(strict, *ca), 1, f"cannot reach {strict}; give --tls-cert FILE and --tls-key FILE")
+            assert ask(strict, *ca, *own).exit_code == 0
+            assert_one_line(ask(strict, *ca, *own[:2]), 2, "--tls-cert and --tls-key go together")
+            assert_one_line(ask(strict, *own), 2, "--tls-cert and --tls-key need --tls-ca FILE")
+            assert_one_line(ask(strict, "--tls-ca", str(key)), 2, "is no readable certificate: give a PEM file")
+            swapped = ("--tls-cert", str(key), "--tls-key", str(certificate))
+            assert_one_line(ask(strict, *ca, *swapped), 2, "are not a certificate and its key")
+
+    def test_another_port(self) -> None:
+        """A port that speaks gRPC and knows nothing of inference is not called a server that is missing."""
+        with serving(FakeServer(), handlers=(grpc.method_handlers_generic_handler("other", {}),)) as target:
+            result = CliRunner().invoke(infer, ["digits", "--target", target])
+        assert_one_line(result, 1, f"{target} speaks gRPC, but this is not the inference port (8001)")
+
+    @pytest.mark.parametrize("words", [("x=1", "x=2"), ("1", "2"), ("1", "x=2"), ('{"x": 1}', "x=2")])
+    def test_an_input_is_given_once(self, fake: FakeServer, run: Run, words: tuple[str, str]) -> None:
+        """Neither of two values is chosen."""
+        fake.models["m"] = model("m", Tensor(name="x", datatype="FP32", shape=[-1]))
+        assert_one_line(run("m", *(part for word in words for part in ("-i", word))), 2, "input 'x' is given twice")
+        assert fake.seen == []
+
+    @pytest.mark.parametrize(
+        "words", [("\udcff",), ("digits", "--version", "\udcff"), ("digits", "--output", "\udcff")]
+    )
+    def test_names_are_text(self, run: Run, words: tuple[str, ...]) -> None:
+        """Bytes of the command line that are no UTF-8 are told as such."""
+        assert_one_line(run(*words), 2, "is not UTF-8 text")
+
+    def test_standard_input_is_text(self, run: Run) -> None:
+        """Bytes that are no UTF-8 are told by their place."""
+        assert_one_line(run("digits", "-i", "-", stdin=b'["\xe9"]'), 2, "standard input is not UTF-8 text (byte 2)")
+
     def test_too_late(self, fake: FakeServer, run: Run) -> None:
         """The deadline that was given stands in the error."""
         fake.models["slow"] = model("slow")
