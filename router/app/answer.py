@@ -27,7 +27,7 @@ def show(reply: Reply, took_ms: float) -> None:
     console = Console(highlight=False)
     by_row = {name: array for name, array in reply.outputs.items() if _is_label(array) or _is_scores(array)}
     rows = max((len(array) for array in by_row.values()), default=0)
-    by_row = {name: array for name, array in by_row.items() if len(array) == rows}
+    by_row = {name: array for name, array in by_row.items() if len(array) == rows > 0}
     if rows:
         table = Table(show_lines=any(_is_scores(array) for array in by_row.values()))
         table.add_column("row", justify="right")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import signal
@@ -52,6 +53,9 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="router")
 def main() -> None:
     """Serve ONNX models over gRPC, and look after them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # tables have lines that not every terminal knows
+            stream.reconfigure(errors="replace")
 
 
 main.add_command(infer)

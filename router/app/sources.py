@@ -27,7 +27,7 @@ def read(source: str, notes: list[str]) -> Any:
     """The values. What a reader should know of them goes into `notes`. Raises Wrong."""
     if source == "-":
         return _json(_text(sys.stdin.buffer.read(), "standard input"), "standard input")
-    if os.path.isfile(source):  # which, other than Path.is_file, takes a text of any length
+    if os.path.exists(source):  # which, other than Path.exists, takes a text of any length
         return _load(Path(source), notes)
     if source.lstrip()[:1] in {"[", "{", '"'}:
         return _json(source, repr(source[:40]))

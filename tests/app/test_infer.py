@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from router.app.cli import main
 from router.app.infer import infer
 from router.core.tensor import DTYPES
 from router.pb import inference_pb2 as pb
@@ -42,11 +43,17 @@ def fake() -> FakeServer:
 
 
 @pytest.fixture
-def run(fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def target(fake: FakeServer) -> Iterator[str]:
+    """Where `fake` is served."""
+    with serving(fake) as where:
+        yield where
+
+
+@pytest.fixture
+def run(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the command against `fake`, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    with serving(fake) as target:
-        yield lambda *words, stdin=None: CliRunner().invoke(infer, [*words, "--target", target], input=stdin)
+    return lambda *words, stdin=None: CliRunner().invoke(infer, [*words, "--target", target], input=stdin)
 
 
 def sent(fake: FakeServer, place: int = 0) -> np.ndarray:
@@ -427,6 +434,26 @@ class TestAnswers:
         assert told["outputs"]["b"]["data"] == ["é", {"base64": "/w=="}]
         assert told["outputs"]["g"]["data"] == [0.1, 1e-30, "NaN"]
         assert told["outputs"]["f"] == {"datatype": "BF16", "shape": [4], "data": [1.5, "NaN", "Infinity", "-Infinity"]}
+
+    def test_an_answer_without_rows(self, fake: FakeServer, run: Run) -> None:
+        """Its outputs are named all the same."""
+        reply = fake.replies["echo"] = pb.ModelInferResponse(model_name="echo")
+        reply.outputs.append(Output(name="label", datatype="INT64", shape=[0]))
+        reply.raw_output_contents.append(b"")
+        fake.models["echo"] = model("echo")
+        assert "label INT64 [0]:" in run("echo").stdout
+
+    def test_json_for_a_terminal_that_knows_ascii_only(self, fake: FakeServer, target: str) -> None:
+        """Nothing of an answer is lost on the way; nor of a table, other than its lines."""
+        reply = fake.replies["echo"] = pb.ModelInferResponse(model_name="echo")
+        reply.outputs.append(Output(name="b", datatype="BYTES", shape=[1]))
+        reply.raw_output_contents.append(b"\2\0\0\0\xc3\xa9")
+        fake.models["echo"] = model("echo")
+        ascii_only = CliRunner(charset="ascii")
+        told = json.loads(ascii_only.invoke(main, ["infer", "echo", "--target", target, "--json"]).stdout)
+        assert told["outputs"]["b"]["data"] == ["é"]
+        result = ascii_only.invoke(main, ["infer", "echo", "--target", target])
+        assert result.exit_code == 0, result.exception
 
     def test_long_answers_are_cut(self, fake: FakeServer, run: Run) -> None:
         """Twenty rows are shown, and how many more there are."""
