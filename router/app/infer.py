@@ -71,7 +71,7 @@ def infer(
         except InferenceError as error:
             if isinstance(error, DeadlineExceeded) and error.by_client:
                 raise Failed(f"no answer within {deadline:g} s; a longer --deadline may help") from error
-            raise Failed(one_line(_words(client, reach, error))) from error
+            raise Failed(_words(client, reach, error)) from error
         took_ms = (time.perf_counter() - start) * 1e3
     if as_json:
         utf8 = (sys.stdout.encoding or "").lower() == "utf-8"
@@ -97,7 +97,7 @@ def _signature(client: Client, reach: Reach, model: str, version: str) -> ModelM
             raise Failed(
                 f"{reach.target} speaks gRPC, but this is not the inference port (8001): name that one with --target"
             ) from error
-        raise Failed(one_line(_words(client, reach, error) + _instead(client, error))) from error
+        raise Failed(_words(client, reach, error) + _instead(client, error)) from error
 
 
 def _words(client: Client, reach: Reach, error: InferenceError) -> str:

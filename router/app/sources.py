@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from router.app.mistake import Wrong, one_line
+from router.app.mistake import Wrong
 
 DELIMITERS: Final = (";", "\t", ",")
 """Of a table of numbers, the first that occurs in it; otherwise blanks."""
@@ -80,7 +80,7 @@ def _load(path: Path, notes: list[str]) -> Any:
     except MemoryError as error:
         raise Wrong(f"cannot read {path.name}: it claims to hold more than memory can; is it damaged?") from error
     except OSError as error:
-        raise Wrong(f"cannot read {path.name}: {error.strerror or one_line(str(error))}") from error
+        raise Wrong(f"cannot read {path.name}: {error.strerror or error}") from error
     except Exception as error:  # readers of archives and of arrays raise whatever the damage leads them to
         raise Wrong(f"cannot read {path.name}: it is damaged, or not what its name says") from error
     raise Wrong(f"{path.name}: give a .npy, .npz, .json, .csv or .txt file")
@@ -149,4 +149,4 @@ def _number(field: str, where: str) -> int | float:
     if not field:
         raise Wrong(f"{where} is empty: put a number there, nan if there is none")
     mend = "; write numbers with a decimal point" if re.fullmatch(r"[+-]?[0-9]*,[0-9]+", field) else ""
-    raise Wrong(f"{where}: {one_line(field)[:40]!r} is no number{mend}")
+    raise Wrong(f"{where}: {field[:40]!r} is no number{mend}")

@@ -341,6 +341,12 @@ class TestMistakes:
         assert_one_line(run("m", *(part for word in words for part in ("-i", word))), 2, "input 'x' is given twice")
         assert fake.seen == []
 
+    def test_names_of_others_are_made_one_line(self, fake: FakeServer, run: Run) -> None:
+        """Control characters in a model's names, or in those of a file, never reach the terminal."""
+        fake.models["m"] = model("m", Tensor(name="\x1b[31mx\n", datatype="FP32", shape=[-1]))
+        assert_one_line(run("m"), 2, "m needs  [31mx FP32 [any]")
+        assert_one_line(run("m", "-i", '{"\\u001b[1my": 1, "z": 2}'), 2, "none of  [1my, z is an input of m")
+
     @pytest.mark.parametrize(
         "words", [("\udcff",), ("digits", "--version", "\udcff"), ("digits", "--output", "\udcff")]
     )
