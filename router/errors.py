@@ -97,6 +97,12 @@ class ModelFailed(RouterError):
     status = Status.INTERNAL
 
 
+class EmptyInput(ModelFailed):
+    """The run failed, and an input had no elements: some models answer that, this one cannot."""
+
+    status = Status.INVALID_ARGUMENT
+
+
 class SettingsError(RouterError):
     """A setting is wrong; the message names the key, the value and what is allowed."""
 

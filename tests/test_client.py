@@ -658,6 +658,40 @@ class TestAwaited:
 class TestConnection:
     """How the connection is made."""
 
+    @pytest.mark.parametrize("deadline", [math.nan, math.inf, 1e300])
+    def test_a_deadline_is_finite(self, target: str, deadline: float) -> None:
+        """gRPC would take it for "at once"; the mend is None."""
+
+        async def awaited() -> None:
+            async with AsyncClient(target) as client:
+                with pytest.raises(ValueError, match="or None to wait"):
+                    await client.live(deadline=deadline)
+
+        asyncio.run(awaited())
+        with Client(target) as client:
+            with pytest.raises(ValueError, match="or None to wait"):
+                client.live(deadline=deadline)
+            with pytest.raises(ValueError, match="or None to wait"):
+                list(client.stream([], deadline=deadline))
+
+    @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+    def test_a_server_may_ask_for_a_certificate(self, tmp_path: Path) -> None:
+        """Both clients show theirs; without one there is no connection."""
+        _, certificate = authority(tmp_path)
+        key, pem = (tmp_path / "key.pem").read_bytes(), certificate.read_bytes()
+        mutual = grpc.ssl_server_credentials([(key, pem)], pem, require_client_auth=True)
+
+        async def awaited(target: str) -> bool:
+            async with AsyncClient(target, credentials=tls(pem, key, pem)) as client:
+                return await client.live(deadline=WAIT)
+
+        with serving(FakeServer(), mutual) as target:
+            with Client(target, credentials=tls(pem, key, pem)) as client:
+                assert client.live(deadline=WAIT)
+            assert asyncio.run(awaited(target))
+            with Client(target, credentials=tls(pem)) as client, pytest.raises(Unavailable):
+                client.live(deadline=WAIT)
+
     @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
     def test_tls(self, tmp_path: Path) -> None:
         """With the authority's certificate the server is trusted, without it it is not."""

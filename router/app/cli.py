@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from router.app.explain import explain
 from router.app.faults import faults
 from router.app.infer import infer
 from router.app.refusal import Refused
+from router.app.seconds import Seconds
 from router.app.show import console, json_option, models, quarantine, status
 from router.app.switch import fallback
 from router.config import ServerSettings, flag, server_settings
@@ -34,6 +36,9 @@ from router.errors import SettingsError
 @click.version_option(__version__, prog_name="router")
 def main() -> None:
     """Serve ONNX models over gRPC, and look after them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # tables have lines that not every terminal knows
+            stream.reconfigure(errors="replace")
 
 
 main.add_command(fallback)
@@ -138,7 +143,9 @@ def loadtest(words: tuple[str, ...]) -> None:
 
 @main.command()
 @click.option("--state", type=_PATH, default=_STATE, show_default=True, help="The server's state directory.")
-@click.option("--timeout", type=float, default=30.0, show_default=True, metavar="SECONDS", help="How long to wait.")
+@click.option(
+    "--timeout", type=Seconds(zero=True), default=30.0, show_default=True, metavar="SECONDS", help="How long to wait."
+)
 def stop(state: Path, timeout: float) -> None:
     """Stop the server of a state directory: it drains, then exits."""
     pid = _owner(state)

@@ -13,10 +13,8 @@ import ctypes
 import json
 import math
 import os
-import re
 import resource
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,9 +26,11 @@ from typing import Any, Final
 import numpy as np
 import onnxruntime as ort
 
+from router.app.reasons import explain, plain
+from router.app.signature import check_types, declared, with_ranks
 from router.control import artefact, rows, trial_rows
 from router.control.inspection import OWNER, REPLY, SHOWN, Finding, Reply
-from router.core.tensor import ANY, BYTES, DTYPES, Signature, TensorSpec
+from router.core.tensor import ANY, BYTES, DTYPES, Signature
 from router.errors import ModelBroken, ModelFailed
 from router.serving.session import check_providers
 
@@ -47,32 +47,6 @@ _PR_SET_PDEATHSIG: Final = 1
 _BFLOAT16: Final = 16
 """TensorProto.DataType.BFLOAT16"""
 
-_DATATYPES: Final = {
-    "bool": "BOOL",
-    "uint8": "UINT8",
-    "uint16": "UINT16",
-    "uint32": "UINT32",
-    "uint64": "UINT64",
-    "int8": "INT8",
-    "int16": "INT16",
-    "int32": "INT32",
-    "int64": "INT64",
-    "float16": "FP16",
-    "bfloat16": "BF16",
-    "float": "FP32",
-    "double": "FP64",
-    "string": BYTES,
-}
-"""The runtime's `tensor(...)` types in the protocol's words."""
-
-_ELEMENTS: Final = {
-    1: "float", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
-    10: "float16", 11: "double", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16",
-    17: "float8e4m3fn", 18: "float8e4m3fnuz", 19: "float8e5m2", 20: "float8e5m2fnuz", 21: "uint4", 22: "int4",
-    23: "float4e2m1", 24: "float8e8m0", 25: "uint2", 26: "int2",
-}  # fmt: skip
-"""TensorProto.DataType in the runtime's words."""
-
 
 def inspect(request: dict[str, Any], say: Callable[[Finding | None], None]) -> Finding:
     """What one version takes and gives, or why it cannot be served. Raises nothing over a broken version.
@@ -87,15 +61,15 @@ def inspect(request: dict[str, Any], say: Callable[[Finding | None], None]) -> F
     except ModelBroken as error:  # links and missing files are mended without a new digest: not to be remembered
         return Finding(ok=False, reason=str(error))
     except (OSError, ValueError) as error:
-        return Finding(ok=False, reason=f"cannot be read: {_plain(str(error), directory)}")
+        return Finding(ok=False, reason=f"cannot be read: {plain(str(error), directory)}")
     try:
         check_providers(request["providers"])
     except ModelBroken as error:  # another build of the runtime may have it: not to be remembered
         return Finding(ok=False, reason=str(error))
     try:
-        _check_types(model)
+        check_types(model)
         session = _load(directory / request["filename"], request["providers"])
-        signature, unranked = _signature(session, model)
+        signature, unranked = declared(session, model)
     except ModelBroken as error:
         return Finding(ok=False, reason=str(error), lasting=True)
     except MemoryError:
@@ -109,7 +83,7 @@ def inspect(request: dict[str, Any], say: Callable[[Finding | None], None]) -> F
         if not trial.outputs:
             reason = f"output `{artefact.shown(unranked[0])}` does not say how many dimensions it has, and {note}"
             return Finding(ok=False, reason=reason)
-        signature = _with_ranks(signature, unranked, trial.outputs)
+        signature = with_ranks(signature, unranked, trial.outputs)
     found = Finding(ok=True, signature=signature, file_bytes=sum(sizes), files=files, note=note)
     say(found)  # a graph that is too much for the proof may still be served
     joined = _joined(request, model, signature)
@@ -167,7 +141,7 @@ class Trial:
         try:
             outputs = self._outputs(feeds, options)
         except Exception as error:
-            raise ModelFailed(_plain(str(error), None)) from error
+            raise ModelFailed(plain(str(error), None)) from error
         finally:
             timer.cancel()
             took = time.monotonic() - started
@@ -221,79 +195,6 @@ def made_up(signature: Signature, free: int) -> dict[str, np.ndarray] | None:
     return feeds
 
 
-def explain(error: Exception, directory: Path) -> str:
-    """The runtime's error on loading, for a person: what is wrong, without paths and the places in its source."""
-    if isinstance(error, UnicodeDecodeError):
-        return "a name in the model is not UTF-8 text"
-    text = _plain(str(error), directory)
-    if found := re.search(r"Error No Op registered for (\S+) with domain_version of (\d+)", text):
-        return f"unknown operator `{found[1]}` (opset {found[2]})"
-    if found := re.search(r"([\w.-]*):(\S+?)\(-?\d+\) is not a registered function/op", text):
-        domain = f" of domain `{found[1]}`" if found[1] else ""
-        return f"unknown operator `{found[2]}`{domain}; operators from custom libraries are not loaded"
-    if found := re.search(r"Opset (\d+) is under development.*?for domain (\S+) is till opset (\d+)", text, re.DOTALL):
-        return f"opset {found[1]} of {found[2]} is not supported; this runtime knows opsets up to {found[3]}"
-    if found := re.search(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", text):
-        return (
-            f"IR version {found[1]} of the ONNX format is not supported; this runtime knows versions up to {found[2]}"
-        )
-    if found := re.search(
-        r"Could not find an implementation for ([^(\s]+)\((\d+)\)(?: node with name '([^']*)')?", text
-    ):
-        where = f" (node `{found[3]}`)" if found[3] else ""
-        return f"operator `{found[1]}`, version {found[2]}, has no implementation for these types on the CPU{where}"
-    if "Protobuf parsing failed" in text:
-        return "the file is not an ONNX model, or it was cut short"
-    return f"the runtime cannot load it: {text}"
-
-
-def _plain(text: str, directory: Path | None) -> str:
-    """One line without the runtime's code, its places in the source, and paths of this machine."""
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
-    text = re.sub(r"Load model from .*? failed:", "", text)
-    text = _without_source(text)
-    places = [str(directory), os.path.realpath(directory)] if directory else []
-    for place in sorted({*places, os.getcwd(), sys.prefix, os.path.dirname(np.__file__)}, key=len, reverse=True):
-        if len(place) > 1:
-            text = text.replace(place + "/", "").replace(place, "")
-    return artefact.shown(" ".join(text.split()), 400)
-
-
-def _without_source(text: str) -> str:
-    """Takes out `/place/in/source.cc:123 signature(of, the(function))` wherever it stands."""
-    while found := re.search(r"/\S+\.(?:cc|h|cpp):\d+ ", text):
-        depth, end = 0, found.end()
-        for end in range(found.end(), len(text)):
-            depth += {"(": 1, ")": -1}.get(text[end], 0)
-            if depth == 0 and text[end] == ")":
-                break
-        else:
-            end = found.end() - 1  # no signature follows
-        text = text[: found.start()] + text[end + 1 :].lstrip()
-    return text
-
-
-def _check_types(model: Any) -> None:
-    """Whether the protocol can carry what goes in and out. Raises ModelBroken that names the tensor."""
-    defaults = {tensor.name for tensor in model.graph.initializer}
-    for side, infos in (("input", model.graph.input), ("output", model.graph.output)):
-        for info in infos:
-            if side == "input" and info.name in defaults:
-                continue  # it need not be given: left out of the signature if the protocol cannot carry it
-            kind = info.type.WhichOneof("value")
-            if kind is None:
-                continue  # not declared: the runtime finds out
-            if kind != "tensor_type":
-                _refuse(side, info.name, kind.removesuffix("_type").replace("_", " "))
-            number = info.type.tensor_type.elem_type
-            if number and (element := _ELEMENTS.get(number, f"number {number}")) not in _DATATYPES:
-                _refuse(side, info.name, element)
-
-
-def _refuse(side: str, name: str, what: str) -> None:
-    raise ModelBroken(f"{side} `{artefact.shown(name)}` is of type {what}, which the protocol cannot carry")
-
-
 def _load(path: Path, providers: Sequence[str]) -> ort.InferenceSession:
     """From the path: a load from bytes would hold the interpreter."""
     options = ort.SessionOptions()
@@ -301,43 +202,6 @@ def _load(path: Path, providers: Sequence[str]) -> ort.InferenceSession:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(str(path), options, providers=list(providers))
-
-
-def _signature(session: ort.InferenceSession, model: Any) -> tuple[Signature, list[str]]:
-    """What the session says, and the names of the outputs whose number of dimensions nobody says."""
-    silent = {
-        info.name for info in (*model.graph.input, *model.graph.output) if not info.type.tensor_type.HasField("shape")
-    }
-    inputs = [_spec("input", node) for node in session.get_inputs()]
-    for spec in inputs:
-        if spec.name in silent and not spec.shape:
-            raise ModelBroken(f"input `{artefact.shown(spec.name)}` does not say how many dimensions it has")
-    for node in session.get_overridable_initializers():
-        with contextlib.suppress(ModelBroken):
-            inputs.append(_spec("input", node, optional=True))
-    outputs = [_spec("output", node) for node in session.get_outputs()]
-    unranked = [spec.name for spec in outputs if spec.name in silent and not spec.shape]
-    return Signature(tuple(inputs), tuple(outputs)), unranked
-
-
-def _spec(side: str, node: Any, *, optional: bool = False) -> TensorSpec:
-    found = re.fullmatch(r"tensor\((\w+)\)", node.type)
-    if found is None or found[1] not in _DATATYPES:
-        _refuse(side, node.name, node.type)
-    assert found is not None
-    sizes = [size if isinstance(size, int) and size >= 0 else ANY for size in node.shape]
-    symbols = [size if isinstance(size, str) and size else None for size in node.shape]
-    return TensorSpec(node.name, _DATATYPES[found[1]], tuple(sizes), tuple(symbols), optional)
-
-
-def _with_ranks(signature: Signature, unranked: list[str], outputs: list[np.ndarray]) -> Signature:
-    """Outputs of an unknown number of dimensions get that of the trial run, each of any size."""
-    specs = []
-    for spec, output in zip(signature.outputs, outputs, strict=True):
-        rank = np.ndim(output)
-        free = TensorSpec(spec.name, spec.datatype, (ANY,) * rank, (None,) * rank)
-        specs.append(free if spec.name in unranked else spec)
-    return Signature(signature.inputs, tuple(specs))
 
 
 def _joined(request: dict[str, Any], model: Any, signature: Signature) -> str:
@@ -357,7 +221,7 @@ def _joined(request: dict[str, Any], model: Any, signature: Signature) -> str:
     try:
         why: str = rows.independent(model)
     except Exception as error:  # noqa: BLE001 - a fault in the proof costs the joining of rows, not the model
-        why = f"it could not be shown that rows are independent: {_plain(str(error), None)}"
+        why = f"it could not be shown that rows are independent: {plain(str(error), None)}"
     return why or SHOWN
 
 
@@ -368,7 +232,7 @@ def _agreed(trial: Trial, signature: Signature) -> str:
     try:
         why: str = "" if trial.slow else trial_rows.agree(trial.run, signature)
     except Exception as error:  # noqa: BLE001 - as above
-        why = f"the trial runs could not be compared: {_plain(str(error), None)}"
+        why = f"the trial runs could not be compared: {plain(str(error), None)}"
     return trial.slow or why or SHOWN
 
 
@@ -408,7 +272,7 @@ def main() -> None:
         try:
             finding = inspect(request, lambda so_far: answer(Reply(so_far=so_far)))
         except Exception as error:  # noqa: BLE001 - every question gets an answer
-            reason = f"cannot be inspected: {_plain(f'{type(error).__name__}: {error}', Path(request['directory']))}"
+            reason = f"cannot be inspected: {plain(f'{type(error).__name__}: {error}', Path(request['directory']))}"
             finding = Finding(ok=False, reason=reason)
         answer(Reply(final=finding))
 

@@ -7,7 +7,6 @@ import sys
 import time
 
 import click
-from google.protobuf import json_format
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -15,6 +14,7 @@ from rich.table import Table
 from router.config import ServerSettings
 from router.core.table import Route, VersionState
 from router.edge.admin_client import AdminClient
+from router.edge.plain import plain
 from router.edge.tables import routes_from_messages
 from router.errors import RouterError
 from router.pb.admin_pb2 import Status
@@ -36,7 +36,7 @@ def routes_table(routes: list[Route], title: str) -> Table:
     """Models and versions as a table."""
     shown = Table(title=title, title_justify="left")
     for heading in ("model", "version", "state", "inputs", "outputs", "batches"):
-        shown.add_column(heading)
+        shown.add_column(heading, overflow="fold")
     for route in routes:
         for number, version in route.versions.items():
             signature = version.signature
@@ -71,7 +71,7 @@ def models(name: str, target: str, as_json: bool) -> None:
     except RouterError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        click.echo(json_format.MessageToJson(answer, preserving_proto_field_name=True))
+        click.echo(json.dumps(plain(answer), indent=2))
         return
     console().print(routes_table(routes_from_messages(answer.routes), f"generation {answer.generation}"))
     for route in routes_from_messages(answer.routes):
@@ -91,10 +91,7 @@ def status(target: str, as_json: bool) -> None:
     except RouterError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        shown = json_format.MessageToDict(
-            answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-        )
-        click.echo(json.dumps(shown, indent=2))
+        click.echo(json.dumps(plain(answer), indent=2))
     else:
         _print_status(answer)
     if not answer.ready:
@@ -117,10 +114,7 @@ def quarantine(target: str, as_json: bool, clear: bool) -> None:
     except RouterError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        shown = json_format.MessageToDict(
-            answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-        )
-        click.echo(json.dumps(shown, indent=2))
+        click.echo(json.dumps(plain(answer), indent=2))
         return
     if not answer.suspects:
         click.echo("no worker has crashed in a run")

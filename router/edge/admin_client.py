@@ -8,7 +8,9 @@ from typing import Any, Final, Self
 import grpc
 
 from router.core.faults import Fault
+from router.edge.address import address
 from router.edge.faults import from_messages, to_messages
+from router.edge.listener import Listener, listener
 from router.errors import NotReady, RouterError, Status
 from router.pb import admin_pb2 as pb
 from router.pb import admin_pb2_grpc
@@ -16,6 +18,8 @@ from router.pb.story_pb2 import ExplainRequest, Stories
 
 CHANGE_S: Final = 60.0
 """A change waits for the one before it, which may load models."""
+
+_OTHER_PORT: Final = "name the server's admin port with --admin HOST:PORT"
 
 
 class AdminError(RouterError):
@@ -27,10 +31,13 @@ class AdminError(RouterError):
 
 
 class AdminClient:
-    """One connection to the admin port. Methods raise NotReady when nobody answers, AdminError on refusal."""
+    """One connection to the admin port. Methods raise NotReady when nobody answers, AdminError on refusal.
+
+    Raises SettingsError when `target` is not HOST:PORT.
+    """
 
     def __init__(self, target: str, seconds: float = 5.0) -> None:
-        self._target = target
+        self._target = address(target)
         self._seconds = seconds
         self._channel = grpc.insecure_channel(target)
         self._stub: Any = admin_pb2_grpc.AdminStub(self._channel)  # type: ignore[no-untyped-call]
@@ -100,8 +107,23 @@ class AdminClient:
         except grpc.RpcError as error:
             code = error.code()
             if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
-                raise NotReady(
-                    f"no server answers at {self._target}: start one with `router serve`, or name its admin port"
-                    " with --admin HOST:PORT"
-                ) from error
+                raise NotReady(_absent(self._target)) from error
+            if code is grpc.StatusCode.UNIMPLEMENTED:
+                raise AdminError(Status.UNIMPLEMENTED, f"{self._target} is no admin port: {_OTHER_PORT}") from error
             raise AdminError(Status(code.value[0]), error.details() or code.name) from error
+
+
+def _absent(target: str) -> str:
+    """Why nobody answers. The controller, which keeps this port, may be gone while the workers serve on."""
+    match listener(target):
+        case Listener.NOBODY:
+            return (
+                f"nothing listens at {target}: start a server with `router serve`, or {_OTHER_PORT}; the controller of"
+                " a server that runs is back within seconds"
+            )
+        case Listener.PLAIN | Listener.SILENT:
+            return (
+                f"the controller at {target} does not answer, inference goes on without it: ask again, or see its log"
+            )
+        case _:
+            return f"{target} is no admin port: {_OTHER_PORT}"

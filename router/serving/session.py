@@ -13,7 +13,7 @@ import onnxruntime as ort
 
 from router.core.table import Version
 from router.core.tensor import ANY, BYTES, DTYPES, TensorSpec
-from router.errors import ModelBroken, ModelFailed
+from router.errors import EmptyInput, ModelBroken, ModelFailed
 from router.model_settings import CPU
 
 Array = np.ndarray[Any, Any]
@@ -69,14 +69,21 @@ class Session:
         return ort.RunOptions()
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, Array], stop: Any = None) -> list[Array]:
-        """One run. Raises ModelFailed with what the model's operator had to say."""
+        """One run. Raises ModelFailed with what the operator had to say, EmptyInput where it had no rows."""
         try:
             if self._bfloat:
                 return self._run_values(outputs, feeds, stop)
             made: list[Array] = self._session.run(outputs, feeds, stop)
         except Exception as error:  # as above
-            raise ModelFailed(f"model '{self._model}' failed on this input: {readable(error)}") from error
+            raise self._failure(feeds, readable(error)) from error
         return made
+
+    def _failure(self, feeds: Mapping[str, Array], why: str) -> ModelFailed:
+        for name, array in feeds.items():
+            if not array.size:
+                shape = list(array.shape)
+                return EmptyInput(f"model '{self._model}' cannot run on empty input '{name}', shape {shape}: {why}")
+        return ModelFailed(f"model '{self._model}' failed on this input: {why}")
 
     def _run_values(self, outputs: Sequence[str], feeds: Mapping[str, Array], stop: Any) -> list[Array]:
         """A run of a model that knows BF16, which ONNX Runtime's plain interface to numpy does not."""

@@ -58,6 +58,15 @@ def test_without_a_command_help_is_shown() -> None:
         (["models", "--admin", "127.0.0.1:1"], "router serve"),
         (["status", "--admin", "127.0.0.1:1"], "--admin"),
         (["doctor", "--workers", "-1"], "workers"),
+        (["models", "--admin", ""], "expected HOST:PORT"),
+        (["status", "--admin", "localhost"], "expected HOST:PORT"),
+        (["infer", "m", "--target", "localhost"], "--target 'localhost' is no address: expected HOST:PORT"),
+        (["infer", "m", "--deadline", "nan"], "'nan' is no number of seconds"),
+        (["infer", "m", "--deadline", "inf"], "--deadline"),
+        (["infer", "m", "--deadline", "0"], "--deadline"),
+        (["stop", "--timeout", "nan"], "'nan' is no number of seconds"),
+        (["stop", "--timeout", "inf"], "--timeout"),
+        (["stop", "--timeout", "-1"], "--timeout"),
     ],
 )
 def test_a_mistake_is_one_line(words: list[str], text: str) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from router.app.cli import main
 from router.app.infer import infer
 from router.core.tensor import DTYPES
 from router.pb import inference_pb2 as pb
@@ -42,11 +43,17 @@ def fake() -> FakeServer:
 
 
 @pytest.fixture
-def run(fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def target(fake: FakeServer) -> Iterator[str]:
+    """Where `fake` is served."""
+    with serving(fake) as where:
+        yield where
+
+
+@pytest.fixture
+def run(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the command against `fake`, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    with serving(fake) as target:
-        yield lambda *words, stdin=None: CliRunner().invoke(infer, [*words, "--target", target], input=stdin)
+    return lambda *words, stdin=None: CliRunner().invoke(infer, [*words, "--target", target], input=stdin)
 
 
 def sent(fake: FakeServer, place: int = 0) -> np.ndarray:
@@ -296,6 +303,61 @@ class TestMistakes:
         assert trusted.exit_code == 0, trusted.stderr
         assert_one_line(refused, 1, f"cannot reach {target}; is its --tls-ca right?")
 
+    @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+    def test_tls_that_is_mixed_up(self, fake: FakeServer, tmp_path: Path) -> None:
+        """The line names the flag that is missing, or too much; a bad file is refused before anything is sent."""
+        fake.models["echo"] = model("echo")
+        credentials, certificate = authority(tmp_path)
+        key = tmp_path / "key.pem"
+        pair = (key.read_bytes(), certificate.read_bytes())
+        mutual = grpc.ssl_server_credentials([pair], certificate.read_bytes(), require_client_auth=True)
+        ca, own = ("--tls-ca", str(certificate)), ("--tls-cert", str(certificate), "--tls-key", str(key))
+
+        def ask(target: str, *words: str) -> Result:
+            return CliRunner().invoke(infer, ["echo", "--target", target, *words])
+
+        with serving(fake) as plain, serving(fake, credentials) as secured, serving(fake, mutual) as strict:
+            assert_one_line(ask(plain, *ca), 1, f"cannot reach {plain}; leave --tls-ca, --tls-cert and --tls-key out")
+            assert_one_line(ask(secured), 1, "name the authority of its certificate (PEM) with --tls-ca FILE")
+            assert_one_line(ask(strict), 1, "give --tls-ca FILE, --tls-cert FILE and --tls-key FILE")
+            assert_one_line(ask(strict, *ca), 1, f"cannot reach {strict}; give --tls-cert FILE and --tls-key FILE")
+            assert ask(strict, *ca, *own).exit_code == 0
+            assert_one_line(ask(strict, *ca, *own[:2]), 2, "--tls-cert and --tls-key go together")
+            assert_one_line(ask(strict, *own), 2, "--tls-cert and --tls-key need --tls-ca FILE")
+            assert_one_line(ask(strict, "--tls-ca", str(key)), 2, "is no readable certificate: give a PEM file")
+            swapped = ("--tls-cert", str(key), "--tls-key", str(certificate))
+            assert_one_line(ask(strict, *ca, *swapped), 2, "are not a certificate and its key")
+
+    def test_another_port(self) -> None:
+        """A port that speaks gRPC and knows nothing of inference is not called a server that is missing."""
+        with serving(FakeServer(), handlers=(grpc.method_handlers_generic_handler("other", {}),)) as target:
+            result = CliRunner().invoke(infer, ["digits", "--target", target])
+        assert_one_line(result, 1, f"{target} speaks gRPC, but this is not the inference port (8001)")
+
+    @pytest.mark.parametrize("words", [("x=1", "x=2"), ("1", "2"), ("1", "x=2"), ('{"x": 1}', "x=2")])
+    def test_an_input_is_given_once(self, fake: FakeServer, run: Run, words: tuple[str, str]) -> None:
+        """Neither of two values is chosen."""
+        fake.models["m"] = model("m", Tensor(name="x", datatype="FP32", shape=[-1]))
+        assert_one_line(run("m", *(part for word in words for part in ("-i", word))), 2, "input 'x' is given twice")
+        assert fake.seen == []
+
+    def test_names_of_others_are_made_one_line(self, fake: FakeServer, run: Run) -> None:
+        """Control characters in a model's names, or in those of a file, never reach the terminal."""
+        fake.models["m"] = model("m", Tensor(name="\x1b[31mx\n", datatype="FP32", shape=[-1]))
+        assert_one_line(run("m"), 2, "m needs  [31mx FP32 [any]")
+        assert_one_line(run("m", "-i", '{"\\u001b[1my": 1, "z": 2}'), 2, "none of  [1my, z is an input of m")
+
+    @pytest.mark.parametrize(
+        "words", [("\udcff",), ("digits", "--version", "\udcff"), ("digits", "--output", "\udcff")]
+    )
+    def test_names_are_text(self, run: Run, words: tuple[str, ...]) -> None:
+        """Bytes of the command line that are no UTF-8 are told as such."""
+        assert_one_line(run(*words), 2, "is not UTF-8 text")
+
+    def test_standard_input_is_text(self, run: Run) -> None:
+        """Bytes that are no UTF-8 are told by their place."""
+        assert_one_line(run("digits", "-i", "-", stdin=b'["\xe9"]'), 2, "standard input is not UTF-8 text (byte 2)")
+
     def test_too_late(self, fake: FakeServer, run: Run) -> None:
         """The deadline that was given stands in the error."""
         fake.models["slow"] = model("slow")
@@ -378,6 +440,26 @@ class TestAnswers:
         assert told["outputs"]["b"]["data"] == ["é", {"base64": "/w=="}]
         assert told["outputs"]["g"]["data"] == [0.1, 1e-30, "NaN"]
         assert told["outputs"]["f"] == {"datatype": "BF16", "shape": [4], "data": [1.5, "NaN", "Infinity", "-Infinity"]}
+
+    def test_an_answer_without_rows(self, fake: FakeServer, run: Run) -> None:
+        """Its outputs are named all the same."""
+        reply = fake.replies["echo"] = pb.ModelInferResponse(model_name="echo")
+        reply.outputs.append(Output(name="label", datatype="INT64", shape=[0]))
+        reply.raw_output_contents.append(b"")
+        fake.models["echo"] = model("echo")
+        assert "label INT64 [0]:" in run("echo").stdout
+
+    def test_json_for_a_terminal_that_knows_ascii_only(self, fake: FakeServer, target: str) -> None:
+        """Nothing of an answer is lost on the way; nor of a table, other than its lines."""
+        reply = fake.replies["echo"] = pb.ModelInferResponse(model_name="echo")
+        reply.outputs.append(Output(name="b", datatype="BYTES", shape=[1]))
+        reply.raw_output_contents.append(b"\2\0\0\0\xc3\xa9")
+        fake.models["echo"] = model("echo")
+        ascii_only = CliRunner(charset="ascii")
+        told = json.loads(ascii_only.invoke(main, ["infer", "echo", "--target", target, "--json"]).stdout)
+        assert told["outputs"]["b"]["data"] == ["é"]
+        result = ascii_only.invoke(main, ["infer", "echo", "--target", target])
+        assert result.exit_code == 0, result.exception
 
     def test_long_answers_are_cut(self, fake: FakeServer, run: Run) -> None:
         """Twenty rows are shown, and how many more there are."""

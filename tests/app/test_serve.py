@@ -487,7 +487,7 @@ def test_the_tools_of_people(server: Server) -> None:
     assert "worker-1" in state.stdout
     status = json.loads(router("status", "--admin", server.admin, "--json").stdout)
     assert status["ready"] is True
-    assert status["generation"] == str(server.generation)
+    assert status["generation"] == server.generation
     assert {each["name"] for each in status["processes"]} == {"supervisor", "controller", "worker-0", "worker-1"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +14,15 @@ import pytest
 from router.core.faults import Fault
 from router.core.fingerprint import of_version
 from router.core.table import Route, Version, VersionState, VersionTable
+from router.edge import listener
 from router.edge.admin import Admin, serve_admin
 from router.edge.admin_client import AdminClient, AdminError
 from router.errors import NotReady, Refused, SettingsError, Status
 from router.pb import admin_pb2 as pb
 from router.pb.story_pb2 import ExplainRequest, Stories, Story
 from router.serving.quarantine import Suspect
+from tests.fake_inference import FakeServer
+from tests.fake_inference import serving as serving_inference
 from tests.server import free_port
 
 
@@ -200,6 +204,30 @@ def test_nobody_there() -> None:
         for ask in (client.status, lambda: client.set_fallback("a", True)):
             with pytest.raises(NotReady, match="router serve"):
                 ask()
+
+
+def test_a_controller_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system takes its connections: it is there, and is not told as a server that does not run."""
+    monkeypatch.setattr(listener, "PATIENCE_S", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        target = f"127.0.0.1:{silent.getsockname()[1]}"
+        with AdminClient(target, seconds=0.05) as client, pytest.raises(NotReady) as still:
+            client.status()
+    assert str(still.value).startswith(f"the controller at {target} does not answer, inference goes on without it")
+
+
+def test_another_port() -> None:
+    """That of inference speaks gRPC too: the mend is the right port, not another server."""
+    why = "is no admin port: name the server's admin port with --admin HOST:PORT"
+    with serving_inference(FakeServer()) as target, AdminClient(target) as client, pytest.raises(AdminError, match=why):
+        client.status()
+
+
+@pytest.mark.parametrize("target", ["", "foo", "127.0.0.1:99999"])
+def test_what_is_no_address_is_refused_at_once(target: str) -> None:
+    """Nothing is tried."""
+    with pytest.raises(SettingsError, match="expected HOST:PORT"):
+        AdminClient(target)
 
 
 def test_an_address_that_is_not_ours() -> None:

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from router.core.table import Version, VersionState
 from router.core.tensor import ANY, DTYPES, Signature, TensorSpec
-from router.errors import ModelBroken, ModelFailed
+from router.errors import EmptyInput, ModelBroken, ModelFailed, Status
 from router.serving.session import Session, give_back_memory, synthetic
 
 TYPES = {
@@ -79,6 +79,16 @@ def test_a_failed_run_says_what_the_model_had_to_say(tmp_path: Path) -> None:
     with pytest.raises(ModelFailed, match="model 'm' failed on this input: Invalid rank for input: x") as failed:
         session.run(["y"], {"x": np.zeros(3, np.float32)})
     assert "/" not in str(failed.value).replace("and/or", "")
+
+
+def test_a_run_that_fails_without_rows_is_the_callers_mistake(tmp_path: Path) -> None:
+    """Some models answer an empty tensor; the error of one that does not names the input."""
+    session = Session(identity(tmp_path, "FP32"))
+    with pytest.raises(
+        EmptyInput, match=r"model 'm' cannot run on empty input 'x', shape \[0\]: Invalid rank"
+    ) as failed:
+        session.run(["y"], {"x": np.zeros(0, np.float32)})
+    assert failed.value.status is Status.INVALID_ARGUMENT
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
