@@ -29,7 +29,7 @@ from loadtest.sla.scenario import Scenario
 from loadtest.sla.schedule import plan
 from loadtest.sla.sender import AFTER_S
 from loadtest.sla.subject import Subject, check_features, named, own
-from loadtest.sla.timeline import CALL_S, Deed, Timeline
+from loadtest.sla.timeline import Deed, Timeline
 from loadtest.sla.verdict import EXIT, EXIT_INTERRUPTED, EXIT_INVALID, Grade, Line, judge, overall
 
 READY_S: Final = 60.0
@@ -104,7 +104,7 @@ class Run:
             finally:
                 # The load ends first: an action that is being done may take its time.
                 self._stop()
-                timeline.end(CALL_S if self._note.at is None else 0.0)
+                timeline.end()
                 self._wait()
         return self._result(timeline.deeds)
 

@@ -58,13 +58,13 @@ def test_two_crashes_are_enough(server: Server) -> None:
     """The third time it is refused with the reason, and listed; others are answered; cleared it is run again."""
     crash(server, 666)
     (suspect,) = json.loads(told(server, "--json"))["suspects"]
-    assert (suspect["model"], suspect["version"], suspect["crashes"], suspect["refused"]) == ("slow", "1", "1", False)
+    assert (suspect["model"], suspect["version"], suspect["crashes"], suspect["refused"]) == ("slow", "1", 1, False)
     crash(server, 666)
     client = server.client()
     with pytest.raises(InferenceError, match=r"two crashes of a worker \(model 'slow' version 1\).*--clear"):
         client.infer("slow", {"x": np.array([[666]], np.float32)}, deadline=20)
     (suspect,) = json.loads(told(server, "--json"))["suspects"]
-    assert (suspect["crashes"], suspect["refused"]) == ("2", True)
+    assert (suspect["crashes"], suspect["refused"]) == (2, True)
     assert "refused" in told(server)
     assert client.infer("slow", {"x": np.array([[1]], np.float32)}, deadline=30)["y"] == 1
     assert any("refused from now on" in line["event"] for line in server.log)
