@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import mmap
 import os
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final
 
 PLACES: Final = 32
 PLACE: Final = 64
@@ -20,13 +21,6 @@ NOWHERE: Final = -1
 """The place of a run that found none: so many are under way."""
 
 _NOTHING: Final = memoryview(bytes(PLACE * 8)).cast("Q")
-
-
-class Known(Protocol):
-    """A call that has a fingerprint."""
-
-    def fingerprint(self) -> int:
-        """64 bits, not 0, the same in every process."""
 
 
 def mapped(path: Path, words: int) -> memoryview:
@@ -50,25 +44,24 @@ class InFlight:
         self.refused: frozenset[int] = frozenset()
         """Fingerprints of requests that are not run any more."""
 
-    def began(self, calls: Sequence[Known]) -> int:
-        """A run begins; the place to give back. From any thread."""
+    def began(self, fingerprints: Sequence[int]) -> int:
+        """A run of these calls begins; the place to give back. From any thread."""
         try:
             place = self._free.pop()
         except IndexError:
             return NOWHERE
-        words = self._words
-        if len(calls) == 1:
-            words[place] = calls[0].fingerprint()
+        if len(fingerprints) == 1:
+            self._words[place] = fingerprints[0]
         else:
-            for at, call in enumerate(calls[:PLACE], place):
-                words[at] = call.fingerprint()
+            words: Any = array("Q", fingerprints[:PLACE])
+            self._words[place : place + len(words)] = words
         return place
 
-    def ended(self, place: int, calls: Sequence[Known]) -> None:
-        """It has returned."""
+    def ended(self, place: int, calls: int) -> None:
+        """The run of so many calls has returned."""
         if place == NOWHERE:
             return
-        if len(calls) == 1:
+        if calls == 1:
             self._words[place] = 0
         else:
             self._words[place : place + PLACE] = _NOTHING

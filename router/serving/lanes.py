@@ -665,7 +665,7 @@ class Lane:
         plan = calls[0].plan
         clock = self.clock.monotonic_ns
         inline = cell is self.loop_cell
-        place = self._inflight.began(calls)
+        place = self._inflight.began(plan.fingerprints(calls))
         busy_before = self.clock.thread_time_ns() if inline else 0
         began = fed = clock()
         outputs = None
@@ -678,7 +678,7 @@ class Lane:
         except Exception:  # noqa: BLE001  # a fault of ours: the callers are told, the log has it all
             failed = self._fault()
         inferred = clock()
-        self._inflight.ended(place, calls)
+        self._inflight.ended(place, len(calls))
         mine = run.end()
         if not mine:
             cell = self.stats.own_cell()

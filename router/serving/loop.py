@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-TICK_S: Final = 0.004
-STUCK_S: Final = 0.0075
-"""A run that the watch has seen for so long, waits for a core left out, is stuck."""
-ARM_S: Final = 2 * TICK_S
-"""Deadlines nearer than this cannot wait for the watch to see the run."""
+TICK_S: Final = 0.005
+SURE_S: Final = 0.0025
+"""A run that the watch sees twice is suspect; it is stuck if it has used so much more time, waits for a core left out.
+So the loop is taken within 2 × `TICK_S` + `SURE_S`, and a look at a healthy loop costs next to nothing."""
+ARM_S: Final = 2 * TICK_S + SURE_S
+"""Deadlines nearer than this cannot wait for the watch to suspect the run."""
 _RESTS: Final = 25
 """After so many looks at an idle loop the watch rests, until the next run wakes it."""
 
@@ -94,8 +95,8 @@ class Loop:
         self._thread = ident()
         self._native = threading.get_native_id()
         self._seen: Run | None = None
-        self._seen_at = 0.0
-        self._seen_schedule = UNKNOWN
+        self._suspect: Run | None = None
+        self._since, self._before = 0.0, UNKNOWN
         self._rests = 0
 
     @property
@@ -122,7 +123,7 @@ class Loop:
     def _tick(self) -> None:
         run = self.run
         if run is None or run.over:
-            self._seen = None
+            self._seen = self._suspect = None
             self._rests += 1
             if self._rests >= _RESTS:
                 self.watched = False
@@ -136,13 +137,26 @@ class Loop:
         self._timers.at(self._clock.monotonic() + TICK_S, self._tick)
 
     def _look(self, run: Run) -> None:
-        now = self._clock.monotonic()
         if run is not self._seen:
-            self._seen, self._seen_at, self._seen_schedule = run, now, self._schedule(self._native)
+            self._seen = run
+        elif run is not self._suspect:
+            self._suspect = run
             run.lane.expiry.watch_run(run)
+            self._measure()
+
+    def _measure(self) -> None:
+        """Look again soon at how the suspect's thread has used its time."""
+        self._since, self._before = self._clock.monotonic(), self._schedule(self._native)
+        self._timers.at(self._since + SURE_S, self._judge)
+
+    def _judge(self) -> None:
+        run = self._suspect
+        if run is None or run.over:
             return
-        elapsed = now - self._seen_at
-        if elapsed > STUCK_S and overstayed(elapsed, self._seen_schedule, self._schedule(self._native)) > STUCK_S:
+        elapsed = self._clock.monotonic() - self._since
+        if overstayed(elapsed, self._before, self._schedule(self._native)) < elapsed / 2:
+            self._measure()
+        else:
             self._take(run)
 
     def _take(self, run: Run) -> None:
@@ -150,7 +164,7 @@ class Loop:
         if self.hand_over is None or not run.lane.take_from_loop(run):
             return
         self.taken += 1
-        self.run = self._seen = None
+        self.run = self._seen = self._suspect = None
         log.warning(
             "a run is stuck: another thread takes the loop",
             model=run.lane.version.model,

@@ -76,11 +76,13 @@ class Plan:
     __slots__ = (
         "__weakref__",
         "_asked_rows",
+        "_begun",
         "_convert",
         "_encoder",
         "_fingerprint",
         "_hedge_encoder",
         "_inputs",
+        "_lone",
         "_sizes",
         "_text",
         "batch_key",
@@ -140,6 +142,8 @@ class Plan:
         self._text = tuple(spec.datatype == BYTES for spec in checked.outputs)
         small = 0 <= max([feed.nbytes for feed in checked.feeds], default=0) <= SAMPLE and not self._convert
         self._fingerprint = (of_version(lane.version), of_feeds(checked.feeds), small)
+        self._begun = self._fingerprint[1]
+        self._lone = self._fingerprint[0] if small and len(checked.feeds) == 1 else 0  # one small input: the usual
 
     def admit(self, elements: list[Elements]) -> None:
         """Check the elements' sizes and make those of BYTES and BOOL fit to run, in place. Raises InvalidRequest."""
@@ -165,6 +169,15 @@ class Plan:
                 begun = crc32(each, begun)
             return version | begun
         return version | of_elements(elements, begun)
+
+    def fingerprints(self, calls: Sequence[Call]) -> list[int]:
+        """Those of the calls of one run."""
+        return [
+            call.plan._lone | crc32(call.elements[0], call.plan._begun)  # type: ignore[arg-type]  # noqa: SLF001  # its own kind
+            if call.plan._lone  # noqa: SLF001
+            else call.fingerprint()
+            for call in calls
+        ]
 
     def feeds(self, calls: Sequence[Call]) -> dict[str, Array]:
         """The arrays of one run for all calls, whose plans have the same batch key: rows in the calls' order."""
