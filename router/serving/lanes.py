@@ -50,6 +50,8 @@ log = structlog.get_logger()
 SUSPICIOUS_NS: Final = 2_000_000
 MAX_BATCH_BYTES: Final = 256 << 10
 """Joining larger requests costs fresh memory, which costs more than the join saves."""
+SAME_RANK_S: Final = 1e-3
+"""Calls that are due within so long of each other keep the order of their arrival, which costs nothing to keep."""
 MAX_WAITING: Final = 2048
 MAX_WAITING_BYTES: Final = 512 << 20
 PROBE_S: Final = 1.0
@@ -164,7 +166,7 @@ class Lane:
                 self._turn_away(call, len(waiting) * self.pace.row_s)
                 return False
             self._bytes_in += nbytes
-            if call.rank < waiting[-1].rank:
+            if call.rank < waiting[-1].rank - SAME_RANK_S:
                 _insert(waiting, call)
                 self.teller.look_at_all()
             else:
@@ -246,7 +248,7 @@ class Lane:
             else:
                 queue = self.waiting
                 self._bytes_in += call.nbytes
-            if queue and call.rank < queue[-1].rank:
+            if queue and call.rank < queue[-1].rank - SAME_RANK_S:
                 _insert(queue, call)
                 self.teller.look_at_all()
             else:
