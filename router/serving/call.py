@@ -50,19 +50,17 @@ class Call:
     `alone` that it joins no other call's run.
 
     For its story: what admission `expected`, and the last run that it was in and that is over (`ran`). Both are unset
-    where there is nothing to say: most calls have no story, and shall not pay for one.
+    where there is nothing to say: most calls have no story, and shall not pay for one. Nor do they pay for what only
+    calls in trouble need, which stands in the class until it differs.
     """
 
     __slots__ = (
+        "__dict__",
         "__weakref__",
         "_claims",
-        "alone",
-        "attempts",
-        "cache_key",
         "due",
         "elements",
         "expected",
-        "failed_over",
         "id_field",
         "nbytes",
         "plan",
@@ -70,9 +68,13 @@ class Call:
         "rank",
         "received",
         "reply",
-        "trouble",
     )
 
+    attempts = 1
+    failed_over = False
+    alone = False
+    cache_key: CallersKey | None = None
+    trouble: tuple[Reason, RouterError, Failure] | None = None
     expected: Expected
     ran: RunFacts
 
@@ -95,11 +97,6 @@ class Call:
         self.due = due
         self.received = received
         self.rank = rank
-        self.attempts = 1
-        self.failed_over = False
-        self.alone = False
-        self.cache_key: CallersKey | None = None
-        self.trouble: tuple[Reason, RouterError, Failure] | None = None
         self._claims = [None]
 
     def fingerprint(self) -> int:

@@ -162,8 +162,9 @@ class Lane:
             return self._offer(call)
         due = call.due
         if waiting:
-            if due is not None and due - call.received * 1e-9 < len(waiting) * self.pace.row_s + self.pace.run_s:
-                self._turn_away(call, len(waiting) * self.pace.row_s)
+            pace = self.pace
+            if due is not None and due - call.received * 1e-9 < len(waiting) * pace.row_s + pace.run_s:
+                self._turn_away(call, len(waiting) * pace.row_s)
                 return False
             self._bytes_in += nbytes
             if call.rank < waiting[-1].rank - SAME_RANK_S:
