@@ -161,8 +161,8 @@ class LinkClient:
         outgoing.put(self._joined)
         # A thread of its own: a controller that stands still must not hold up whoever has something to say.
         writing = threading.Thread(target=_write_all, args=(connection, outgoing), name="link-out", daemon=True)
+        self._outgoing, self._socket = outgoing, connection  # before the controller can know of us
         writing.start()
-        self._outgoing, self._socket = outgoing, connection
         try:
             with connection.makefile("rb") as incoming:
                 while not self._stopped.is_set():

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
 from router.app.board import CONTROLLER, Board, worker_slot
@@ -138,13 +139,18 @@ def test_a_worker_that_stands_still_is_replaced(server: Server) -> None:
 
 
 def test_a_worn_out_worker_is_relieved(server: Server) -> None:
-    """It drains and leaves, and another one serves in its place; callers are told UNAVAILABLE at worst."""
+    """It drains and leaves, and another one serves in its place; callers may try again.
+
+    A call that reaches gRPC's server while it shuts down is ended by the core itself: UNAVAILABLE or CANCELLED.
+    """
     old = server.worker(0)
     with Load(server, callers=4) as load:
         server.board().slot(worker_slot(0)).wear_out()
         server.back(worker_slot(0), old)
         load.more(100)
-    assert all(isinstance(error, Unavailable) for error in load.failed), load.failed
+    by_core = [error for error in load.failed if getattr(error, "code", None) is grpc.StatusCode.CANCELLED]
+    assert all(isinstance(error, Unavailable) or error in by_core for error in load.failed), load.failed
+    assert len(by_core) <= 4, by_core  # one a caller
     assert any("is worn out" in line["event"] for line in server.log)
 
 
