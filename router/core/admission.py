@@ -1,4 +1,4 @@
-"""Whether a call can be answered in time, in what order calls run, and when a reply has to leave."""
+"""When a caller that is sent away may come back, what its priority means, and when a reply has to leave."""
 
 from __future__ import annotations
 
@@ -9,28 +9,6 @@ from router.core.latency import Recent, quantile
 from router.errors import InvalidRequest
 
 # ---- time ----
-
-
-def predict_wait(*, rows: int, rows_ahead: int, max_size: int, run_s: float, rest_s: float, slots: int) -> float:
-    """Seconds until the run of a new call of so many `rows` begins.
-
-    `rows_ahead` wait before it, in batches of at most `max_size` rows that take `run_s` each; `rest_s` is left of the
-    run under way that ends first, 0 where a slot is free. The call joins the last batch if it fits. Where batches are
-    spread over several slots they are taken to begin evenly.
-    """
-    batches = (rows_ahead + min(rows, max_size) - 1) // max_size
-    return rest_s + batches * run_s / slots
-
-
-def hopeless(now: float, due: float | None, wait_s: float, q95_s: float | None) -> bool:
-    """Whether a call that waits so long, and then runs as slow runs do, is too late for `due` (None: no deadline).
-
-    `q95_s`: what 95 of 100 runs of its batch size take at most; None while not known: then the wait alone counts.
-    Asked again, with no wait, when the call is taken out of the queue. Whoever refuses all calls learns nothing of a
-    model that has become faster: run one now and then all the same.
-    """
-    return due is not None and now + wait_s + (q95_s or 0.0) > due
-
 
 MAX_RETRY_MS: Final = 10_000
 
@@ -45,8 +23,6 @@ def retry_after_ms(wait_s: float) -> int:
 DEFAULT_PRIORITY: Final = 3
 """What a caller's 0 means: two levels above it, 1 and 2, for the urgent, all below it for what can wait."""
 MAX_PRIORITY: Final = (1 << 64) - 1
-BACKGROUND: Final = 1 << 64
-"""The level of mirrors and hedges: below whatever a caller can ask for."""
 
 
 def priority_level(value: object) -> int:
@@ -61,14 +37,6 @@ def priority_level(value: object) -> int:
             f" (which is {DEFAULT_PRIORITY})"
         )
     return value or DEFAULT_PRIORITY
-
-
-def order(level: int, due: float | None) -> tuple[int, float]:
-    """What a queue is sorted by: level, then the instant the reply is due; calls without a deadline come last.
-
-    Calls of the same key keep the order of their arrival, which is the queue's to see to.
-    """
-    return level, math.inf if due is None else due
 
 
 # ---- reserve ----
@@ -104,9 +72,3 @@ class Reserve:
             lag = quantile(self._lags.counts(now), self.Q) or 0.0
             self._seconds = max(self._configured, min(lag, self.MOST_S))
         return self._seconds
-
-    def due(self, received: float, deadline: float | None) -> float | None:
-        """When the reply to a call has to leave. Of a short time never more than half is kept back."""
-        if deadline is None:
-            return None
-        return deadline - min(self.seconds(received), max(deadline - received, 0.0) / 2)

@@ -82,6 +82,7 @@ class _AioRpc:
 
     def __init__(self, transport: AioTransport, message: bytes, context: aio.ServicerContext[Any, Any]) -> None:
         self._transport = transport
+        self._context = context
         self._cancel: Callable[[], None] | None = None
         self._answered = False
         self._gone = False
@@ -90,8 +91,11 @@ class _AioRpc:
         remaining = context.time_remaining()
         self.deadline = None if remaining is None else time.monotonic() + remaining
         self.metadata = _metadata(context)
-        self.identity = _identity(context)
         self.peer = str(context.peer())  # now: once the call has ended there is nobody left to ask
+
+    @property
+    def identity(self) -> str:
+        return _identity(self._context)
 
     def finish(self, message: bytes) -> None:
         self._settle(message)
@@ -146,7 +150,10 @@ class _AioStream:
         self._cancel: Callable[[], None] | None = None
         self.end: asyncio.Future[RouterError | None] = transport.loop.create_future()
         self.metadata = _metadata(context)
-        self.identity = _identity(context)
+
+    @property
+    def identity(self) -> str:
+        return _identity(self._context)
 
     def read(self, callback: Callable[[bytes | None], None]) -> None:
         with self._lock:

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import structlog
 
+from router.core.admission import retry_after_ms
 from router.core.batching import take
 from router.core.breaker import Breaker, State, choose
 from router.core.fallback import Reason
@@ -35,7 +36,7 @@ from router.serving.executor import Executor
 from router.serving.expiry import Expiry
 from router.serving.fallback import Fallback
 from router.serving.hedge import Hedger
-from router.serving.inflight import InFlight
+from router.serving.inflight import NOWHERE, InFlight
 from router.serving.loop import ARM_S, Loop, Superseded
 from router.serving.pace import INLINE_BATCH_S, PROOF_RUNS, Pace
 from router.serving.run import Held, Replica, Run, Runnable
@@ -195,7 +196,7 @@ class Lane:
         expected = self.pace.times.predict(rows) * max(waiting / rows, 1)
         return Overloaded(
             f"model '{self.version.model}' has {waiting} requests waiting: come back later",
-            retry_after_ms=max(1, min(int(expected * 1e3), 10_000)),
+            retry_after_ms=retry_after_ms(expected),
         )
 
     def _offer(self, call: Call) -> bool:
@@ -451,6 +452,8 @@ class Lane:
             fresh = replica.session is run.session and not replica.loading and self._reload is not None
             replica.loading |= fresh
         run.stop.terminate = True
+        now = self.clock.monotonic()
+        self.pace.times.record_at_least(sum([call.plan.rows for call in run.calls]), now - run.began, now)
         for call in run.calls:
             call.ran = run_facts(run, self.clock.monotonic_ns(), over=False)
         if self.guarded:
@@ -668,11 +671,12 @@ class Lane:
         plan = calls[0].plan
         clock = self.clock.monotonic_ns
         inline = cell is self.loop_cell
-        place = self._inflight.began(plan.fingerprints(calls))
+        place = NOWHERE
         busy_before = self.clock.thread_time_ns() if inline else 0
         began = fed = clock()
         outputs = None
         try:
+            place = self._inflight.began(plan.fingerprints(calls))
             feeds = plan.feeds(calls)
             fed = clock()
             outputs = run.session.run(plan.outputs, feeds, run.stop)
@@ -719,19 +723,17 @@ class Lane:
                     if taken > run.tell_ns or (first.due is not None and ended + taken > first.due * 1e9):
                         self.teller.ran(run, calls, answered, ended)
                 return mine
-        if self.guarded and mine and len(calls) == 1:
-            self._report(run.replica, well=False)
+        if self.guarded and mine:
+            # Of a batch each call is judged when it runs alone; of a run that we have stopped nothing can be said.
+            self._report(run.replica, well=False if len(calls) == 1 and not run.stop.terminate else None)
         self._failed(run, failed, began, mine, inline)
         return mine
 
-    def _report(self, replica: Replica, *, well: bool) -> None:
-        """Tell a session's breaker of a run."""
-        now = self.clock.monotonic()
+    def _report(self, replica: Replica, *, well: bool | None) -> None:
+        """Tell a session's breaker of a run; None: it says nothing of the session."""
+        breaker, now = replica.breaker, self.clock.monotonic()
         with self._lock:
-            if well:
-                replica.breaker.succeeded(now)
-            else:
-                replica.breaker.failed(now)
+            (breaker.released if well is None else breaker.succeeded if well else breaker.failed)(now)
 
     def _kept(self, run: Run, replies: list[bytes], broken: list[str]) -> tuple[list[Call], list[bytes]]:
         """The calls whose outputs keep the contract; the others are answered otherwise."""

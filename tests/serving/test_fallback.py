@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from router.core.breaker import State
 from router.core.fallback import Reason, Step
 from router.core.table import Route, VersionTable
 from router.edge.codec import ReplyEncoder
@@ -246,3 +247,28 @@ def test_what_cannot_be_in_time_is_answered_at_once(inline: bool) -> None:
     replies = [world.send(value, deadline=0.03) for value in (1, 2)]
     assert [reply.answers for reply in replies] == [0, 1]
     assert marks(replies[1])["fallback_reason"] == "overloaded"
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_probe_that_fails_as_a_batch_leaves_the_verdict_to_its_calls(inline: bool) -> None:
+    """A model that has healed is not kept away because callers of one batch cannot be run together."""
+    world = Spared(DEFAULT, inline=inline)
+    breaker = world.lane.replicas[0].breaker
+    world.fails()
+    for _ in range(30):
+        world.send(1)
+        world.work()
+        world.after(0.05)
+    assert breaker.state(world.clock.now) is State.OPEN
+
+    def alone_only(feeds: Mapping[str, Array]) -> list[Array]:
+        if len(feeds["x"]) > 1:
+            raise ModelFailed("together")
+        return [feeds["x"] * 2]
+
+    world.session.function = alone_only
+    world.after(10.0)
+    replies = [world.send(value) for value in (1, 2)]
+    world.work()
+    assert [values(reply) for reply in replies] == [[2], [4]]
+    assert [marks(reply)["served_by"] for reply in replies] == ["champion", "champion"]

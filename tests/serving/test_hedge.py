@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
+from router.core.breaker import Breaker
 from router.core.hedging import Why
 from router.core.table import Route, VersionTable
 from router.edge.codec import ReplyEncoder
@@ -234,3 +237,24 @@ def test_settings_that_change_count_from_the_next_table_on() -> None:
         ServingTable(VersionTable(2, {"m": route}), {("m", "1"): world.lane}, ReplyEncoder)
         assert (world.lane.hedger is before) is kept
     assert world.lane.hedger is None
+
+
+def test_a_loser_that_was_stopped_is_no_failure_of_its_session() -> None:
+    """We have ended it ourselves: no breaker opens for that."""
+    world = Twice()
+    breaker = world.lane.replicas[0].breaker
+    failures = []
+    breaker_failed = Breaker.failed
+
+    def stopped(feeds: Mapping[str, Array]) -> list[Array]:  # noqa: ARG001
+        raise ModelFailed("terminate flag")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Breaker, "failed", lambda self, now: failures.append(self) or breaker_failed(self, now))
+        world.session.function = stopped
+        reply = world.send(3, deadline=1.0)
+        world.stalls(0.02)
+        world.work()
+    assert values(reply) == [6]
+    assert breaker not in failures
+    assert not failures

@@ -196,3 +196,23 @@ def test_forgotten_tables_are_given_back_oldest_first() -> None:
     assert [each.generation for each in world.router.forget(3)] == [1, 2]
     world.word[0] = 3
     assert world.router.table.generation == 3
+
+
+@pytest.mark.parametrize(("left", "lag", "kept_back"), [(1.0, 0.0, 0.003), (1.0, 0.01, 0.01), (0.004, 0.0, 0.002)])
+def test_a_reply_leaves_before_its_deadline(left: float, lag: float, kept_back: float) -> None:
+    """By what is set or was measured, whichever is more, and by half of a short time at most."""
+    world = World(inline=False)
+    world.router.lag_s = lag
+    began = world.clock.now
+    world.send(1, deadline=left)
+    (call,) = world.lane.waiting
+    assert call.due == pytest.approx(began + left - kept_back, abs=1e-6)
+
+
+def test_an_expired_call_stays_expired() -> None:
+    """Keeping back half of what is left must not give it time that it does not have."""
+    world = World()
+    reply = world.send(1, deadline=-1.0)
+    world.work()
+    assert isinstance(reply.error, TooLate)
+    assert not world.session.runs
