@@ -209,7 +209,7 @@ class Worker:
             self._revision = revision
             self._inflight.refused = frozenset([each.fingerprint for each in self._quarantine.refused()])
         lanes = self._lanes
-        for lane in lanes.values():
+        for lane in (*lanes.values(), *list(self._retiring)):
             lane.look(now)
         if self.executor.missing >= MOST_MISSING and not self._slot.worn:
             log.warning("too many threads hang in runs: a fresh worker is asked for", threads=self.executor.missing)

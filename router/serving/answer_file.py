@@ -10,7 +10,7 @@ What it withstands, and how:
   a page without a place on the disk would be a SIGBUS. Any other size later means that it was cut off or that the
   setting has changed: it is made anew.
 - *Damage.* Every answer carries a checksum of its key and value. One bad answer, a page that makes no sense, or a map
-  that is full all the same (a reader stands still and keeps old pages): the file is removed and made anew, and the
+  that stays full all the same (a reader stands still and keeps old pages): the file is removed and made anew, and the
   other processes notice that the one they have is not the one in the folder any more (`current`).
 
 Answers lie in the order in which they were written, close together (`log`), and an index says where the answer of a

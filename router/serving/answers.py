@@ -36,6 +36,8 @@ GATHER_S: Final = 0.05
 """So long a batch is gathered."""
 RETRY_S: Final = 10.0
 """A memory that is switched off tries again so often."""
+FULL_S: Final = (0.01, 0.1, 1.0)
+"""A full map is tried again after these pauses: a reader that had to wait for a processor gives its old pages back."""
 STOP_S: Final = 2.0
 """A stop waits this long for the last batch: another process may hold the writers' lock."""
 MOST_WAITING: Final = 4096
@@ -184,7 +186,7 @@ class Answers:
                 file.look()
                 self._window = min(max(file.entries, LEAST_SEEN), MOST_SEEN)
                 for answers in self._fresh(waiting, file):
-                    places = file.put(answers, self._came_again)
+                    places = self._put(file, answers)
                     self._writes += len(answers)
                     for (key, answer), place in zip(answers, places, strict=True):
                         self._seen[key] = (answer.created, place)
@@ -194,6 +196,14 @@ class Answers:
             self._switch_off(error)
         except Exception:  # a fault of ours must not end the thread
             log.exception("answers could not be written")
+
+    def _put(self, file: AnswerFile, answers: list[tuple[bytes, Answer]]) -> list[int]:
+        for pause in FULL_S:
+            try:
+                return file.put(answers, self._came_again)
+            except lmdb.MapFullError:
+                self._stopping.wait(pause)
+        return file.put(answers, self._came_again)
 
     def _fresh(
         self, waiting: Iterable[tuple[Question, Source, int, bytes]], file: AnswerFile

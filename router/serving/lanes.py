@@ -32,23 +32,23 @@ from router.core.table import Version
 from router.errors import ModelFailed, NotReady, Overloaded, Refused, RouterError, TooLate
 from router.model_settings import ModelSettings
 from router.serving.call import Call
+from router.serving.execution import execute
 from router.serving.executor import Executor
 from router.serving.expiry import Expiry
 from router.serving.fallback import Fallback
 from router.serving.hedge import Hedger
-from router.serving.inflight import NOWHERE, InFlight
+from router.serving.inflight import InFlight
 from router.serving.loop import ARM_S, Loop, Superseded
 from router.serving.pace import INLINE_BATCH_S, PROOF_RUNS, Pace
 from router.serving.run import Held, Replica, Run, Runnable
-from router.serving.stats import Cell, Failure, Stats
-from router.serving.stories import SAMPLED, Expected, Stories, Teller, run_facts
+from router.serving.stats import Failure, Stats
+from router.serving.stories import Expected, Stories, Teller, run_facts
 from router.serving.timers import Clock, Timers
 
 __all__ = ["Executor", "Lane", "Runnable"]
 
 log = structlog.get_logger()
 
-SUSPICIOUS_NS: Final = 2_000_000
 MAX_BATCH_BYTES: Final = 256 << 10
 """Joining larger requests costs fresh memory, which costs more than the join saves."""
 SAME_RANK_S: Final = 1e-3
@@ -95,7 +95,7 @@ class Lane:
         self._loop = loop
         self.clock = clock
         self._reload = reload
-        self._inflight = inflight or InFlight()
+        self.inflight = inflight or InFlight()
         self._wait_s = version.batching.max_wait_us / 1e6
         self._start_by = math.inf  # where calls wait for company: when the next batch leaves at the latest
         # Bytes that ever came to wait and left again. The side whose turn it is writes; those aside do not count.
@@ -235,7 +235,9 @@ class Lane:
         A run that has taken longer than expected is taken to last as long again.
         """
         runs = self._runs
-        slots = max(self.slots, 1)
+        slots = self.slots
+        if not slots:  # its only session is being loaded anew
+            return self.stats.load_ns / 1e9
         wait = len(self.waiting) * self.pace.row_s / slots
         if len(runs) < slots:
             return wait
@@ -266,7 +268,7 @@ class Lane:
 
     def offer(self, call: Call) -> None:
         """Let a call wait that comes from within, on any thread. Raises a RouterError when it cannot be run."""
-        refused = self._inflight.refused
+        refused = self.inflight.refused
         if refused and call.fingerprint() in refused:
             raise self.quarantined()
         now = self.clock.monotonic()
@@ -304,7 +306,7 @@ class Lane:
                 loop.watch()
             if self._soonest < now + ARM_S:
                 self.expiry.watch_run(run)
-            if not self._execute(run, self.loop_cell):
+            if not execute(run, self.loop_cell):
                 self._returned(run)
                 raise Superseded
             if self.pace.strained:
@@ -457,7 +459,7 @@ class Lane:
         for call in run.calls:
             call.ran = run_facts(run, self.clock.monotonic_ns(), over=False)
         if self.guarded:
-            self._report(run.replica, well=False)
+            self.report(run.replica, well=False)
         self.expiry.watch_each(run.calls)
         self.executor.lost()
         log.warning("a run hangs: it is given up", model=self.version.model, version=self.version.number)
@@ -546,7 +548,7 @@ class Lane:
                 self._refuse(dead)
             for call in rest:
                 self._start(call)
-            if run is not None and not self._execute(run, self.stats.own_cell()):
+            if run is not None and not execute(run, self.stats.own_cell()):
                 self._returned(run)
         finally:
             with self._lock:
@@ -610,7 +612,7 @@ class Lane:
         try:
             if run is not None:
                 run.tell_ns = -1
-                self._execute(run, self.stats.own_cell())
+                execute(run, self.stats.own_cell())
                 won = run.won
                 self._stop_unwanted()
                 if run.held is not Held.THREAD:
@@ -626,6 +628,12 @@ class Lane:
         return won
 
     # ---- either side ----
+
+    def report(self, replica: Replica, *, well: bool | None) -> None:
+        """Tell a session's breaker of a run; None: it says nothing of the session."""
+        breaker, now = replica.breaker, self.clock.monotonic()
+        with self._lock:
+            (breaker.released if well is None else breaker.succeeded if well else breaker.failed)(now)
 
     def _probes(self, now: float) -> bool:
         """Whether to try what looks hopeless, once a second: else nobody would learn that it is not any more."""
@@ -648,7 +656,8 @@ class Lane:
                 return True
             if due <= latest and not (due > now and (call.alone or self._probes(now))):
                 return False
-            soonest = min(soonest, due)
+            if due < soonest:  # noqa: PLR1730  # `min` takes twice as long
+                soonest = due
             return True
 
         batch, dead, nbytes = take(queue, max_rows if self.joins else 1, MAX_BATCH_BYTES, alive)
@@ -665,104 +674,7 @@ class Lane:
                 reason = Reason.DEADLINE if call.due is not None and call.due <= now else Reason.SLOW
                 call.give_up(reason, self._too_late(), Failure.OTHER)
 
-    def _execute(self, run: Run, cell: Cell) -> bool:
-        """Run and answer. False when the run was taken from this thread meanwhile: it owns neither loop nor slot."""
-        calls = run.calls
-        plan = calls[0].plan
-        clock = self.clock.monotonic_ns
-        inline = cell is self.loop_cell
-        place = NOWHERE
-        busy_before = self.clock.thread_time_ns() if inline else 0
-        began = fed = clock()
-        outputs = None
-        try:
-            place = self._inflight.began(plan.fingerprints(calls))
-            feeds = plan.feeds(calls)
-            fed = clock()
-            outputs = run.session.run(plan.outputs, feeds, run.stop)
-        except ModelFailed as error:
-            failed = error.with_traceback(None)  # it would hold this frame, which holds it
-        except Exception:  # noqa: BLE001  # a fault of ours: the callers are told, the log has it all
-            failed = self._fault()
-        inferred = clock()
-        self._inflight.ended(place, len(calls))
-        mine = run.end()
-        if not mine:
-            cell = self.stats.own_cell()
-        elif inline and inferred - fed > SUSPICIOUS_NS:
-            # Long by the wall clock. Did it compute so long, or did its thread lose the core meanwhile?
-            self.pace.stolen = self.clock.thread_time_ns() - busy_before < (inferred - fed) // 2
-        seconds = (inferred - fed) / 1e9
-        broken = None
-        if outputs is not None:
-            try:
-                broken = plan.broken(calls, outputs) if plan.contract is not None else None
-                replies = plan.replies(calls, outputs, hedge=run.hedge)
-            except ModelFailed as error:
-                failed = error.with_traceback(None)
-            except Exception:  # noqa: BLE001  # as above
-                failed = self._fault()
-            else:
-                rows = plan.rows if len(calls) == 1 else sum([call.plan.rows for call in calls])
-                if mine:
-                    self.pace.record(rows, seconds, inferred * 1e-9, joined=len(calls) > 1)
-                    if not self.pace.learned % SAMPLED:
-                        self.teller.refresh(self.stats.buckets())
-                if broken is not None:
-                    calls, replies = self._kept(run, replies, broken)
-                answered = [call.received for call, reply in zip(calls, replies, strict=True) if call.finish(reply)]
-                run.won = bool(answered)
-                if plan.memory is not None:
-                    plan.remember(calls, replies, hedge=run.hedge)
-                if self.guarded and mine:
-                    self._report(run.replica, well=broken is None)
-                if calls:
-                    ended, first = clock(), calls[0]
-                    cell.ran(answered, rows, began, fed, inferred, ended)
-                    taken = ended - first.received
-                    if taken > run.tell_ns or (first.due is not None and ended + taken > first.due * 1e9):
-                        self.teller.ran(run, calls, answered, ended)
-                return mine
-        if self.guarded and mine:
-            # Of a batch each call is judged when it runs alone; of a run that we have stopped nothing can be said.
-            self._report(run.replica, well=False if len(calls) == 1 and not run.stop.terminate else None)
-        self._failed(run, failed, began, mine, inline)
-        return mine
-
-    def _report(self, replica: Replica, *, well: bool | None) -> None:
-        """Tell a session's breaker of a run; None: it says nothing of the session."""
-        breaker, now = replica.breaker, self.clock.monotonic()
-        with self._lock:
-            (breaker.released if well is None else breaker.succeeded if well else breaker.failed)(now)
-
-    def _kept(self, run: Run, replies: list[bytes], broken: list[str]) -> tuple[list[Call], list[bytes]]:
-        """The calls whose outputs keep the contract; the others are answered otherwise."""
-        calls = run.calls
-        for call, reason in zip(calls, broken, strict=True):
-            if reason:
-                call.ran = run_facts(run, self.clock.monotonic_ns(), over=True)
-                error = ModelFailed(f"model '{self.version.model}' broke its contract: {reason}")
-                call.give_up(Reason.CONTRACT, error, Failure.BACKEND)
-        kept = [pair for pair, reason in zip(zip(calls, replies, strict=True), broken, strict=True) if not reason]
-        return [call for call, _ in kept], [reply for _, reply in kept]
-
-    def _fault(self) -> ModelFailed:
-        log.exception("a run failed", model=self.version.model, version=self.version.number)
-        return ModelFailed(f"model '{self.version.model}' failed on this input")
-
-    def _failed(self, run: Run, error: ModelFailed, began: int, mine: bool, inline: bool) -> None:
-        """One bad request fails alone: the others of its batch run again, each for itself."""
-        calls = run.calls
-        if len(calls) > 1:
-            self._again([call for call in calls if not call.over], mine and inline)
-            return
-        calls[0].ran = run_facts(run, self.clock.monotonic_ns(), over=True)
-        calls[0].give_up(Reason.FAILED, error, Failure.BACKEND)
-        seconds = (self.clock.monotonic_ns() - began) / 1e9
-        if mine and seconds > self.pace.expected / 2:  # what fails at once says nothing of the runs that do not
-            self.pace.record(calls[0].plan.rows, seconds, self.clock.monotonic(), joined=False)
-
-    def _again(self, calls: list[Call], on_loop: bool) -> None:
+    def again(self, calls: list[Call], *, on_loop: bool) -> None:
         """Put calls before all others, each to be run alone."""
         for call in calls:
             call.alone = True
@@ -800,6 +712,8 @@ class Lane:
             if ended > until:
                 break
             rows *= 4
+        for replica in self.replicas[1:]:
+            replica.session.run(names, feeds_of(1))  # a first run takes longer: let it be no caller's
         self.inline = self.pace.proven and not self._wait_s and self._loop.runs
 
 

@@ -31,6 +31,8 @@ SURE_S: Final = 0.0025
 So the loop is taken within 2 × `TICK_S` + `SURE_S`, and a look at a healthy loop costs next to nothing."""
 ARM_S: Final = 2 * TICK_S + SURE_S
 """Deadlines nearer than this cannot wait for the watch to suspect the run."""
+NOBODY: Final = 0
+"""No thread has this identity."""
 _RESTS: Final = 25
 """After so many looks at an idle loop the watch rests, until the next run wakes it."""
 
@@ -161,7 +163,9 @@ class Loop:
 
     def _take(self, run: Run) -> None:
         """Give the loop to another thread, unless the run returns in this very moment."""
+        thread, self._thread = self._thread, NOBODY  # the stuck one may return at any moment, and is it no more
         if self.hand_over is None or not run.lane.take_from_loop(run):
+            self._thread = thread
             return
         self.taken += 1
         self.run = self._seen = self._suspect = None

@@ -282,6 +282,9 @@ class World:
     def hand_over(self) -> None:
         """The loop is taken from its thread; the test is the next one."""
         self.handed_over += 1
+        was = self.on_thread(LOOP)
+        self.loop.enter()
+        self.on_thread(was)
 
     def send(self, *values: float, deadline: float | None = None, **about: Any) -> FakeReply:
         """A caller sends a request; `deadline` counts from now."""

@@ -424,6 +424,7 @@ def test_a_write_that_fails_disturbs_nobody(
     def fails(*_: object) -> int:
         raise error
 
+    monkeypatch.setattr(answers_module, "FULL_S", (0.0,))
     with capture_logs() as logged:
         with monkeypatch.context() as patched:
             patched.setattr(AnswerFile, "put", fails)
@@ -434,6 +435,29 @@ def test_a_write_that_fails_disturbs_nobody(
     assert len(logged) <= 2
     assert world.ask(2) is not None
     assert world.ask(1) is None
+
+
+def test_a_full_map_waits_for_a_reader_that_stands_still(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had no processor for a moment; the memory is not thrown away for that."""
+    world.write(1)
+    put = AnswerFile.put
+    tries: list[int] = []
+
+    def full_at_first(*arguments: object) -> list[int]:
+        tries.append(len(tries))
+        if len(tries) < 3:
+            raise lmdb.MapFullError("mdb_put")
+        return put(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(answers_module, "FULL_S", (0.0, 0.0))
+    with capture_logs() as logged:
+        with monkeypatch.context() as patched:
+            patched.setattr(AnswerFile, "put", full_at_first)
+            world.write(2)
+        world.answers.write()
+    assert not logged
+    assert world.ask(1) is not None
+    assert world.ask(2) is not None
 
 
 def test_a_failed_read_is_a_miss(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

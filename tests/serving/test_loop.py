@@ -273,3 +273,26 @@ def test_callers_of_a_run_that_was_given_up_still_end_by_their_deadline() -> Non
     assert isinstance(reply.error, TooLate)
     assert answered
     assert answered[0] < 5.05  # time passes in steps of 0.1 s
+
+
+def test_a_lane_whose_only_session_is_loaded_anew_sends_callers_away() -> None:
+    """At once, where the load takes longer than they have: not when their time is over."""
+    world = World(version(max_size=1), inline=False)
+    world.lane.stats.load_ns = 2_000_000_000
+    world.lane.pace.record(1, 0.01, world.clock.now, joined=False)
+    world.lane._probed = world.clock.now
+    world.lane.replicas[0].loading = True
+    assert world.send(1, deadline=0.5).answers == 1
+    assert world.send(1, deadline=5.0).answers == 0
+
+
+def test_a_thread_that_was_stuck_is_not_taken_for_the_loop_thread() -> None:
+    """From the moment that the loop is taken from it, also before the next thread has come."""
+    world = World()
+    mine: list[bool] = []
+    world.loop.hand_over = lambda: mine.append(world.loop.mine)
+    world.send(1)
+    stuck(world, 0.1)
+    world.router.work()
+    assert mine == [False]
+    assert not world.loop.mine

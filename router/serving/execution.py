@@ -1,0 +1,129 @@
+"""What becomes of a run: the session's answer, checked, split and sent; or its failure, told to whom it concerns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import structlog
+
+from router.core.fallback import Reason
+from router.errors import ModelFailed
+from router.serving.inflight import NOWHERE
+from router.serving.stats import Cell, Failure
+from router.serving.stories import SAMPLED, run_facts
+
+if TYPE_CHECKING:
+    from router.serving.call import Call
+    from router.serving.lanes import Lane
+    from router.serving.run import Run
+
+Array = np.ndarray[Any, Any]
+
+log = structlog.get_logger()
+
+SUSPICIOUS_NS: Final = 2_000_000
+
+
+def execute(run: Run, cell: Cell) -> bool:
+    """Run and answer. False when the run was taken from this thread meanwhile: it owns neither loop nor slot."""
+    lane, calls = run.lane, run.calls
+    plan = calls[0].plan
+    clock = lane.clock.monotonic_ns
+    place = NOWHERE
+    busy_before = lane.clock.thread_time_ns() if run.inline else 0
+    began = fed = clock()
+    outputs: list[Array] | None = None
+    try:
+        place = lane.inflight.began(plan.fingerprints(calls))
+        feeds = plan.feeds(calls)
+        fed = clock()
+        outputs = run.session.run(plan.outputs, feeds, run.stop)
+    except ModelFailed as error:
+        failed = error.with_traceback(None)  # it would hold this frame, which holds it
+    except Exception:  # noqa: BLE001  # a fault of ours: the callers are told, the log has it all
+        failed = _fault(lane)
+    inferred = clock()
+    lane.inflight.ended(place, len(calls))
+    mine = run.end()
+    if not mine:
+        cell = lane.stats.own_cell()
+    elif run.inline and inferred - fed > SUSPICIOUS_NS:
+        # Long by the wall clock. Did it compute so long, or did its thread lose the core meanwhile?
+        lane.pace.stolen = lane.clock.thread_time_ns() - busy_before < (inferred - fed) // 2
+    if outputs is not None:
+        try:
+            broken = plan.broken(calls, outputs) if plan.contract is not None else None
+            replies = plan.replies(calls, outputs, hedge=run.hedge)
+        except ModelFailed as error:
+            failed = error.with_traceback(None)
+        except Exception:  # noqa: BLE001  # as above
+            failed = _fault(lane)
+        else:
+            _answer(run, replies, broken, cell, (began, fed, inferred), mine=mine)
+            return mine
+    if lane.guarded and mine:
+        # Of a batch each call is judged when it runs alone; of a run that we have stopped nothing can be said.
+        lane.report(run.replica, well=False if len(calls) == 1 and not run.stop.terminate else None)
+    _fail(run, failed, began, mine=mine)
+    return mine
+
+
+def _answer(
+    run: Run, replies: list[bytes], broken: list[str] | None, cell: Cell, times: tuple[int, int, int], *, mine: bool
+) -> None:
+    """Send the replies, but for those that break the contract, and remember what the run was like."""
+    lane, calls = run.lane, run.calls
+    plan = calls[0].plan
+    began, fed, inferred = times
+    joined = len(calls) > 1
+    rows = sum([call.plan.rows for call in calls]) if joined else plan.rows
+    if broken is not None:
+        calls, replies = _kept(run, replies, broken)
+    answered = [call.received for call, reply in zip(calls, replies, strict=True) if call.finish(reply)]
+    run.won = bool(answered)
+    if mine:
+        lane.pace.record(rows, (inferred - fed) / 1e9, inferred * 1e-9, joined=joined)
+        if not lane.pace.learned % SAMPLED:
+            lane.teller.refresh(lane.stats.buckets())
+        if lane.guarded:
+            lane.report(run.replica, well=broken is None)
+    if plan.memory is not None:
+        plan.remember(calls, replies, hedge=run.hedge)
+    if calls:
+        ended, first = lane.clock.monotonic_ns(), calls[0]
+        cell.ran(answered, rows, began, fed, inferred, ended)
+        taken = ended - first.received
+        if taken > run.tell_ns or (first.due is not None and ended + taken > first.due * 1e9):
+            lane.teller.ran(run, calls, answered, ended)
+
+
+def _kept(run: Run, replies: list[bytes], broken: list[str]) -> tuple[list[Call], list[bytes]]:
+    """The calls whose outputs keep the contract, with their replies; the others are answered otherwise."""
+    lane = run.lane
+    for call, reason in zip(run.calls, broken, strict=True):
+        if reason:
+            call.ran = run_facts(run, lane.clock.monotonic_ns(), over=True)
+            error = ModelFailed(f"model '{lane.version.model}' broke its contract: {reason}")
+            call.give_up(Reason.CONTRACT, error, Failure.BACKEND)
+    kept = [each for each, reason in enumerate(broken) if not reason]
+    return [run.calls[each] for each in kept], [replies[each] for each in kept]
+
+
+def _fault(lane: Lane) -> ModelFailed:
+    log.exception("a run failed", model=lane.version.model, version=lane.version.number)
+    return ModelFailed(f"model '{lane.version.model}' failed on this input")
+
+
+def _fail(run: Run, error: ModelFailed, began: int, *, mine: bool) -> None:
+    """One bad request fails alone: the others of its batch run again, each for itself."""
+    lane, calls = run.lane, run.calls
+    if len(calls) > 1:
+        lane.again([call for call in calls if not call.over], on_loop=mine and run.inline)
+        return
+    ended = lane.clock.monotonic_ns()
+    calls[0].ran = run_facts(run, ended, over=True)
+    calls[0].give_up(Reason.FAILED, error, Failure.BACKEND)
+    seconds = (ended - began) / 1e9
+    if mine and seconds > lane.pace.expected / 2:  # what fails at once says nothing of the runs that do not
+        lane.pace.record(calls[0].plan.rows, seconds, ended / 1e9, joined=False)
