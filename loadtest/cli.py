@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -105,14 +106,29 @@ def loadtest() -> None:
 @_JSON
 @_file("--html", "Write the result as one page with charts.")
 @click.option("--quick", is_flag=True, help="At most 20 s of load; only what can be concluded from it.")
+@click.option(
+    "changes",
+    "--set",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change the scenario, such as phase.tail.rate=300/s; may be given several times.",
+)
 @_told
-def run_command(name: str, target: str | None, json_path: Path | None, html_path: Path | None, *, quick: bool) -> None:
+def run_command(
+    name: str,
+    target: str | None,
+    json_path: Path | None,
+    html_path: Path | None,
+    changes: tuple[str, ...],
+    *,
+    quick: bool,
+) -> None:
     """Run a scenario: the name of one that is shipped, or a .toml file.
 
     Exit code 0 when the service level was kept, 1 when not, 3 when there were too few samples to tell, 4 when the
     sender itself was late, 2 when the scenario cannot be run.
     """
-    wanted = scenario.load(name)
+    wanted = scenario.load(name, changes)
     if quick:
         wanted = wanted.quick()
     console = _console()
@@ -123,6 +139,7 @@ def run_command(name: str, target: str | None, json_path: Path | None, html_path
         )
     if quick:
         document = run.quickened(document)
+    document["command"] = _again(name, target, changes, quick=quick)
     _finish(
         console,
         lambda: live.show(console, document),
@@ -130,6 +147,16 @@ def run_command(name: str, target: str | None, json_path: Path | None, html_path
         (html_path, lambda path: page.write([document], path)),
     )
     sys.exit(run.verdict(document)[1])
+
+
+def _again(name: str, target: str | None, changes: tuple[str, ...], *, quick: bool) -> str:
+    """The command that makes such a result."""
+    words = ["router", "loadtest", "run", name]
+    if target is not None:
+        words += ["--target", target]
+    for each in changes:
+        words += ["--set", each]
+    return shlex.join([*words, *(["--quick"] if quick else [])])
 
 
 def _finish(console: Console, show: Callable[[], None], *files: tuple[Path | None, Callable[[Path], None]]) -> None:

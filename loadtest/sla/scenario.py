@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from loadtest.errors import ScenarioError
+from loadtest.sla.changes import change
 from loadtest.sla.units import Duration, Rate, Share
 from router.core.faults import Fault
 
@@ -276,18 +278,20 @@ def peak(phase: Any) -> float:
     return max(getattr(phase, "rate", 0.0), getattr(phase, "to", 0.0), getattr(phase, "quiet_rate", 0.0))
 
 
-def parse(text: str, where: str) -> Scenario:
-    """The scenario in a text. Raises ScenarioError: one line that names the key and the mend."""
+def parse(text: str, where: str, changes: Sequence[str] = ()) -> Scenario:
+    """The scenario in a text, with `changes` laid over it. Raises ScenarioError: one line, the key and the mend."""
     try:
-        return Scenario.model_validate(tomllib.loads(text))
+        table = tomllib.loads(text)
+        change(table, changes)
+        return Scenario.model_validate(table)
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{where} is not TOML: {error}") from None
     except ValidationError as error:
         raise ScenarioError(_explain(error, where)) from None
 
 
-def load(name: str) -> Scenario:
-    """A shipped scenario by its name, or one in a file. Raises ScenarioError."""
+def load(name: str, changes: Sequence[str] = ()) -> Scenario:
+    """A shipped scenario by its name, or one in a file, with `changes` laid over it. Raises ScenarioError."""
     path = Path(name)
     if path.suffix != ".toml" and not path.exists():
         path = SHIPPED / f"{name}.toml"
@@ -300,7 +304,7 @@ def load(name: str) -> Scenario:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         raise ScenarioError(f"the scenario {path} cannot be read: {reason}") from None
-    return parse(text, path.name)
+    return parse(text, path.name, changes)
 
 
 def shipped() -> list[str]:
