@@ -25,7 +25,7 @@ from loadtest.servers import baseline as baseline_spec
 from loadtest.sla import capacity as capacities
 from loadtest.sla import compare as comparing
 from loadtest.sla import latency as latencies
-from loadtest.sla import live, output, page, run, scenario
+from loadtest.sla import live, output, page, run, scenario, tail_chart
 from loadtest.sla.units import duration
 from loadtest.sla.verdict import EXIT_INTERRUPTED, EXIT_INVALID, EXIT_LACKING
 from router.app.commands import Commands
@@ -194,12 +194,15 @@ def list_command(*, as_json: bool) -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @_file("--html", "Write one page with all results.")
+@_file("--png", "Draw their latencies by percentile.")
 @_told
-def compare_command(files: tuple[Path, ...], html_path: Path | None, *, as_json: bool) -> None:
+def compare_command(files: tuple[Path, ...], html_path: Path | None, png_path: Path | None, *, as_json: bool) -> None:
     """Put results side by side, with ratios to the first and their 95 % intervals."""
     documents = [run.read(path) for path in files]
     if html_path is not None:
         page.write(documents, html_path)
+    if png_path is not None:
+        tail_chart.draw(png_path, [(comparing.label(each, documents), each["curve"]) for each in documents])
     if as_json:
         click.echo(json.dumps(comparing.comparison(documents), ensure_ascii=False, allow_nan=False))
     else:

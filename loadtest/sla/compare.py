@@ -43,8 +43,8 @@ class Compared:
     def __str__(self) -> str:
         if self.value is None:
             return "–"
-        text = f"{spoken(self.value)}  ×" + ("–" if self.ratio is None else f"{self.ratio:.2f}")
-        return text if self.low is None else f"{text} [{self.low:.2f}–{self.high:.2f}]"
+        text = f"{spoken(self.value)}\n×" + ("–" if self.ratio is None else f"{self.ratio:.2f}")
+        return text if self.low is None else f"{text}\n[{self.low:.2f}–{self.high:.2f}]"
 
 
 def _counts(documents: Sequence[Document]) -> tuple[list[Counts], npt.NDArray[np.float64]]:
@@ -132,19 +132,25 @@ def comparison(documents: list[Document]) -> list[dict[str, Any]]:
     return rows
 
 
+def label(document: Document, among: Sequence[Document]) -> str:
+    """What tells a result from the others: its server, or its title where the server is the same."""
+    servers = {each["server"]["title"] for each in among}
+    return str(document["title"] if len(servers) == 1 else document["server"]["title"])
+
+
 def show(console: Console, documents: list[Document]) -> None:
     """The table for people."""
     table = Table(title="Side by side, ratios to the first", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("", "answered", "available", "p50", "p99", "p99.9", ""):
-        table.add_column(heading, justify="left" if not heading else "right")
+    table.add_column("", min_width=10)
+    for heading in ("answered", "available", "p50", "p99", "p99.9"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for document in documents:
         rate, available = _rate(document), _availability(document)
         cells = (
-            f"{document['title']} · {document['server']['title']}",
+            f"{label(document, documents)}\n{verdict(document)[0]}",
             "–" if rate is None else f"{rate:.0f}/s",
-            "–" if available is None else f"{available:.4%}",
+            "–" if available is None else f"{available * 100:.5g} %",
             *(str(against(document, documents[0], name)) for name in ("p50", "p99", "p999")),
-            verdict(document)[0],
         )
         table.add_row(*map(Text, cells))
     console.print(table)

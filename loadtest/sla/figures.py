@@ -69,7 +69,11 @@ class Latencies:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of requests. `errors` by code, the client's own deadline apart from the server's."""
+    """What became of requests. `errors` by code, the client's own deadline apart from the server's.
+
+    `told` counts those that had an answer or an error within the deadline, whose clock starts at the real send; the
+    client's own deadline is neither.
+    """
 
     due: int
     unsent: int
@@ -79,6 +83,7 @@ class Counts:
     versions: dict[str, int]
     generations: dict[str, int]
     late: int
+    told: int
     degraded: int
     checked: int
     wrong: int
@@ -190,6 +195,7 @@ class Figures:
             versions=dict(versions),
             generations=generations,
             late=int((ok & (self.latency > self.deadline)).sum()),
+            told=int((mask & self.done & ~own & ~empty & (self.service <= self.deadline)).sum()),
             degraded=marked(Mark.DEGRADED),
             checked=marked(Mark.CHECKED),
             wrong=marked(Mark.WRONG | Mark.MISDIRECTED),

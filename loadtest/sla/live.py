@@ -72,8 +72,9 @@ def show(console: Console, document: Document) -> None:
     measured = document["measured"]
     counts, latency, service = measured["counts"], measured["latency"], measured["service"]
     table = Table(title=f"{document['title']} · {document['server']['title']}", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("", "limit", "measured", "", ""):
+    for heading in ("", "limit", "measured", ""):
         table.add_column(heading, no_wrap=True, justify="left" if not heading else "right")
+    table.add_column("")
     for line in lines(document):
         table.add_row(line.name, line.limit, line.measured, Text(line.grade, style=COLOURS[line.grade]), line.why)
     console.print(table)

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from loadtest.sla import capacity, latency, output
+from loadtest.sla import compare as comparing
 from loadtest.sla.run import Document, lines, verdict
 from loadtest.sla.units import spoken
 
@@ -100,6 +101,7 @@ def _requests(document: Document) -> str:
         ("answered", counts["answered"]),
         ("not sent", counts["unsent"]),
         *((name, count) for name, count in counts["errors"].items()),
+        ("answered or refused in time", counts["told"]),
         ("late", counts["late"]),
         ("degraded", counts["degraded"]),
         ("wrong", f"{counts['wrong']} of {counts['checked']} compared"),
@@ -171,7 +173,7 @@ def percentile_curve(documents: list[Document]) -> go.Figure:
         if not points:
             continue
         deepest = max(deepest, points[-1][0])
-        name = html.escape(document["server"]["title"]) if len(documents) > 1 else "from the intended send"
+        name = html.escape(comparing.label(document, documents)) if len(documents) > 1 else "from the intended send"
         figure.add_scatter(
             x=[x for x, _ in points], y=[y for _, y in points], name=name, mode="lines", line={"color": colour}
         )

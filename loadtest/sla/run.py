@@ -240,6 +240,7 @@ class Run:
                     "end": span.end,
                     "measured": span.measured,
                     **_part(figures, figures.within(span.start, span.end)),
+                    "models": self._models(figures, figures.within(span.start, span.end)),
                 }
                 for span in spans
             ],
@@ -257,15 +258,20 @@ class Run:
                 "service": asdict(figures.service_times(measured)),
                 "lag": _quantiles(figures.lag[measured & figures.done]),
             },
-            "models": {
-                f"{number}:{mix.model}": _part(figures, measured & (figures.records["kind"] == number))
-                for number, mix in enumerate(scenario.mix)
-            },
+            "models": self._models(figures, measured),
             "seconds": seconds,
             "lagged_seconds": lagged,
             "curve": figures.curve(measured),
             "slices": figures.slices(measured),
             "sla": [asdict(line) for line in judge(scenario.sla, times, counts, length)],
+        }
+
+    def _models(self, figures: Figures, mask: Any) -> Document:
+        """Of each kind of request by itself."""
+        kinds = figures.records["kind"]
+        return {
+            f"{number}:{mix.model}": _part(figures, mask & (kinds == number))
+            for number, mix in enumerate(self.scenario.mix)
         }
 
 

@@ -199,6 +199,9 @@ class Limits(_Table):
     max: Duration | None = None
     availability: Share | None = None
     """Of the requests that were due, at least this share has an answer."""
+    told: Share | None = None
+    """Of the requests that were due, at least this share has an answer or an error within the deadline, whose clock
+    starts at the real send; the client's own deadline is neither."""
     degraded: Share | None = None
     late: Share | None = None
     throughput: Rate | None = None

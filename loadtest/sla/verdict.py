@@ -85,8 +85,10 @@ def _times(limits: Limits, times: Latencies) -> list[Line]:
 
 def _shares(limits: Limits, counts: Counts) -> list[Line]:
     lines = []
-    if limits.availability is not None:
-        lines.append(_share("availability", "≥", limits.availability, counts.answered, counts.due))
+    for name, many in (("availability", counts.answered), ("told", counts.told)):
+        limit = getattr(limits, name)
+        if limit is not None:
+            lines.append(_share(name, "≥", limit, many, counts.due))
     for name, many in (("degraded", counts.degraded), ("late", counts.late)):
         limit = getattr(limits, name)
         if limit is not None:

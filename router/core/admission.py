@@ -42,23 +42,22 @@ def priority_level(value: object) -> int:
 # ---- reserve ----
 
 
-class Reserve:
-    """How long before its deadline a reply has to leave, so that the caller has it in time.
+class Lag:
+    """How late replies leave that are to leave at an instant: the part of the reserve that is measured.
 
-    At least what is configured, which stands for the way to the caller; more while replies leave late: the lag that 99
-    of 100 replies stayed within in the last minute. At most `MOST_S`: beyond that nothing can be saved by hurrying.
+    The lag that 99 of 100 stayed within in the last minute. At most `MOST_S`: beyond that nothing can be saved by
+    hurrying. The other part of the reserve is configured and stands for the way to the caller.
     """
 
-    __slots__ = ("_configured", "_lags", "_read", "_seconds")
+    __slots__ = ("_lags", "_read", "_seconds")
 
     Q: Final = 0.99
     MOST_S: Final = 0.02
     REFRESH_S: Final = 1.0
 
-    def __init__(self, configured_s: float) -> None:
-        self._configured = configured_s
+    def __init__(self) -> None:
         self._lags = Recent()
-        self._seconds = configured_s
+        self._seconds = 0.0
         self._read = -math.inf
 
     def record(self, lag_s: float, now: float) -> None:
@@ -66,9 +65,9 @@ class Reserve:
         self._lags.record(lag_s, now)
 
     def seconds(self, now: float) -> float:
-        """The reserve of a call that comes now."""
+        """What to expect of a call that comes now."""
         if now - self._read >= self.REFRESH_S:
             self._read = now
             lag = quantile(self._lags.counts(now), self.Q) or 0.0
-            self._seconds = max(self._configured, min(lag, self.MOST_S))
+            self._seconds = min(lag, self.MOST_S)
         return self._seconds

@@ -81,9 +81,7 @@ class Router:
             deadline, level = _bounds(request.parameters, deadline, plan.sla_s, received / 1e9)
         due, rank = None, WHENEVER + level
         if deadline is not None:
-            reserve = self.lag_s
-            if plan.reserve_s > reserve:  # noqa: PLR1730  # `max` takes twice as long
-                reserve = plan.reserve_s
+            reserve = plan.reserve_s + self.lag_s
             left = deadline - received / 1e9
             due = deadline - (reserve if left > 2 * reserve else left / 2)
             rank = due + level

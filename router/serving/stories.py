@@ -245,7 +245,7 @@ class Teller:
                 received=call.received,
                 ended=ended,
                 left=None if call.due is None else call.due - call.received / 1e9,
-                reserve=max(self.stories.lag_s, plan.reserve_s),
+                reserve=plan.reserve_s + self.stories.lag_s,
                 rows=plan.rows,
                 expected=getattr(call, "expected", None),
                 run=run,

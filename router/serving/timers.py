@@ -10,7 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from router.core.admission import Reserve
+from router.core.admission import Lag
 
 log = structlog.get_logger()
 
@@ -39,7 +39,7 @@ class Timers:
         self._count = 0
         self._changed = threading.Condition()
         self._stopped = False
-        self.lag = Reserve(0.0)
+        self.lag = Lag()
         """How late actions are: so late an answer that has to leave at an instant may leave."""
         self._thread = threading.Thread(target=self._run, name="timer", daemon=True)
 

@@ -80,7 +80,9 @@ def test_a_run_ends_with_a_result_a_page_and_a_code(tmp_path: Path) -> None:
     page = (tmp_path / "r.html").read_text()
     assert page.count("Plotly.newPlot(") >= 3
     assert 'src="http' not in page
-    again = call("compare", str(tmp_path / "r.json"), str(tmp_path / "r.json"), "--json")
+    picture = tmp_path / "tail.png"
+    again = call("compare", str(tmp_path / "r.json"), str(tmp_path / "r.json"), "--json", "--png", str(picture))
+    assert picture.read_bytes().startswith(b"\x89PNG")
     rows = json.loads(again.stdout)
     assert [row["p50"]["ratio"] for row in rows] == [1.0, 1.0]
 

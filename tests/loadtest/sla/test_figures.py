@@ -54,6 +54,7 @@ def test_what_became_of_requests_is_counted() -> None:
     assert counts.sources == {"champion": 4, "cached": 1}
     assert counts.versions == {"1": 4, "2": 1}
     assert (counts.late, counts.degraded, counts.checked, counts.wrong, counts.duplicates) == (1, 1, 2, 1, 1)
+    assert counts.told == 6
 
 
 def test_an_answer_is_wrong_once() -> None:

@@ -17,7 +17,7 @@ from loadtest.sla.verdict import Grade, judge, overall, wilson
 TIMES = Latencies(count=100_000, mean=0.002, p50=0.001, p90=0.002, p99=0.01, p999=0.05, max=0.2)
 COUNTS = Counts(
     due=100_000, unsent=0, answered=99_950, errors={"UNAVAILABLE": 50}, sources={}, versions={}, generations={},
-    late=5, degraded=10, checked=1000, wrong=0, duplicates=0, misdirected=0, older_generation=0,
+    late=5, told=99_990, degraded=10, checked=1000, wrong=0, duplicates=0, misdirected=0, older_generation=0,
 )  # fmt: skip
 
 
@@ -40,6 +40,9 @@ def graded(times: Latencies = TIMES, counts: Counts = COUNTS, **limits: Any) -> 
         ({"availability": "99.99%"}, Grade.FAIL),
         ({"availability": "99.95%"}, Grade.INCONCLUSIVE),
         ({"availability": "100%"}, Grade.FAIL),
+        ({"told": "99.9%"}, Grade.PASS),
+        ({"told": "99.99%"}, Grade.INCONCLUSIVE),
+        ({"told": "100%"}, Grade.FAIL),
         ({"late": "0.1%"}, Grade.PASS),
         ({"late": "0%"}, Grade.FAIL),
         ({"degraded": "0.001%"}, Grade.FAIL),
