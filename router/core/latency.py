@@ -63,11 +63,15 @@ class Recent:
         place = int((math.log2(seconds) - LOWEST) * OCTAVE) if seconds > 1e-6 else 0
         self._counts[self._at + (place if place < FINE else FINE - 1)] += 1
 
-    def counts(self, now: float | None = None) -> Counts:
-        """How many times of the window lie in each bucket; add up those of several to count all of them."""
+    def counts(self, now: float | None = None, slices: int = SLICES) -> Counts:
+        """How many times of the window, or of its latest `slices`, lie in each bucket.
+
+        Add up those of several to count all of them.
+        """
         if now is not None and now >= self._ends:
             self._turn(now)
-        total: Counts = self._view.sum(0)
+        latest = self._at // FINE
+        total: Counts = self._view[[latest - back for back in range(slices)]].sum(0)
         return total
 
     def _turn(self, now: float) -> None:
@@ -163,12 +167,19 @@ class RunTimes:
         if seconds > self.predict(rows):
             self.record(rows, seconds, now)
 
-    def quantile(self, rows: int, q: float, now: float | None = None) -> float | None:
-        """Seconds that a share `q` of the recent runs of so many rows took at most; None when none is known."""
+    def quantile(self, rows: int, q: float, now: float | None = None, slices: int = Recent.SLICES) -> float | None:
+        """Seconds that a share `q` of the recent runs of so many rows took at most; None when none is known.
+
+        `slices` narrows that to the latest, where these know something.
+        """
         index = _size(rows)
         for near in chain(range(index, -1, -1), range(index + 1, SIZES)):
             recent = self._recent[near]
-            known = quantile(recent.counts(now), q) if recent is not None else None
+            if recent is None:
+                continue
+            known = quantile(recent.counts(now, slices), q)
+            if known is None and slices < Recent.SLICES:
+                known = quantile(recent.counts(now), q)
             if known is not None:
                 return known * (1 << max(index - near, 0))
         return None
@@ -189,11 +200,15 @@ class RunTimes:
 
 
 class Tail:
-    """One quantile of recent run times by rows, each read anew at most every `REFRESH_S`: what a request can afford."""
+    """One quantile of recent run times by rows, each read anew at most every `REFRESH_S`: what a request can afford.
+
+    Of the latest 10 to 20 seconds, so that a bad time does not outlast itself; of a minute where these know nothing.
+    """
 
     __slots__ = ("_known", "_q", "_times")
 
     REFRESH_S: Final = 1.0
+    SLICES: Final = 2
 
     def __init__(self, times: RunTimes, q: float) -> None:
         self._times = times
@@ -205,6 +220,6 @@ class Tail:
         index = _size(rows)
         read, seconds = self._known[index]
         if now - read >= self.REFRESH_S:
-            seconds = self._times.quantile(rows, self._q, now)
+            seconds = self._times.quantile(rows, self._q, now, self.SLICES)
             self._known[index] = (now, seconds)
         return seconds

@@ -57,6 +57,8 @@ MAX_WAITING: Final = 2048
 MAX_WAITING_BYTES: Final = 512 << 20
 PROBE_S: Final = 1.0
 """How often a call that looks hopeless is run all the same, to learn whether the model is still that slow."""
+PROBE_SHARE: Final = 0.1
+"""A lane that has nothing else to do may spend as much of its time on that."""
 
 
 class Lane:
@@ -211,7 +213,8 @@ class Lane:
         if call.due is not None:
             wait = self._wait(now)
             if call.due - now < wait + self.pace.run_s:
-                if not self._probes(now):
+                idle = not self._runs and not self.waiting
+                if not self._probes(now, min(PROBE_S, self.pace.run_s / PROBE_SHARE) if idle else PROBE_S):
                     self._turn_away(call, wait)
                     return False
                 call.alone = True
@@ -635,9 +638,9 @@ class Lane:
         with self._lock:
             (breaker.released if well is None else breaker.succeeded if well else breaker.failed)(now)
 
-    def _probes(self, now: float) -> bool:
-        """Whether to try what looks hopeless, once a second: else nobody would learn that it is not any more."""
-        if now - self._probed <= PROBE_S:
+    def _probes(self, now: float, pause: float = PROBE_S) -> bool:
+        """Whether to try what looks hopeless, now and then: else nobody would learn that it is not any more."""
+        if now - self._probed <= pause:
             return False
         self._probed = now
         return True

@@ -194,6 +194,16 @@ def test_times_beyond_the_buckets_lie_in_the_outer_ones() -> None:
     assert within(quantile(times.counts(), 1), 2.0**10)
 
 
+def test_the_latest_times_count_where_there_are_some() -> None:
+    """Those of a minute where the latest seconds know nothing."""
+    times = RunTimes()
+    times.record(1, 1.0, 5.0)
+    times.record(1, 0.001, 35.0)
+    assert within(times.quantile(1, 1.0, 35.0), 1.0)
+    assert within(times.quantile(1, 1.0, 35.0, 2), 0.001)
+    assert within(times.quantile(1, 1.0, 55.0, 2), 1.0)
+
+
 def test_a_tail_is_read_anew_once_a_second() -> None:
     """Each size for itself: what a request reads costs a look into a list."""
     times = RunTimes()

@@ -255,6 +255,19 @@ def test_hopeless_calls_are_refused_but_one_a_second_finds_out(inline: bool) -> 
     assert [bool(reply.messages) for reply in sent()] == [True, False, False, False]
 
 
+def test_a_lane_with_nothing_else_to_do_tries_more_often() -> None:
+    """A tenth of its time, so that it soon knows that the model is well again."""
+    world = World(inline=False)
+    world.lane.pace.record(1, 0.02, 1000.0, joined=False)
+    world.runs_take(0.001)
+    replies = []
+    for value in range(4):
+        replies.append(world.send(value, deadline=0.015))
+        world.work()
+        world.after(0.13)
+    assert [bool(reply.messages) for reply in replies] == [True, False, True, False]
+
+
 @pytest.mark.parametrize("inline", [True, False])
 def test_a_call_that_would_wait_too_long_is_refused_at_once(inline: bool) -> None:
     """Two runs of 10 ms each fit into what is left of 30 ms; who comes third may come back later."""
