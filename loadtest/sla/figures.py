@@ -141,6 +141,19 @@ class Figures:
         due = self.records["due"]
         return self.used & (due >= start * 1e9) & (due < end * 1e9)
 
+    def aftermath(self, start: float, end: float) -> dict[str, float | None]:
+        """What an event at `start` led to, up to `end`: seconds from it to the last request that failed, and to the
+        last one that was answered otherwise than asked (by when these were due); None where none was.
+        """
+        mask = self.within(start, end)
+        failed = mask & ~self.ok
+        degraded = mask & ((self.records["marks"] & Mark.DEGRADED) > 0)
+        return {"last_failed": self._last(failed, start), "last_degraded": self._last(degraded, start)}
+
+    def _last(self, mask: Mask, start: float) -> float | None:
+        due = self.records["due"][mask]
+        return float(due.max()) / 1e9 - start if len(due) else None
+
     def measured(self, spans: Iterable[Any]) -> Mask:
         """The requests of the measured phases."""
         mask = np.zeros(len(self.records), bool)

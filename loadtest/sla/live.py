@@ -97,6 +97,11 @@ def show(console: Console, document: Document) -> None:
         text = (
             f"{deed['began']:6.1f} s  {deed['label']}  {deed['detail']}  "
             f"→ p99 {spoken(after['latency']['p99'])}, {sum(after['counts']['errors'].values())} errors in 2 s"
+            + "".join(
+                f", last {word} +{deed[key]:.2f} s"
+                for key, word in (("last_failed", "failed"), ("last_degraded", "degraded"))
+                if deed.get(key) is not None
+            )
         )
         console.print(Text(text, style=style), soft_wrap=True)
     if document["closed_loop"]:

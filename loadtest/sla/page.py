@@ -86,12 +86,20 @@ def _actions(document: Document) -> str:
             spoken(deed["before"]["latency"]["p99"]),
             spoken(deed["after"]["latency"]["p99"]),
             str(sum(deed["after"]["counts"]["errors"].values())),
+            _after(deed.get("last_failed")),
+            _after(deed.get("last_degraded")),
         )
         for deed in document["actions"]
     ]
     if not rows:
         return ""
-    return "<h2>Actions</h2>" + _table(("at", "", "", "p99 before", "p99 after", "errors after"), rows)
+    headings = ("at", "", "", "p99 before", "p99 after", "errors after", "last failed", "last degraded")
+    return "<h2>Actions</h2>" + _table(headings, rows)
+
+
+def _after(seconds: float | None) -> str:
+    """When something was seen for the last time after an action."""
+    return "–" if seconds is None else f"+{seconds:.2f} s"
 
 
 def _requests(document: Document) -> str:

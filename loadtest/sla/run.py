@@ -249,8 +249,9 @@ class Run:
                     **asdict(deed),
                     "before": _part(figures, figures.within(deed.began - AROUND_S, deed.began)),
                     "after": _part(figures, figures.within(deed.began, deed.began + AROUND_S)),
+                    **figures.aftermath(deed.began, next_began),
                 }
-                for deed in deeds
+                for deed, next_began in zip(deeds, [*[deed.began for deed in deeds[1:]], end], strict=False)
             ],
             "measured": {
                 "seconds": length,

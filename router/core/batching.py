@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 
 class Kind(Protocol):
@@ -17,7 +18,9 @@ class Kind(Protocol):
 
 
 class Joinable(Protocol):
-    """What batching must know of a waiting call."""
+    """What batching must know of a waiting call: it is over when it has no `_claims`; `due` is an instant, or None."""
+
+    _claims: list[None]
 
     @property
     def plan(self) -> Kind: ...  # noqa: D102
@@ -25,38 +28,58 @@ class Joinable(Protocol):
     def nbytes(self) -> int: ...  # noqa: D102
     @property
     def alone(self) -> bool: ...  # noqa: D102
+    @property
+    def due(self) -> float | None: ...  # noqa: D102
 
 
 C = TypeVar("C", bound=Joinable)
 
 
-def take(waiting: deque[C], max_rows: int, max_bytes: int, alive: Callable[[C], bool]) -> tuple[list[C], list[C], int]:
+class Taken(NamedTuple, Generic[C]):
+    """A batch to run, what was `dead` before and among it, the bytes of both, and when the first of it is due."""
+
+    batch: list[C]
+    dead: list[C]
+    nbytes: int
+    soonest: float
+
+
+def take(waiting: deque[C], max_rows: int, max_bytes: int, latest: float, spared: Callable[[C], bool]) -> Taken[C]:
     """Take the first living call and those right behind it that may join its run, within rows and bytes.
 
-    The order of arrival is kept: the first call that does not fit ends the batch; one that is too large runs alone.
-    Gives the batch, the calls before and among it that are not `alive`, and the bytes of all that were taken out.
-    The batch is empty when nobody alive waits.
+    Dead is who is over, and who is due by `latest` unless it is `spared`. The order of arrival is kept: the first call
+    that does not fit ends the batch; one that is too large runs alone. The batch is empty when nobody alive waits.
+
+    Every request comes through here, so nothing is called for a call that is in no trouble.
     """
     batch: list[C] = []
     dead: list[C] = []
     key: object = None
     rows = nbytes = left = 0
+    soonest = math.inf
     while waiting:
         call = waiting[0]
-        if not alive(call):
+        due = call.due
+        if not call._claims or (due is not None and due <= latest and not spared(call)):  # noqa: SLF001  # see `Joinable`
             left += call.nbytes
             dead.append(waiting.popleft())
             continue
         plan = call.plan
         if batch:
-            fits = rows + plan.rows <= max_rows and nbytes + call.nbytes <= max_bytes
-            if plan.batch_key is not key or call.alone or not fits:
+            if (
+                plan.batch_key is not key
+                or call.alone
+                or rows + plan.rows > max_rows
+                or nbytes + call.nbytes > max_bytes
+            ):
                 break
         else:
             key = None if call.alone else plan.batch_key
+        if due is not None and due < soonest:
+            soonest = due
         rows += plan.rows
         nbytes += call.nbytes
         batch.append(waiting.popleft())
         if key is None or rows >= max_rows:
             break
-    return batch, dead, left + nbytes
+    return Taken(batch, dead, left + nbytes, soonest)

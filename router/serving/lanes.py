@@ -647,26 +647,15 @@ class Lane:
 
     def _take(self, queue: deque[Call], max_rows: int, now: float) -> tuple[list[Call], list[Call]]:
         """A batch to run, and calls that are over or hopeless. The executor calls it with the lock held."""
-        latest = now + self.pace.run_s
-        soonest = math.inf
-
-        def alive(call: Call) -> bool:
-            nonlocal soonest
-            if not call._claims:  # noqa: SLF001  # Call.over without the price of a property
-                return False
-            due = call.due
-            if due is None:
-                return True
-            if due <= latest and not (due > now and (call.alone or self._probes(now))):
-                return False
-            if due < soonest:  # noqa: PLR1730  # `min` takes twice as long
-                soonest = due
-            return True
-
-        batch, dead, nbytes = take(queue, max_rows if self.joins else 1, MAX_BATCH_BYTES, alive)
+        batch, dead, nbytes, self._soonest = take(
+            queue,
+            max_rows if self.joins else 1,
+            MAX_BATCH_BYTES,
+            now + self.pace.run_s,
+            lambda call: call.due > now and (call.alone or self._probes(now)),  # type: ignore[operator]  # it is due
+        )
         if queue is self.waiting:
             self._bytes_out += nbytes
-        self._soonest = soonest
         return batch, dead
 
     def _refuse(self, dead: list[Call]) -> None:

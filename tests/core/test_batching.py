@@ -27,6 +27,16 @@ class FakeCall:
     nbytes: int
     alive: bool = True
     alone: bool = False
+    due: float | None = None
+
+    @property
+    def _claims(self) -> list[None]:
+        return [None] * self.alive
+
+
+def never(call: FakeCall) -> bool:
+    """No call is spared."""
+    raise AssertionError(call)
 
 
 CALLS = st.lists(
@@ -44,7 +54,7 @@ CALLS = st.lists(
 def test_a_batch_is_the_longest_head_that_fits(calls: list[FakeCall], max_rows: int, max_bytes: int) -> None:
     """Order kept, one key, within rows and bytes, nobody skipped, the dead left out, the bytes exact."""
     waiting = deque(calls)
-    batch, dead, left = take(waiting, max_rows, max_bytes, lambda call: call.alive)
+    batch, dead, left, _ = take(waiting, max_rows, max_bytes, 0.0, never)
     out = len(calls) - len(waiting)
     assert list(waiting) == calls[out:]
     assert batch == [call for call in calls[:out] if call.alive]
@@ -77,7 +87,7 @@ def test_every_living_call_is_taken_exactly_once_in_order(calls: list[FakeCall],
     waiting = deque(calls)
     taken: list[FakeCall] = []
     while waiting:
-        batch, _, _ = take(waiting, max_rows, 60, lambda call: call.alive)
+        batch = take(waiting, max_rows, 60, 0.0, never).batch
         if len(batch) > 1:
             assert sum(call.plan.rows for call in batch) <= max_rows
         taken += batch
@@ -89,4 +99,15 @@ def test_keys_join_by_identity() -> None:
     one, other = ["k"], ["k"]
     assert one == other
     waiting = deque([FakeCall(FakePlan(one, 1), 1), FakeCall(FakePlan(other, 1), 1)])
-    assert len(take(waiting, 9, 99, lambda call: call.alive)[0]) == 1
+    assert len(take(waiting, 9, 99, 0.0, never).batch) == 1
+
+
+def test_who_is_due_before_a_run_could_end_is_dead_unless_spared() -> None:
+    """Who is due at that very instant too; the batch knows when the first of it is due."""
+    plan = FakePlan("a", 1)
+    calls = [FakeCall(plan, 1, due=due) for due in (1.0, 2.0, None, 2.5, 9.0, 3.0)]
+    taken = take(deque(calls), 9, 99, 2.0, lambda call: call is calls[0])
+    assert taken.dead == [calls[1]]
+    assert taken.batch == [calls[0], *calls[2:]]
+    assert (taken.nbytes, taken.soonest) == (6, 1.0)
+    assert take(deque(calls), 9, 99, 10.0, lambda _: False).batch == [calls[2]]

@@ -57,6 +57,22 @@ def test_what_became_of_requests_is_counted() -> None:
     assert counts.told == 6
 
 
+def test_what_an_action_led_to_is_timed() -> None:
+    """Until the last request that failed or was answered otherwise, by when they were due; nothing before or after."""
+    made = figures(
+        [
+            {"due": 0.9, "done": 1.0, "code": 14},
+            {"due": 1.25, "done": 1.3, "code": 14},
+            {"due": 1.5, "state": State.UNSENT},
+            {"due": 1.75, "done": 1.8, "marks": Mark.DEGRADED},
+            {"due": 2.0, "done": 2.1},
+            {"due": 3.0, "done": 3.1, "code": 14},
+        ]
+    )
+    assert made.aftermath(1.0, 3.0) == {"last_failed": 0.5, "last_degraded": 0.75}
+    assert made.aftermath(2.0, 3.0) == {"last_failed": None, "last_degraded": None}
+
+
 def test_an_answer_is_wrong_once() -> None:
     """Also when it is wrong and went to the wrong caller."""
     both = Mark.CHECKED | Mark.WRONG | Mark.MISDIRECTED

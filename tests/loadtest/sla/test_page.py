@@ -39,7 +39,14 @@ def document(title: str = "Steady load", slower: float = 1.0) -> Document:
         "invalid": [],
         "closed_loop": True,
         "phases": [],
-        "actions": [{**action, "before": _part(made, made.within(3, 5)), "after": _part(made, made.within(5, 7))}],
+        "actions": [
+            {
+                **action,
+                "before": _part(made, made.within(3, 5)),
+                "after": _part(made, made.within(5, 7)),
+                **made.aftermath(5, 10),
+            }
+        ],
         "measured": {"seconds": 10.0, **_part(made, everything), "lag": _quantiles(made.lag)},
         "seconds": made.seconds(10.0, 0.005),
         "lagged_seconds": [7],
@@ -55,6 +62,7 @@ def test_what_is_not_ours_is_escaped() -> None:
     assert "<script>alert(1)" not in text
     assert "a &lt;fast&gt; one" in text
     assert "kill &lt;worker-0&gt;" in text
+    assert "+0.00 s</td><td>–" in text
 
 
 def test_an_empty_result_has_a_page_too() -> None:
