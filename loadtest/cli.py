@@ -29,6 +29,8 @@ from loadtest.sla import live, output, page, run, scenario, tail_chart
 from loadtest.sla.units import duration
 from loadtest.sla.verdict import EXIT_INTERRUPTED, EXIT_INVALID, EXIT_LACKING
 from router.app.commands import Commands
+from router.edge.address import address
+from router.errors import SettingsError
 
 LEAST_S, MOST_S = 1.0, 600.0
 """Of one measurement at a rate."""
@@ -61,6 +63,22 @@ def _finite(_context: click.Context, _option: click.Parameter, value: float | No
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is no number of requests/s")
     return value
+
+
+def _address(text: str) -> str:
+    try:
+        return address(text)
+    except SettingsError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _target(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """A server that runs already."""
+    return None if value is None else _address(value)
+
+
+def _targets(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(_address, values))
 
 
 def _file(flag: str, text: str) -> Callable[[Any], Any]:
@@ -102,7 +120,12 @@ def loadtest() -> None:
 
 @loadtest.command("run")
 @click.argument("name", metavar="SCENARIO")
-@click.option("--target", metavar="HOST:PORT", help="A server that runs already, instead of one of the scenario's own.")
+@click.option(
+    "--target",
+    metavar="HOST:PORT",
+    callback=_target,
+    help="A server that runs already, instead of one of the scenario's own.",
+)
 @_JSON
 @_file("--html", "Write the result as one page with charts.")
 @click.option("--quick", is_flag=True, help="At most 20 s of load; only what can be concluded from it.")
@@ -257,7 +280,14 @@ def _compared(command: Callable[Concatenate[_Compared, Options], None]) -> Calla
     for option in reversed(
         (
             click.argument("name", metavar="SCENARIO"),
-            click.option("--target", "targets", multiple=True, metavar="HOST:PORT", help="Servers that run already."),
+            click.option(
+                "--target",
+                "targets",
+                multiple=True,
+                metavar="HOST:PORT",
+                callback=_targets,
+                help="Servers that run already.",
+            ),
             click.option("--servers", default="", help="Ours and our peers, by comma: default, workers-N, baseline-N."),
             click.option("--other", "others", multiple=True, metavar="NAME=COMMAND", help="{port} and {models} in it."),
             click.option(

@@ -139,23 +139,30 @@ class Server:
         """The processes that were started (not their children)."""
         return [process.pid for process in self._processes]
 
-    def wait_ready(self, models: tuple[str, ...]) -> None:
-        """Wait until all listeners accept and every model is ready. Raises BenchError with the log's end if not."""
-        until = time.monotonic() + READY_WITHIN
-        last = "no answer"
-        while time.monotonic() < until:
+    def wait_ready(self, models: tuple[str, ...], within: float = READY_WITHIN) -> None:
+        """Wait until all listeners accept and every model is ready.
+
+        Raises BenchError if that takes longer than `within` seconds: with what the server says of its models, or else
+        with the end of its log.
+        """
+        until = time.monotonic() + within
+        while True:
             self.check_alive()
+            unready: list[str] = []
             try:
-                missing = self._missing(models)
+                unready = self._unready(models)
             except grpc.RpcError as error:
                 last = said(error)
             else:
                 listening = self._listening()
-                if not missing and listening >= self.spec.listeners:
+                if not unready and listening >= self.spec.listeners:
                     return
-                last = f"models not ready: {missing}; {listening} of {self.spec.listeners} processes listen"
+                last = "; ".join(unready) or f"{listening} of {self.spec.listeners} processes listen"
+            if time.monotonic() > until:
+                break
             time.sleep(0.1)
-        raise BenchError(f"{self.spec.title}: not ready within {READY_WITHIN:.0f} s: {last}\n{self.tail()}")
+        words = "" if unready else f"\n{self.tail()}"
+        raise BenchError(f"{self.spec.title}: not ready within {within:.0f} s: {last}{words}")
 
     def check_alive(self) -> None:
         """Raise BenchError when a process has ended by itself."""
@@ -194,7 +201,8 @@ class Server:
         lines = self._log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
         return "\n".join(line if len(line) <= TAIL_WIDTH else "…" + line[-TAIL_WIDTH:] for line in lines)
 
-    def _missing(self, models: tuple[str, ...]) -> list[str]:
+    def _unready(self, models: tuple[str, ...]) -> list[str]:
+        """The models that are not ready, each with what the server says of it. Raises RpcError."""
         # A channel of its own every time: a pooled one would back off after the first refusal.
         options = [("grpc.use_local_subchannel_pool", 1)]
         with grpc.insecure_channel(f"127.0.0.1:{self.port}", options=options) as channel:
@@ -208,9 +216,23 @@ class Server:
                 request_serializer=pb.ModelReadyRequest.SerializeToString,
                 response_deserializer=pb.ModelReadyResponse.FromString,
             )
+            metadata = channel.unary_unary(
+                SERVICE + "ModelMetadata",
+                request_serializer=pb.ModelMetadataRequest.SerializeToString,
+                response_deserializer=pb.ModelMetadataResponse.FromString,
+            )
             if not ready(pb.ServerReadyRequest(), timeout=2).ready:
-                return list(models)
-            return [name for name in models if not model_ready(pb.ModelReadyRequest(name=name), timeout=2).ready]
+                return ["it says that it is not ready"]
+            unready = []
+            for name in models:
+                if not model_ready(pb.ModelReadyRequest(name=name), timeout=2).ready:
+                    try:
+                        metadata(pb.ModelMetadataRequest(name=name), timeout=2)
+                    except grpc.RpcError as error:
+                        unready.append(f"{name} ({said(error)})")
+                    else:
+                        unready.append(name)
+            return unready
 
     def _listening(self) -> int:
         count = 0

@@ -106,6 +106,8 @@ def show(console: Console, document: Document) -> None:
         console.print(Text(text, style=style), soft_wrap=True)
     if document["closed_loop"]:
         console.print("Closed loop: callers wait for their answers, so queueing is hidden in these figures.")
+    for note in document.get("notes", ()):
+        console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
     for reason in document["invalid"]:
         console.print(Text(f"not valid: {reason}", style="magenta"), soft_wrap=True)
     word, _ = verdict(document)

@@ -59,7 +59,7 @@ def _sections(document: Document, *, alone: bool) -> list[str]:
     notes = list(document["invalid"])
     if document["closed_loop"]:
         notes.append("Closed loop: callers wait for their answers before they ask again. Queueing is hidden here.")
-    made += map(_note, notes)
+    made += map(_note, (*notes, *document.get("notes", ())))
     made.append(_table(("", "limit", "measured", "", ""), [_line(line) for line in lines(document)]))
     made.append(_figure(over_time(document)))
     if alone:

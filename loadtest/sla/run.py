@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from loadtest.sla.job import READY, Job, split
 from loadtest.sla.records import Records, Source, State
 from loadtest.sla.requests import Pool, pool
 from loadtest.sla.scenario import Scenario
-from loadtest.sla.schedule import plan
+from loadtest.sla.schedule import CLOSED_PER_SECOND, Schedule, plan
 from loadtest.sla.sender import AFTER_S
 from loadtest.sla.subject import Subject, check_features, named, own
 from loadtest.sla.timeline import Deed, Timeline
@@ -67,6 +67,21 @@ def pools(scenario: Scenario, under_test: Subject) -> tuple[Pool, ...]:
         folders = [each for each in (under_test.repository, under_test.withheld) if each is not None]
         made.append(pool(mix, metadata, folders, random, compared=scenario.check > 0))
     return tuple(made)
+
+
+def notes(parts: Sequence[Schedule], states: Sequence[Any]) -> list[str]:
+    """What who reads the figures must know: closed phases that ended early, by the rows' states of each sender."""
+    early = [
+        span.name
+        for part, state in zip(parts, states, strict=True)
+        for span in part.spans
+        if span.in_flight and span.last > span.first and state[span.last - 1] != State.DUE
+    ]
+    return [
+        f"phase {name!r} ended early: in a closed loop at most {CLOSED_PER_SECOND} requests are sent for each second of"
+        " its length, and they were used up; its rate is higher than told here, ask for a rate in an open loop instead"
+        for name in dict.fromkeys(early)
+    ]
 
 
 class Run:
@@ -233,6 +248,9 @@ class Run:
             "interrupted": self._note.at is not None,
             "invalid": invalid,
             "closed_loop": scenario.closed,
+            "notes": notes(
+                self._parts, [records.read(self._place(i), len(part))["state"] for i, part in enumerate(self._parts)]
+            ),
             "phases": [
                 {
                     "name": span.name,

@@ -91,7 +91,8 @@ def named(target: str) -> Iterator[Subject]:
 def up(spec: ServerSpec, repository: Path, scenario: Scenario) -> Iterator[tuple[Server, frozenset[str]]]:
     """A server that is started for the models of a scenario, and its features.
 
-    Raises Lacking when it has not what the scenario requires, ScenarioError when it does not start.
+    Raises Lacking when it has not what the scenario requires, ScenarioError when it does not start or its models are
+    not ready.
     """
     with ExitStack() as stack:
         try:
@@ -101,7 +102,7 @@ def up(spec: ServerSpec, repository: Path, scenario: Scenario) -> Iterator[tuple
             check_required(scenario, features, spec.title)
             server.wait_ready(tuple(dict.fromkeys(mix.model for mix in scenario.mix)))
         except BenchError as error:
-            raise ScenarioError(f"{spec.title} does not start: {' '.join(str(error).split())}") from None
+            raise ScenarioError(" ".join(str(error).split())) from None
         yield server, features
 
 

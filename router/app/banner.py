@@ -69,17 +69,22 @@ def _nothing(settings: ServerSettings, table: VersionTable) -> str:
 
 
 def _reach(settings: ServerSettings) -> str:
-    """The options that a client on this machine needs."""
+    """The options that a client on this machine needs, and what is to be put in where the server cannot know it."""
     host, _, port = settings.grpc.rpartition(":")
     host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104  # compared, not bound
-    trust = ""
+    trust, holders = "", []
     if settings.tls_cert is not None:
         own, names = _authority(settings.tls_cert)
         trust = f" --tls-ca {shlex.quote(str(settings.tls_cert)) if own else 'CA.pem'}"
         if names and host not in names:
             host = "localhost" if "localhost" in names else names[0]
         if not own:
-            trust += "  (CA.pem: the certificate of who signed yours)"
+            holders.append("CA.pem: the certificate of who signed yours")
+    if settings.tls_client_ca is not None:
+        trust += " --tls-cert CERT.pem --tls-key KEY.pem"
+        holders.append(f"CERT.pem, KEY.pem: a certificate that {settings.tls_client_ca} has signed, and its key")
+    if holders:
+        trust += f"  ({'; '.join(holders)})"
     target = f"{host}:{port}"
     return ("" if target == DEFAULT_GRPC else f" --target {shlex.quote(target)}") + trust
 
@@ -110,8 +115,6 @@ def _host(name: str) -> str:
 
 def _sample(settings: ServerSettings, table: VersionTable) -> str:
     """A command that asks a champion about the sample that came with it; empty where there is none."""
-    if settings.tls_client_ca is not None:  # the command has no certificate to show
-        return ""
     router = Path(sys.executable).with_name("router")
     with contextlib.suppress(ValueError):
         router = router.relative_to(Path.cwd())

@@ -68,6 +68,8 @@ def _parts(story: Story) -> Iterator[str]:
         yield from _run(story.run)
     elif story.HasField("expected"):
         yield f"never ran: {expected}"
+    elif story.served_by == "cached" and not story.fallback_reason:
+        yield "needed no run: a fresh answer was remembered"
     elif not story.HasField("hedge"):
         yield "never ran"
     if story.HasField("hedge"):

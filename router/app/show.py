@@ -73,6 +73,9 @@ def models(name: str, target: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(plain(answer), indent=2))
         return
+    if answer.loading:
+        click.echo("still loading: the server has just started and tries its models; ask again")
+        return
     console().print(routes_table(routes_from_messages(answer.routes), f"generation {answer.generation}"))
     for route in routes_from_messages(answer.routes):
         for version in route.versions.values():

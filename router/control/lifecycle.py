@@ -154,6 +154,11 @@ class Lifecycle:
         self._last = self._word.generation = stored.generation
         self._started.set()
 
+    @property
+    def started(self) -> bool:
+        """Whether there is a first table. Until then `table` is none that could be told to anybody."""
+        return self._started.is_set()
+
     async def _first(self, stored: VersionTable, serving: int) -> VersionTable:
         found = await asyncio.to_thread(self._scan)
         self._wanted = named(found, self._wanted)

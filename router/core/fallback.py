@@ -32,8 +32,6 @@ class Reason(StrEnum):
     """It would have been, or was, too late."""
     SLOW = "slow"
     """It had not answered when the second attempt was due, or would not have answered in time."""
-    FRESH = "fresh"
-    """The model did not have to: it had said so just now. Not a degraded answer."""
     OVERLOADED = "overloaded"
     FAILED = "failed"
     CONTRACT = "contract"

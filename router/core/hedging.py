@@ -89,6 +89,11 @@ class HedgeBudget:
 class KillSwitch:
     """Off while hedges rarely win: then it is not a run that is slow but all of them.
 
+    It is told of bets only, and asked before bets: hedges whose one use is to come first. One by the failover model
+    is a step of the fallback chain that has begun early (`Target.insures`): what it is for is the deadline, by which
+    nothing that begins then would be ready, and runs that come back in time say nothing of that. Its price is bounded
+    by the budget alone.
+
     After a pause a few are tried again: they take the place of the oldest ones that are remembered.
     """
 
@@ -163,12 +168,14 @@ class Target:
     """Where a hedge could run: what it needs there in seconds (0 while unknown), and whether on the same cores.
 
     A hedge on another machine or device takes nothing from the primaries of this one; one to a much cheaper model
-    takes so little that it may be said not to share the cores.
+    takes so little that it may be said not to share the cores. One that `insures` answers at the deadline, where the
+    primary does not: it is worth its price also where it rarely comes first.
     """
 
     idle: bool
     needs: float
     shares_cores: bool = True
+    insures: bool = False
 
 
 def decide(
@@ -195,7 +202,7 @@ def decide(
         why = Why.NO_TARGET
     elif left <= target.needs:
         why = Why.TOO_LATE
-    elif rarely_wins:
+    elif rarely_wins and not target.insures:
         why = Why.RARELY_WINS
     elif target.shares_cores and load >= BUSY_SHARE:
         why = Why.MACHINE_BUSY

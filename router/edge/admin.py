@@ -63,7 +63,9 @@ class Admin(admin_pb2_grpc.AdminServicer):
     async def ListModels(  # noqa: N802
         self, request: pb.ListModelsRequest, context: aio.ServicerContext[Any, Any]
     ) -> pb.ListModelsResponse:
-        """The table of routes that serves now."""
+        """The table of routes that serves now; of a server that starts it is not known yet."""
+        if not self._lifecycle.started:
+            return pb.ListModelsResponse(loading=True)
         table = self._lifecycle.table
         if request.name and request.name not in table.routes:
             await _abort(context, NotFound(f"unknown model '{request.name[:200]}'"))

@@ -11,7 +11,10 @@ What to know of the core:
 - an event holds its call: let go of it before the next poll;
 - one send at a time per call; a second one is refused by the return value alone, and the refused batch leaks;
 - a batch started on a queue that is shut down aborts the process. So the queue is never shut down: answers that
-  come after the drain are dropped by the core, and the queue goes when the last call that refers to it has gone.
+  come after the drain are dropped by the core, and the queue goes when the last call that refers to it has gone;
+- its shutdown closes the ports at once, but in the same instant it hangs up on connections that are being made and
+  cancels calls whose callers do not know of it yet. Nothing that it offers makes it stop listening, or tell callers,
+  before that (grpc#41785).
 """
 
 from __future__ import annotations

@@ -90,6 +90,11 @@ class _Figures(Collector):
         refused = CounterMetricFamily(
             "router_hedges_refused", "Slow runs without a second attempt", labels=[*_LABELS, "why"]
         )
+        fresh = CounterMetricFamily(
+            "router_fresh_answers", "Successful requests that were answered from memory, without a run", labels=_LABELS
+        )
+        for each in self._figures.models:
+            fresh.add_metric([each.name, each.version], each.inference_stats.cache_hit.count)
         for gauge in self._figures.gauges:
             key = [gauge.model, gauge.version]
             for fallback in gauge.fallbacks:
@@ -109,7 +114,7 @@ class _Figures(Collector):
             times.add_metric(key, buckets, gauge.request_ns / 1e9)
             pending.add_metric(key, gauge.pending)
             inline.add_metric(key, float(gauge.lane == "inline"))
-        yield from (times, pending, inline, fallbacks, waited, hedges, refused)
+        yield from (times, pending, inline, fallbacks, waited, hedges, refused, fresh)
 
     def _known(self) -> Iterator[Metric]:
         def counter(name: str, text: str, labels: list[str] = _LABELS) -> CounterMetricFamily:

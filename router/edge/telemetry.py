@@ -15,7 +15,7 @@ def telemetry(lanes: Iterable[Lane]) -> pb.Telemetry:
     message = pb.Telemetry()
     for lane in lanes:
         cell = lane.stats.total()
-        failed = sum(cell.failures)
+        failed, ran = sum(cell.failures), cell.success - cell.hits
         figures = message.models.add(
             name=lane.version.model,
             version=lane.version.number,
@@ -28,9 +28,10 @@ def telemetry(lanes: Iterable[Lane]) -> pb.Telemetry:
             (stats.success, cell.success, cell.request),
             (stats.fail, failed, cell.failed),
             (stats.queue, cell.success, cell.queue),
-            (stats.compute_input, cell.success, cell.compute_input),
-            (stats.compute_infer, cell.success, cell.compute_infer),
-            (stats.compute_output, cell.success, cell.compute_output),
+            (stats.compute_input, ran, cell.compute_input),
+            (stats.compute_infer, ran, cell.compute_infer),
+            (stats.compute_output, ran, cell.compute_output),
+            (stats.cache_hit, cell.hits, cell.hit_ns),
         ):
             duration.count, duration.ns = count, nanoseconds
         for rows, (runs, fed, inferred, answered) in sorted(cell.batches.items()):
@@ -120,7 +121,7 @@ def merged(parts: Iterable[pb.Telemetry]) -> pb.Telemetry:
             have.last_inference = max(have.last_inference, each.last_inference)
             have.inference_count += each.inference_count
             have.execution_count += each.execution_count
-            for field in ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output"):
+            for field in ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit"):
                 _add(getattr(have.inference_stats, field), getattr(each.inference_stats, field))
             for batch in each.batch_stats:
                 known = batches.get((*key, batch.batch_size))

@@ -27,7 +27,7 @@ from router.pb import story_pb2 as story__pb2
 from router.pb import table_pb2 as table__pb2
 
 
-DESCRIPTOR = _POOL.AddSerializedFile(b'\n\x0b\x61\x64min.proto\x12\x0frouter.admin.v1\x1a\x0c\x66\x61ults.proto\x1a\x0bstory.proto\x1a\x0btable.proto\"\x12\n\x10GetStatusRequest\"\xac\x02\n\x06Status\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x16\n\x0euptime_seconds\x18\x03 \x01(\x01\x12\x11\n\ttransport\x18\x04 \x01(\t\x12\x15\n\rmodel_control\x18\x05 \x01(\t\x12+\n\tprocesses\x18\x06 \x03(\x0b\x32\x18.router.admin.v1.Process\x12\x39\n\taddresses\x18\x07 \x03(\x0b\x32&.router.admin.v1.Status.AddressesEntry\x12\x12\n\nmodels_dir\x18\x08 \x01(\t\x12\r\n\x05ready\x18\t \x01(\x08\x1a\x30\n\x0e\x41\x64\x64ressesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x07Process\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\r\n\x05state\x18\x03 \x01(\t\x12\x16\n\x0eresident_bytes\x18\x04 \x01(\x04\x12\x10\n\x08restarts\x18\x05 \x01(\r\"!\n\x11ListModelsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"P\n\x12ListModelsResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12&\n\x06routes\x18\x02 \x03(\x0b\x32\x16.router.table.v1.Route\"\"\n\x11ListFaultsRequest\x12\r\n\x05model\x18\x01 \x01(\t\"C\n\x12ListFaultsResponse\x12-\n\x06models\x18\x01 \x03(\x0b\x32\x1d.router.faults.v1.ModelFaults\"J\n\x10SetFaultsRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x06\x66\x61ults\x18\x02 \x03(\x0b\x32\x17.router.faults.v1.Fault\"$\n\x11SetFaultsResponse\x12\x0f\n\x07workers\x18\x01 \x01(\r\"/\n\x12SetFallbackRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\n\n\x02on\x18\x02 \x01(\x08\")\n\x13SetFallbackResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\"\x17\n\x15ListQuarantineRequest\"D\n\x16ListQuarantineResponse\x12*\n\x08suspects\x18\x01 \x03(\x0b\x32\x18.router.admin.v1.Suspect\"v\n\x07Suspect\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x63rashes\x18\x04 \x01(\x04\x12\x14\n\x0clast_seconds\x18\x05 \x01(\x01\x12\x0f\n\x07refused\x18\x06 \x01(\x08\"\x18\n\x16\x43learQuarantineRequest\"*\n\x17\x43learQuarantineResponse\x12\x0f\n\x07\x63leared\x18\x01 \x01(\x04\x32\xbb\x05\n\x05\x41\x64min\x12G\n\tGetStatus\x12!.router.admin.v1.GetStatusRequest\x1a\x17.router.admin.v1.Status\x12U\n\nListModels\x12\".router.admin.v1.ListModelsRequest\x1a#.router.admin.v1.ListModelsResponse\x12U\n\nListFaults\x12\".router.admin.v1.ListFaultsRequest\x1a#.router.admin.v1.ListFaultsResponse\x12R\n\tSetFaults\x12!.router.admin.v1.SetFaultsRequest\x1a\".router.admin.v1.SetFaultsResponse\x12X\n\x0bSetFallback\x12#.router.admin.v1.SetFallbackRequest\x1a$.router.admin.v1.SetFallbackResponse\x12\x44\n\x07\x45xplain\x12\x1f.router.story.v1.ExplainRequest\x1a\x18.router.story.v1.Stories\x12\x61\n\x0eListQuarantine\x12&.router.admin.v1.ListQuarantineRequest\x1a\'.router.admin.v1.ListQuarantineResponse\x12\x64\n\x0f\x43learQuarantine\x12\'.router.admin.v1.ClearQuarantineRequest\x1a(.router.admin.v1.ClearQuarantineResponseb\x06proto3')
+DESCRIPTOR = _POOL.AddSerializedFile(b'\n\x0b\x61\x64min.proto\x12\x0frouter.admin.v1\x1a\x0c\x66\x61ults.proto\x1a\x0bstory.proto\x1a\x0btable.proto\"\x12\n\x10GetStatusRequest\"\xac\x02\n\x06Status\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x16\n\x0euptime_seconds\x18\x03 \x01(\x01\x12\x11\n\ttransport\x18\x04 \x01(\t\x12\x15\n\rmodel_control\x18\x05 \x01(\t\x12+\n\tprocesses\x18\x06 \x03(\x0b\x32\x18.router.admin.v1.Process\x12\x39\n\taddresses\x18\x07 \x03(\x0b\x32&.router.admin.v1.Status.AddressesEntry\x12\x12\n\nmodels_dir\x18\x08 \x01(\t\x12\r\n\x05ready\x18\t \x01(\x08\x1a\x30\n\x0e\x41\x64\x64ressesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x07Process\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\r\n\x05state\x18\x03 \x01(\t\x12\x16\n\x0eresident_bytes\x18\x04 \x01(\x04\x12\x10\n\x08restarts\x18\x05 \x01(\r\"!\n\x11ListModelsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"a\n\x12ListModelsResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12&\n\x06routes\x18\x02 \x03(\x0b\x32\x16.router.table.v1.Route\x12\x0f\n\x07loading\x18\x03 \x01(\x08\"\"\n\x11ListFaultsRequest\x12\r\n\x05model\x18\x01 \x01(\t\"C\n\x12ListFaultsResponse\x12-\n\x06models\x18\x01 \x03(\x0b\x32\x1d.router.faults.v1.ModelFaults\"J\n\x10SetFaultsRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x06\x66\x61ults\x18\x02 \x03(\x0b\x32\x17.router.faults.v1.Fault\"$\n\x11SetFaultsResponse\x12\x0f\n\x07workers\x18\x01 \x01(\r\"/\n\x12SetFallbackRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\n\n\x02on\x18\x02 \x01(\x08\")\n\x13SetFallbackResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\"\x17\n\x15ListQuarantineRequest\"D\n\x16ListQuarantineResponse\x12*\n\x08suspects\x18\x01 \x03(\x0b\x32\x18.router.admin.v1.Suspect\"v\n\x07Suspect\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x63rashes\x18\x04 \x01(\x04\x12\x14\n\x0clast_seconds\x18\x05 \x01(\x01\x12\x0f\n\x07refused\x18\x06 \x01(\x08\"\x18\n\x16\x43learQuarantineRequest\"*\n\x17\x43learQuarantineResponse\x12\x0f\n\x07\x63leared\x18\x01 \x01(\x04\x32\xbb\x05\n\x05\x41\x64min\x12G\n\tGetStatus\x12!.router.admin.v1.GetStatusRequest\x1a\x17.router.admin.v1.Status\x12U\n\nListModels\x12\".router.admin.v1.ListModelsRequest\x1a#.router.admin.v1.ListModelsResponse\x12U\n\nListFaults\x12\".router.admin.v1.ListFaultsRequest\x1a#.router.admin.v1.ListFaultsResponse\x12R\n\tSetFaults\x12!.router.admin.v1.SetFaultsRequest\x1a\".router.admin.v1.SetFaultsResponse\x12X\n\x0bSetFallback\x12#.router.admin.v1.SetFallbackRequest\x1a$.router.admin.v1.SetFallbackResponse\x12\x44\n\x07\x45xplain\x12\x1f.router.story.v1.ExplainRequest\x1a\x18.router.story.v1.Stories\x12\x61\n\x0eListQuarantine\x12&.router.admin.v1.ListQuarantineRequest\x1a\'.router.admin.v1.ListQuarantineResponse\x12\x64\n\x0f\x43learQuarantine\x12\'.router.admin.v1.ClearQuarantineRequest\x1a(.router.admin.v1.ClearQuarantineResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,29 +47,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMODELSREQUEST']._serialized_start=490
   _globals['_LISTMODELSREQUEST']._serialized_end=523
   _globals['_LISTMODELSRESPONSE']._serialized_start=525
-  _globals['_LISTMODELSRESPONSE']._serialized_end=605
-  _globals['_LISTFAULTSREQUEST']._serialized_start=607
-  _globals['_LISTFAULTSREQUEST']._serialized_end=641
-  _globals['_LISTFAULTSRESPONSE']._serialized_start=643
-  _globals['_LISTFAULTSRESPONSE']._serialized_end=710
-  _globals['_SETFAULTSREQUEST']._serialized_start=712
-  _globals['_SETFAULTSREQUEST']._serialized_end=786
-  _globals['_SETFAULTSRESPONSE']._serialized_start=788
-  _globals['_SETFAULTSRESPONSE']._serialized_end=824
-  _globals['_SETFALLBACKREQUEST']._serialized_start=826
-  _globals['_SETFALLBACKREQUEST']._serialized_end=873
-  _globals['_SETFALLBACKRESPONSE']._serialized_start=875
-  _globals['_SETFALLBACKRESPONSE']._serialized_end=916
-  _globals['_LISTQUARANTINEREQUEST']._serialized_start=918
-  _globals['_LISTQUARANTINEREQUEST']._serialized_end=941
-  _globals['_LISTQUARANTINERESPONSE']._serialized_start=943
-  _globals['_LISTQUARANTINERESPONSE']._serialized_end=1011
-  _globals['_SUSPECT']._serialized_start=1013
-  _globals['_SUSPECT']._serialized_end=1131
-  _globals['_CLEARQUARANTINEREQUEST']._serialized_start=1133
-  _globals['_CLEARQUARANTINEREQUEST']._serialized_end=1157
-  _globals['_CLEARQUARANTINERESPONSE']._serialized_start=1159
-  _globals['_CLEARQUARANTINERESPONSE']._serialized_end=1201
-  _globals['_ADMIN']._serialized_start=1204
-  _globals['_ADMIN']._serialized_end=1903
+  _globals['_LISTMODELSRESPONSE']._serialized_end=622
+  _globals['_LISTFAULTSREQUEST']._serialized_start=624
+  _globals['_LISTFAULTSREQUEST']._serialized_end=658
+  _globals['_LISTFAULTSRESPONSE']._serialized_start=660
+  _globals['_LISTFAULTSRESPONSE']._serialized_end=727
+  _globals['_SETFAULTSREQUEST']._serialized_start=729
+  _globals['_SETFAULTSREQUEST']._serialized_end=803
+  _globals['_SETFAULTSRESPONSE']._serialized_start=805
+  _globals['_SETFAULTSRESPONSE']._serialized_end=841
+  _globals['_SETFALLBACKREQUEST']._serialized_start=843
+  _globals['_SETFALLBACKREQUEST']._serialized_end=890
+  _globals['_SETFALLBACKRESPONSE']._serialized_start=892
+  _globals['_SETFALLBACKRESPONSE']._serialized_end=933
+  _globals['_LISTQUARANTINEREQUEST']._serialized_start=935
+  _globals['_LISTQUARANTINEREQUEST']._serialized_end=958
+  _globals['_LISTQUARANTINERESPONSE']._serialized_start=960
+  _globals['_LISTQUARANTINERESPONSE']._serialized_end=1028
+  _globals['_SUSPECT']._serialized_start=1030
+  _globals['_SUSPECT']._serialized_end=1148
+  _globals['_CLEARQUARANTINEREQUEST']._serialized_start=1150
+  _globals['_CLEARQUARANTINEREQUEST']._serialized_end=1174
+  _globals['_CLEARQUARANTINERESPONSE']._serialized_start=1176
+  _globals['_CLEARQUARANTINERESPONSE']._serialized_end=1218
+  _globals['_ADMIN']._serialized_start=1221
+  _globals['_ADMIN']._serialized_end=1920
 # @@protoc_insertion_point(module_scope)

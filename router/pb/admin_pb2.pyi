@@ -63,12 +63,14 @@ class ListModelsRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class ListModelsResponse(_message.Message):
-    __slots__ = ("generation", "routes")
+    __slots__ = ("generation", "routes", "loading")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     ROUTES_FIELD_NUMBER: _ClassVar[int]
+    LOADING_FIELD_NUMBER: _ClassVar[int]
     generation: int
     routes: _containers.RepeatedCompositeFieldContainer[_table_pb2.Route]
-    def __init__(self, generation: _Optional[int] = ..., routes: _Optional[_Iterable[_Union[_table_pb2.Route, _Mapping]]] = ...) -> None: ...
+    loading: bool
+    def __init__(self, generation: _Optional[int] = ..., routes: _Optional[_Iterable[_Union[_table_pb2.Route, _Mapping]]] = ..., loading: _Optional[bool] = ...) -> None: ...
 
 class ListFaultsRequest(_message.Message):
     __slots__ = ("model",)

@@ -40,11 +40,14 @@ class Failover(Protocol):
 
 
 class Attempt(Call):
-    """A second way to answer a call. It is over when the call is: they are claimed together."""
+    """A second way to answer a call. It is over when the call is: they are claimed together.
 
-    __slots__ = ("owner", "reason")
+    `won` is called if it answers.
+    """
 
-    def __init__(self, owner: Call, plan: Plan, reason: Reason) -> None:
+    __slots__ = ("_won", "owner", "reason")
+
+    def __init__(self, owner: Call, plan: Plan, reason: Reason, won: Callable[[], None]) -> None:
         super().__init__(
             plan, owner.reply, owner.id_field, owner.elements, owner.nbytes, owner.due, owner.received, owner.rank
         )
@@ -52,6 +55,7 @@ class Attempt(Call):
         self._claims = owner._claims  # noqa: SLF001  # its own kind
         self.owner = owner
         self.reason = reason
+        self._won = won
 
     @property
     def asked(self) -> Call:
@@ -61,6 +65,7 @@ class Attempt(Call):
     def send(self, message: bytes) -> None:
         """Send the answer; it counts as a fallback of the model that was asked for."""
         super().send(message)
+        self._won()
         plan = self.owner.plan
         plan.fallback.count(self.owner, Step.FAILOVER, self.reason)
         plan.lane.teller.fell_back(self.owner, Step.FAILOVER, self.reason, self.plan.lane.version.model)
@@ -98,15 +103,18 @@ class Fallback:
         """Whether there is a failover model that has not been asked yet."""
         return self._failover is not None and not call.failed_over
 
-    def join(self, call: Call, reason: Reason) -> bool:
-        """Have the failover model try as well: the first to answer wins. False when it does not; from any thread."""
+    def join(self, call: Call, reason: Reason, won: Callable[[], None] = lambda: None) -> bool:
+        """Have the failover model try as well: the first to answer wins. False when it does not; from any thread.
+
+        `won` is called if that is the failover model.
+        """
         if self._failover is None or call.failed_over or call.over:
             return False
         call.failed_over = True
         call.attempt()
         try:
             plan = self._failover(reason)
-            plan.lane.offer(Attempt(call, plan, reason))
+            plan.lane.offer(Attempt(call, plan, reason, won))
         except RouterError as error:
             log.debug("the failover model cannot answer now", reason=str(error))
             if call.attempt_over() and call.trouble is not None:  # who tried before it has given up meanwhile

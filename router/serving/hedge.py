@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -61,7 +62,7 @@ class Hedger:
             self._look(held)
 
     def ended(self, *, won: bool) -> None:
-        """A hedge has returned."""
+        """A hedge that was a bet has returned."""
         self.won += won
         self._switch.ended(self._clock.monotonic(), won=won)
 
@@ -116,7 +117,7 @@ class Hedger:
             name = "" if replica is None else f"session {lane.replicas.index(replica) + 1}"
             return target, partial(self._visit, lane, calls, replica), name
         if any(call.plan.fallback.can_join(call) for call in calls):
-            target = Target(idle=True, needs=0.0, shares_cores=False)
+            target = Target(idle=True, needs=0.0, shares_cores=False, insures=True)
         return target, partial(self._join, calls), "the failover model"
 
     def _decide(self, lane: Lane, calls: list[Call], target: Target | None, now: float) -> Decision:
@@ -151,9 +152,16 @@ class Hedger:
         self._executor.put(Visit(lane, calls, replica, self))
         return True
 
-    @staticmethod
-    def _join(calls: list[Call]) -> bool:
-        return sum([call.plan.fallback.join(call, Reason.SLOW) for call in calls]) > 0
+    def _join(self, calls: list[Call]) -> bool:
+        unsaid = [None]
+
+        def won() -> None:
+            """It has answered a call: one hedge has won, however many it answers. The switch is not told."""
+            with suppress(IndexError):
+                unsaid.pop()
+                self.won += 1
+
+        return sum([call.plan.fallback.join(call, Reason.SLOW, won) for call in calls]) > 0
 
 
 class Visit:

@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from router.core.admission import DEFAULT_PRIORITY, priority_level
-from router.core.fallback import Reason, Step
+from router.core.fallback import Reason
 from router.core.request import Parameters, Request
 from router.errors import InvalidRequest, NotReady
 from router.serving.call import Call, Reply
@@ -94,8 +94,7 @@ class Router:
         elif plan.lane.put(call):
             self._loop.busy.append(plan.lane)
 
-    @staticmethod
-    def _answered(call: Call, plan: Plan, request: Request) -> bool:
+    def _answered(self, call: Call, plan: Plan, request: Request) -> bool:
         """Whether no run is needed: the model is switched off, or has just said the same. Raises InvalidRequest."""
         memory = plan.memory
         if "cache_key" in request.parameters and memory is not None:
@@ -109,7 +108,9 @@ class Router:
         message = memory.fresh(call)
         if message is None or not call.finish(message):
             return False
-        plan.fallback.count(call, Step.CACHED, Reason.FRESH)
+        ended = self._clock.monotonic_ns()
+        plan.lane.stats.own_cell().remembered(ended - call.received)
+        plan.lane.teller.remembered(call, ended)
         return True
 
     def work(self) -> bool:

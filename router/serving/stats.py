@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable
 from enum import IntEnum
+from operator import sub
 
 from router.core.fallback import Reason, Step
 from router.core.latency import BUCKETS, bucket
@@ -36,6 +37,9 @@ class Cell:
         "failed",
         "failures",
         "fallbacks",
+        "hit_buckets",
+        "hit_ns",
+        "hits",
         "last_ms",
         "queue",
         "request",
@@ -57,6 +61,9 @@ class Cell:
         self.failures = [0] * len(Failure)
         self.fallbacks: dict[tuple[Step, Reason], list[int]] = {}  # → calls, time
         self.buckets = [0] * BUCKETS
+        self.hits = 0  # of `success`, those that needed no run
+        self.hit_ns = 0
+        self.hit_buckets = [0] * BUCKETS
         self.batches: dict[int, list[int]] = {}  # rows → runs, input, infer, output
         self.last_ms = 0
 
@@ -70,6 +77,16 @@ class Cell:
         figures = self.fallbacks.setdefault((step, reason), [0, 0])
         figures[0] += 1
         figures[1] += nanoseconds
+
+    def remembered(self, nanoseconds: int) -> None:
+        """Count a request that needed no run: the model had said the same just now."""
+        at = bucket(nanoseconds)
+        self.success += 1
+        self.request += nanoseconds
+        self.buckets[at] += 1
+        self.hits += 1
+        self.hit_ns += nanoseconds
+        self.hit_buckets[at] += 1
 
     def ran(self, received: Iterable[int], rows: int, began: int, fed: int, inferred: int, ended: int) -> None:
         """Count a run and the requests that it answered: when each was `received`, and the run's four instants."""
@@ -124,8 +141,9 @@ class Stats:
         return cell
 
     def buckets(self) -> list[int]:
-        """Successful requests by the bucket of their time."""
-        return [sum(counts) for counts in zip(*[cell.buckets for cell in list(self._cells)], strict=True)]
+        """Requests that a run has answered, by the bucket of their time."""
+        ran = [map(sub, cell.buckets, cell.hit_buckets) for cell in list(self._cells)]
+        return [sum(counts) for counts in zip(*ran, strict=True)]
 
     def total(self) -> Cell:
         """The sum over all threads."""
@@ -141,10 +159,13 @@ class Stats:
                 "compute_input",
                 "compute_output",
                 "failed",
+                "hits",
+                "hit_ns",
             ):
                 setattr(total, name, getattr(total, name) + getattr(cell, name))
             total.failures = [a + b for a, b in zip(total.failures, cell.failures, strict=True)]
             total.buckets = [a + b for a, b in zip(total.buckets, cell.buckets, strict=True)]
+            total.hit_buckets = [a + b for a, b in zip(total.hit_buckets, cell.hit_buckets, strict=True)]
             for key, figures in list(cell.fallbacks.items()):
                 have = total.fallbacks.get(key, [0, 0])
                 total.fallbacks[key] = [a + b for a, b in zip(have, figures, strict=True)]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KEPT: Final = 4096
 """Stories that a worker keeps."""
 SAMPLED: Final = 256
-"""One in so many runs is told whatever it was like."""
+"""One in so many runs is told whatever it was like, and one in so many requests that needed none."""
 SLOW: Final = 0.99
 """A request is slow when it took longer than this share of its lane's."""
 FEWEST: Final = 100
@@ -133,6 +133,7 @@ class Teller:
         self._sample = False
         self._overtaken = False
         self._counts: list[int] = []
+        self._remembered = 0
         self.tell_ns = -1
         """A run whose first call took longer is looked at."""
 
@@ -187,6 +188,12 @@ class Teller:
             first, hedge = (_under_way(call, ended), facts) if run.hedge else (facts, None)
             served_by = "hedge" if run.hedge else call.plan.served_by
             self._keep(call, why, ended, first, hedge, served_by)
+
+    def remembered(self, call: Call, ended: int) -> None:
+        """A call needed no run: the model had said the same just now."""
+        self._remembered += 1
+        if self._remembered <= FEWEST or not self._remembered % SAMPLED:
+            self._keep(call, "sample", ended, None, None, Step.CACHED.value)
 
     def fell_back(self, call: Call, step: Step, reason: Reason, model: str = "") -> None:
         """A call was answered by a step of its chain, by this model if it is another one."""

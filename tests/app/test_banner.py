@@ -82,6 +82,26 @@ def test_the_host_is_one_that_the_certificate_names(capsys: pytest.CaptureFixtur
     text = said(capsys, made, models=MODELS, tls_cert=signed, tls_key=key)
     assert words(text)[5:7] == ["--tls-ca", "CA.pem"]
     assert "who signed yours" in text
+    text = said(capsys, made, models=MODELS, tls_cert=signed, tls_key=key, tls_client_ca=certificate)
+    assert words(text)[5:11] == ["--tls-ca", "CA.pem", "--tls-cert", "CERT.pem", "--tls-key", "KEY.pem"]
+    assert "who signed yours; CERT.pem, KEY.pem: a certificate that" in text
+
+
+@needs_openssl
+def test_with_client_certificates_the_line_works_when_they_are_put_in(tmp_path: Path) -> None:
+    """Which certificate a caller has is not known here: the line holds its place, and says which one will do."""
+    models = put(tmp_path / "models", "digits:1")
+    key, certificate = certificates(tmp_path)
+    with running(tmp_path, models=models, tls_cert=certificate, tls_key=key, tls_client_ca=certificate) as server:
+        eventually(lambda: "try it" in server.out)
+        line, _, note = server.out.partition("try it in a second terminal:")[2].strip().partition("  (")
+        assert line.endswith("--tls-cert CERT.pem --tls-key KEY.pem")
+        assert f"a certificate that {certificate} has signed, and its key" in note
+        line = line.replace("CERT.pem", str(certificate)).replace("KEY.pem", str(key))
+        done = subprocess.run(
+            line, shell=True, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False
+        )
+    assert done.returncode == 0, line + done.stderr
 
 
 def test_nothing_served_is_said_with_the_mend(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -128,8 +128,6 @@ def test_the_banner(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     banner(ServerSettings(models=MODELS, grpc=f"0.0.0.0:{port}", tls_cert=pem, tls_key=pem), table())
     out = capsys.readouterr().out
     assert f"--target 127.0.0.1:{port} --tls-ca {pem}" in out
-    banner(ServerSettings(models=MODELS, tls_cert=pem, tls_key=pem, tls_client_ca=pem), table())
-    assert "try it" not in capsys.readouterr().out
     banner(ServerSettings(models=MODELS), table(champion=None))
     assert "try it" not in capsys.readouterr().out
 

@@ -62,6 +62,7 @@ def test_a_hedged_request() -> None:
         ({"served_by": "champion", "took_ms": 9, "kept_as": "slow"}, "answered by champion after 9 ms, which is slow"),
         ({"served_by": "failover", "served_model": "spare"}, "answered by failover 'spare' after"),
         ({"served_by": "cached", "fallback_reason": "failed", "cause": "no"}, "failed: no · answered by cached"),
+        ({"served_by": "cached", "took_ms": 0.1}, "needed no run: a fresh answer was remembered · answered by cached"),
         ({"served_by": "failover", "fallback_reason": "slow"}, "the model did not answer: slow"),
         ({"status": "RESOURCE_EXHAUSTED", "expected": Expected(wait_ms=80, behind=9)}, "never ran: 80 ms expected, 9"),
         ({"status": "RESOURCE_EXHAUSTED", "took_ms": 0.1}, "refused with RESOURCE_EXHAUSTED after 0.1 ms"),

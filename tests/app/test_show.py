@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
+from router.app import show
 from router.app.show import routes_table
 from router.core.table import Batching, Route, Version, VersionState
 from router.core.tensor import Signature, TensorSpec
+from router.edge.admin_client import AdminClient
+from router.pb.admin_pb2 import ListModelsResponse
 
 SIGNATURE = Signature((TensorSpec("x", "FP32", (-1, 3), ("n", None)),), (TensorSpec("y", "FP32", (-1,), ("n",)),))
 
@@ -58,3 +63,17 @@ def test_a_version_that_serves_shows_what_it_takes_and_gives() -> None:
     """Names, datatypes, shapes, and how many rows share a run."""
     plain, _ = lines(state=VersionState.READY, signature=SIGNATURE, batching=Batching(8, 0, "shown"))
     assert [cell.strip() for cell in plain.split("│")][3:7] == ["ready", "x FP32[?,3]", "y FP32[?]", "up to 8 rows"]
+
+
+def test_models_of_a_server_that_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, not a table without lines; programs see it in a field of its own."""
+
+    class Starting(AdminClient):
+        def models(self, name: str = "") -> ListModelsResponse:  # noqa: ARG002
+            return ListModelsResponse(loading=True)
+
+    monkeypatch.setattr(show, "AdminClient", Starting)
+    told = CliRunner().invoke(show.models, ["digits"])
+    assert (told.exit_code, told.output.count("\n")) == (0, 1)
+    assert told.output.startswith("still loading")
+    assert json.loads(CliRunner().invoke(show.models, ["--json"]).output)["loading"] is True

@@ -222,7 +222,9 @@ def test_the_first_table_is_stored_before_the_word_names_it(house: House) -> Non
         joining = asyncio.ensure_future(lifecycle.join(early))
         await asyncio.sleep(0.01)
         assert not joining.done()
+        assert not lifecycle.started
         await lifecycle.start()
+        assert lifecycle.started
         await joining
         assert house.events == ["stored 1", "word 1", "worker 0 prepares 1"]
         assert champions(lifecycle) == {"a": "1", "b": "1"}

@@ -202,6 +202,7 @@ GOOD: dict[str, Any] = {
         ({"rarely_wins": True}, Why.RARELY_WINS),
         ({"load": BUSY_SHARE}, Why.MACHINE_BUSY),
         ({"load": 2.0, "target": Target(idle=True, needs=0.02, shares_cores=False)}, Why.SLOW),
+        ({"rarely_wins": True, "target": Target(idle=True, needs=0.02, insures=True)}, Why.SLOW),
         ({"covered": False}, Why.BUDGET_SPENT),
         ({"target": Target(idle=False, needs=0.02)}, Why.TARGET_BUSY),
         ({"target": Target(idle=False, needs=0.02), "covered": False}, Why.BUDGET_SPENT),
@@ -221,7 +222,7 @@ def test_each_refusal_has_its_reason(what: dict[str, Any], why: Why) -> None:
             "over": st.booleans(),
             "delay": st.none() | st.floats(0, 1),
             "left": st.floats(-1, 1) | st.just(math.inf),
-            "target": st.none() | st.builds(Target, st.booleans(), st.floats(0, 1), st.booleans()),
+            "target": st.none() | st.builds(Target, st.booleans(), st.floats(0, 1), st.booleans(), st.booleans()),
             "rarely_wins": st.booleans(),
             "load": st.floats(0, 2),
             "covered": st.booleans(),
@@ -236,7 +237,7 @@ def test_a_hedge_is_sent_exactly_where_all_speaks_for_it(what: dict[str, Any]) -
         and what["delay"] is not None
         and target is not None
         and what["left"] > target.needs
-        and not what["rarely_wins"]
+        and not (what["rarely_wins"] and not target.insures)
         and not (target.shares_cores and what["load"] >= BUSY_SHARE)
         and what["covered"]
     )

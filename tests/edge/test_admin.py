@@ -33,7 +33,8 @@ class FakeLifecycle:
         7, {name: Route(name, "1", {"1": Version(name, "1", "d", "/p", VersionState.READY)}) for name in ("b", "a")}
     )
 
-    def __init__(self) -> None:
+    def __init__(self, started: bool = True) -> None:
+        self.started = started
         self.switched: list[tuple[str, bool]] = []
 
     async def set_fallback(self, model: str, on: bool) -> None:
@@ -87,14 +88,14 @@ async def explain(wanted: ExplainRequest) -> Stories:
 
 
 @contextmanager
-def serving(*more: Any) -> Iterator[str]:
+def serving(*more: Any, lifecycle: FakeLifecycle = LIFECYCLE) -> Iterator[str]:
     """Where an admin service answers."""
     address = f"127.0.0.1:{free_port()}"
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     admin = Admin(
-        LIFECYCLE,  # type: ignore[arg-type]
+        lifecycle,  # type: ignore[arg-type]
         lambda: pb.Status(version="9", ready=True),
         explain,
         FakeQuarantine(),  # type: ignore[arg-type]
@@ -125,6 +126,13 @@ def test_status_and_models(target: str) -> None:
         with pytest.raises(AdminError, match="unknown model 'nothing'") as raised:
             client.models("nothing")
     assert raised.value.status is Status.NOT_FOUND
+
+
+def test_models_of_a_server_that_starts() -> None:
+    """It is still loading: an older table is not told, and no model is unknown."""
+    with serving(lifecycle=FakeLifecycle(started=False)) as address, AdminClient(address) as client:
+        for name in ("", "a", "nothing"):
+            assert client.models(name) == pb.ListModelsResponse(loading=True)
 
 
 def test_faults_are_refused_where_they_are_not_allowed(target: str) -> None:

@@ -22,6 +22,7 @@ def figures() -> Telemetry:
     stats = model.inference_stats
     for duration, ns in ((stats.success, 9_000_000), (stats.queue, 2_000_000), (stats.compute_infer, 3_000_999)):
         duration.count, duration.ns = 20, ns
+    stats.cache_hit.count = 9
     gauge = message.gauges.add(model='a "b"\\', version="3", pending=4, lane="executor", load_ns=1_500_000_000)
     gauge.failures["REJECTED"], gauge.failures["OTHER"] = 2, 3
     gauge.request_buckets.extend([0, 5, 15, *[0] * (BUCKETS - 3)])
@@ -76,6 +77,7 @@ def test_the_metrics_are_read_by_prometheus() -> None:
     assert values["router_request_seconds_count", ""] == 20
     assert values["router_request_seconds_sum", ""] == 0.009
     assert values["router_lane_inline", ""] == 0
+    assert values["router_fresh_answers_total", ""] == 9
     assert values["router_fallback_total", "slow"] == 6
     assert values["router_fallback_seconds_total", "slow"] == 2.5
     assert values["router_loop_taken_total", ""] == 8

@@ -10,7 +10,7 @@ from router.pb import admin_pb2 as pb
 
 def test_numbers_are_numbers_and_every_field_is_there() -> None:
     """64-bit integers too, and lists that are empty."""
-    assert plain(pb.ListModelsResponse()) == {"generation": 0, "routes": []}
+    assert plain(pb.ListModelsResponse()) == {"generation": 0, "routes": [], "loading": False}
     status = pb.Status(generation=1 << 62, ready=True)
     status.processes.add(name="worker-0", pid=7, resident_bytes=1 << 40)
     status.addresses["grpc"] = "127.0.0.1:8001"

@@ -57,6 +57,20 @@ def test_the_figures_of_a_lane() -> None:
     assert (len(gauge.request_buckets), sum(gauge.request_buckets)) == (BUCKETS, 3)
 
 
+def test_what_needed_no_run_is_a_success_without_parts() -> None:
+    """Its time is in that of all successes, and apart; the sum of several parts has it too."""
+    lane = FakeLane()
+    ran(lane)
+    lane.stats.own_cell().remembered(7000)
+    message = merged((figures(lane), figures(lane)))
+    (model,), (gauge,) = message.models, message.gauges
+    stats = model.inference_stats
+    assert (stats.success.count, stats.success.ns) == (4, 2 * (15_000 + 7000))
+    assert (stats.cache_hit.count, stats.cache_hit.ns) == (2, 2 * 7000)
+    assert (stats.queue.count, stats.compute_infer.count, model.inference_count) == (4, 2, 2)
+    assert sum(gauge.request_buckets) == 4
+
+
 def test_the_sum_of_several_parts() -> None:
     """Models and versions are kept apart, everything else is added."""
     one, two, other = FakeLane(), FakeLane(), FakeLane(number="2")

@@ -14,6 +14,7 @@ import pytest
 from loadtest.errors import BenchError
 from loadtest.measure import Bench
 from loadtest.servers import Place, Server, ServerSpec, baseline, free_port, named, other, ours, started
+from tests.fake_inference import FakeServer, serving
 
 
 @pytest.fixture
@@ -97,6 +98,15 @@ def test_a_program_that_does_not_exist_is_reported(tmp_path: Path) -> None:
     spec = ServerSpec("absent", "absent", lambda _: [["/nonexistent/program"]])
     with pytest.raises(BenchError, match="absent: "), started(spec, tmp_path, ("tiny",)):
         pass
+
+
+def test_a_model_that_is_not_ready_is_told_with_the_servers_words(tmp_path: Path) -> None:
+    """Why it cannot be asked, instead of how the server's log ends."""
+    with serving(FakeServer()) as target:
+        server = Server(ServerSpec("it", "it", lambda _: []), int(target.rpartition(":")[2]), [], tmp_path / "log")
+        with pytest.raises(BenchError) as raised:
+            server.wait_ready(("echo", "gone"), within=0)
+    assert str(raised.value) == "it: not ready within 0 s: gone (NOT_FOUND: no model 'gone')"
 
 
 def test_a_server_does_not_hear_the_terminal(tmp_path: Path) -> None:

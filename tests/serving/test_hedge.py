@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from router.core.breaker import Breaker
-from router.core.hedging import Why
+from router.core.hedging import KillSwitch, Why
 from router.core.table import Route, VersionTable
 from router.edge.codec import ReplyEncoder
 from router.errors import ModelFailed
@@ -193,28 +194,72 @@ def test_no_hedge_without_a_history() -> None:
     assert values(reply) == [2]
 
 
+class Insured(Spared):
+    """A world whose version has one session only, a history of runs of 2 ms, and a failover model."""
+
+    def __init__(self) -> None:
+        super().__init__(FAILOVER, version=version(max_size=1), inline=False)
+        for _ in range(200):
+            self.lane.pace.record(1, RUN_S, 1000.0, joined=False)
+
+    def stalled(self, seconds: float) -> FakeReply:
+        """A call whose run takes so long, on a lane that has earned a hedge; the failover model takes 10 ms."""
+        self.runs_take(RUN_S)
+        for _ in range(60):
+            self.send(0, deadline=1.0)
+            self.work()
+        reply = self.send(1, deadline=1.0)
+
+        def during() -> None:
+            self.session.during = lambda: None
+            passed, joined = 0.0, math.inf
+            while passed < seconds:
+                self.after(0.002)
+                passed += 0.002
+                joined = min(joined, passed) if self.executor.visits else joined
+                while passed >= joined + 0.01 and self.executor.step():
+                    pass
+
+        self.session.during = during
+        self.work()
+        return reply
+
+    @property
+    def hedges(self) -> tuple[int, int]:
+        """Those that were sent, and those that won."""
+        assert self.lane.hedger is not None
+        return self.lane.hedger.sent, self.lane.hedger.won
+
+
 def test_the_failover_model_is_a_target_too() -> None:
     """Where the version has one session only."""
-    world = Spared(FAILOVER, version=version(max_size=1), inline=False)
-    for _ in range(200):
-        world.lane.pace.record(1, RUN_S, 1000.0, joined=False)
-    world.runs_take(RUN_S)
-    for _ in range(60):
-        world.send(0, deadline=1.0)
-        world.work()
-    reply = world.send(1, deadline=1.0)
-
-    def during() -> None:
-        world.session.during = lambda: None
-        for _ in range(50):
-            world.after(0.002)
-            while world.executor.step():
-                pass
-
-    world.session.during = during
-    world.work()
+    world = Insured()
+    reply = world.stalled(0.1)
     assert values(reply) == [3]
     assert marks(reply)["fallback_reason"] == "slow"
+    assert world.hedges == (1, 1)
+
+
+def test_a_failover_model_that_never_comes_first_still_insures() -> None:
+    """It is there for the run that does not come back by the deadline: that others did is no reason to do without."""
+    world = Insured()
+    for _ in range(2 * KillSwitch.REMEMBERED):
+        assert values(world.stalled(0.012)) == [2]
+    assert world.hedges == (2 * KillSwitch.REMEMBERED, 0)
+    assert values(world.stalled(0.1)) == [3]
+
+
+def test_a_batch_that_the_failover_model_answers_is_one_hedge() -> None:
+    """However many calls are in it."""
+    world = Spared(FAILOVER, inline=False)
+    hedger = world.lane.hedger
+    assert hedger is not None
+    replies = [world.send(value, deadline=1.0) for value in (1, 2)]
+    assert hedger._join(list(world.lane.waiting))
+    world.lane.waiting.clear()
+    world.work()
+    assert [values(reply) for reply in replies] == [[3], [6]]
+    assert hedger.won == 1
 
 
 def test_what_was_refused_is_counted_by_its_reason() -> None:

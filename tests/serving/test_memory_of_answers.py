@@ -14,6 +14,7 @@ from router.errors import InvalidRequest, ModelFailed
 from router.model_settings import ModelSettings
 from router.serving.answers import Answers
 from router.serving.serving_table import ServingTable
+from router.serving.stories import FEWEST, SAMPLED
 from tests.serving.fakes import Array, FakeReply, FakeSession, World, request, values, version
 from tests.serving.test_fallback import failing, marks
 
@@ -160,6 +161,40 @@ def test_a_fresh_answer_saves_the_run_where_the_owner_wants_that(tmp_path: Path)
     assert len(world.session.runs) == 1
     world.wall += 2 * 10**9
     assert marks(world.ask(1))["served_by"] == "champion"
+    world.answers.close()
+
+
+def test_a_fresh_answer_is_a_success_and_no_fallback(tmp_path: Path) -> None:
+    """Counted among the successes and once more apart; as a run it is not counted."""
+    world = Remembering(tmp_path, {"answers": {"serve_fresh_s": 2}})
+    world.runs_take(0.0002)
+    for _ in range(3):
+        world.ask(1)
+    total = world.lane.stats.total()
+    assert (total.success, total.hits, total.runs, total.rows) == (3, 2, 1, 1)
+    assert sum(total.buckets) == 3
+    assert sum(total.failures) == len(total.fallbacks) == 0
+    world.answers.close()
+
+
+def test_of_fresh_answers_a_sample_is_told(tmp_path: Path) -> None:
+    """All at first, then one in so many; what runs take, and which of them are slow, is not learned from them."""
+    world = Remembering(tmp_path, {"answers": {"serve_fresh_s": 2}})
+    world.ask(1)
+    before = world.lane.stats.buckets()
+    stories = world.lane.teller.stories
+    stories._kept.clear()
+    for _ in range(FEWEST):
+        world.ask(1, request_id="a")
+    assert len(stories._kept) == FEWEST
+    told = stories._kept[-1]
+    assert (told.why, told.served_by, told.run, told.reason) == ("sample", "cached", None, None)
+    assert told.id_field == request(1, request_id="a").id_field
+    stories._kept.clear()
+    for _ in range(3 * SAMPLED):
+        world.ask(1)
+    assert len(stories._kept) == 3
+    assert world.lane.stats.buckets() == before
     world.answers.close()
 
 

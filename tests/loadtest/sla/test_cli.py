@@ -14,7 +14,9 @@ from typing import Any
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
+from loadtest.cli import loadtest
 from tests.server import ROOT, eventually, running
 
 SHORT = """
@@ -252,6 +254,7 @@ def test_a_search_takes_the_requests_and_leaves_the_actions(tmp_path: Path) -> N
     [
         (["run", "stedy"], "did you mean steady"),
         (["run", "steady", "--target", "127.0.0.1:1"], "no server of the protocol answers at 127.0.0.1:1"),
+        (["run", "steady", "--target", "[::1]:1"], "no server of the protocol answers at [::1]:1"),
         (["compare", "pyproject.toml"], "cannot be read as a result"),
         (["capacity", "steady"], "name servers with"),
         (["run"], "Missing argument 'SCENARIO'; `python -m loadtest run --help` shows"),
@@ -274,6 +277,18 @@ def test_what_cannot_be_run_is_told_in_one_line(words: list[str], told: str) -> 
     assert done.returncode == 2, done.stdout + done.stderr
     assert told in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize("words", [["run"], ["capacity", "--target", "127.0.0.1:1"], ["latency"]])
+@pytest.mark.parametrize(
+    "target", ["", "localhost", "127.0.0.1:0", "127.0.0.1:70000", "::1:8001", "http://127.0.0.1:8001"]
+)
+def test_a_target_that_is_no_address_is_told_in_one_line(words: list[str], target: str) -> None:
+    """Exit code 2, before the scenario is looked for."""
+    done = CliRunner().invoke(loadtest, [*words, "nothing", "--target", target])
+    assert done.exit_code == 2
+    assert f"Invalid value for '--target': {target!r} is no address: expected HOST:PORT" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,12 @@ def document(title: str = "Steady load", slower: float = 1.0) -> Document:
                 **made.aftermath(5, 10),
             }
         ],
-        "measured": {"seconds": 10.0, **_part(made, everything), "lag": _quantiles(made.lag)},
+        "measured": {
+            "seconds": 10.0,
+            **_part(made, everything),
+            "lag": _quantiles(made.lag),
+            "service": asdict(made.service_times(everything)),
+        },
         "seconds": made.seconds(10.0, 0.005),
         "lagged_seconds": [7],
         "curve": made.curve(everything),
@@ -70,6 +76,11 @@ def test_an_empty_result_has_a_page_too() -> None:
     empty = copy.deepcopy(document())
     empty["curve"], empty["slices"], empty["sla"] = [], [], []
     assert "Latency by percentile" in page.page([empty])
+
+
+def test_notes_are_shown() -> None:
+    """Above the figures that they are about; a result of before there were any has none."""
+    assert "class='note'>phase &lt;x&gt; ended early" in page.page([{**document(), "notes": ["phase <x> ended early"]}])
 
 
 @pytest.mark.browser

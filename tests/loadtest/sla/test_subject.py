@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from loadtest.errors import Lacking, ScenarioError
+from loadtest.servers import ServerSpec
 from loadtest.sla.scenario import Scenario, parse
-from loadtest.sla.subject import Subject, check_features, lay_out
+from loadtest.sla.subject import Subject, check_features, lay_out, up
 
 TEXT = """
 title = "It"
@@ -90,6 +92,20 @@ def test_a_fault_needs_a_server_that_allows_it_and_has_the_model(tmp_path: Path)
         check_features(scenario('do = "fault"\nmodel = "digit"'), allowing)
     with pytest.raises(Lacking, match="leave --target out"):
         check_features(scenario(action), subject(tmp_path, own=False))
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["/nonexistent/program"], "it: [Errno 2] No such file or directory: '/nonexistent/program'"),
+        ([sys.executable, "-c", "raise SystemExit('no such flag')"], "it: ended with code 1 no such flag"),
+    ],
+)
+def test_a_server_that_cannot_be_had_is_told_with_the_reason(tmp_path: Path, command: list[str], told: str) -> None:
+    """In one line, whatever it is."""
+    with pytest.raises(ScenarioError) as raised, up(ServerSpec("it", "it", lambda _: [command]), tmp_path, scenario()):
+        pass
+    assert str(raised.value) == told
 
 
 def test_what_is_asked_of_somebody_elses_server_is_little(tmp_path: Path) -> None:

@@ -134,6 +134,20 @@ def test_odd_bytes_of_a_command_are_told_as_well_as_can_be() -> None:
     assert shell(r"printf 'caf\351'") == "caf\ufffd"
 
 
+def test_of_a_command_that_prints_without_end_little_is_kept() -> None:
+    """The beginning and the end of a line that is too long, and how much there was between; of many lines the last."""
+    line = "b" * 1000 + " … 98000 bytes cut … " + "e" * 1000
+    long = "head -c 50000 /dev/zero | tr '\\0' b; head -c 50000 /dev/zero | tr '\\0' e"
+    assert shell(long) == line
+    with pytest.raises(BenchError) as raised:
+        shell(f"({long}) >&2; exit 3")
+    assert str(raised.value) == f"exit code 3: {line}"
+    assert shell("seq 100000") == "100000"
+    for words in ("yes", "exec >&- 2>&-; sleep 300"):
+        with pytest.raises(BenchError, match="did not end"):
+            shell(words, within="100ms")
+
+
 def test_what_a_command_has_started_ends_with_it(tmp_path: Path) -> None:
     """A child that would outlive it, in the same session, is killed when the time is up."""
     with pytest.raises(BenchError, match="did not end"):
