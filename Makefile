@@ -34,7 +34,7 @@ dev: .venv/dev
 	touch $@
 
 test: dev .venv-triton/installed  ## everything that needs no clock: minutes
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 browser: dev  ## the pages in a real browser (Chromium)
 	$(BIN)/pytest -m browser

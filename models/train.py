@@ -4,7 +4,8 @@ python models/train.py [--out DIR]      writes DIR/<model>/<version>/model.onnx 
 python models/train.py --check          only reads; exit status 1 when a model falls below what it promises
 
 The data come with scikit-learn: nothing is downloaded. Every step is seeded and runs on one thread, so that two runs
-on one machine write the same bytes; another processor may round the last bits of the weights differently.
+on one machine write the same bytes; another processor may round the last bits of the weights differently. What trains
+is imported where it is used: to check needs none of it.
 """
 
 from __future__ import annotations
@@ -23,16 +24,6 @@ import onnxruntime
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from skl2onnx import convert_sklearn
-from skl2onnx.common.data_types import FloatTensorType, StringTensorType
-from sklearn.compose import ColumnTransformer
-from sklearn.datasets import load_digits, load_wine
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import train_test_split
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
 Array = npt.NDArray[Any]
 
@@ -76,6 +67,8 @@ class Recipe:
 
 def split(inputs: Mapping[str, Array], labels: Array, exam_rows: int) -> Data:
     """Set `exam_rows` rows aside, each label in its share."""
+    from sklearn.model_selection import train_test_split
+
     train, exam = train_test_split(np.arange(len(labels)), test_size=exam_rows, stratify=labels, random_state=SEED)
     return Data(
         train={name: values[train] for name, values in inputs.items()},
@@ -87,12 +80,16 @@ def split(inputs: Mapping[str, Array], labels: Array, exam_rows: int) -> Data:
 
 def digits() -> Data:
     """Handwritten digits of 8 × 8 pixels from 0 (white) to 16 (black): float32 `[rows, 64]`."""
+    from sklearn.datasets import load_digits
+
     bunch = load_digits()
     return split({"pixels": bunch.data.astype(np.float32)}, bunch.target.astype(np.int64), exam_rows=400)
 
 
 def wine() -> Data:
     """Four properties of a wine, each `[rows, 1]`: three measured, and its colour as a taster would name it."""
+    from sklearn.datasets import load_wine
+
     bunch = load_wine()
     column = {name: bunch.data[:, [index]] for index, name in enumerate(bunch.feature_names)}
     shades = np.array(["pale", "medium", "deep"])
@@ -101,12 +98,31 @@ def wine() -> Data:
     return split(inputs, np.array(CULTIVARS)[bunch.target], exam_rows=60)
 
 
+def linear(**settings: Any) -> Any:
+    """Logistic regression."""
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(**settings)
+
+
+def layered() -> Any:
+    """One hidden layer."""
+    from sklearn.neural_network import MLPClassifier
+
+    # alpha: the best of 0.01, 1 and 3 in a five-fold cross-validation of the training rows.
+    return MLPClassifier((64,), alpha=1.0, max_iter=2000, random_state=SEED)
+
+
 def wine_pipeline() -> Any:
     """Scale the numbers, spread the colour over one column each; a colour never seen counts for none."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
     columns = ColumnTransformer(
         [("numbers", StandardScaler(), [0, 1, 2]), ("color", OneHotEncoder(handle_unknown="ignore"), [3])]
     )
-    return make_pipeline(columns, LogisticRegression(max_iter=1000))
+    return make_pipeline(columns, linear(max_iter=1000))
 
 
 RECIPES = (
@@ -114,7 +130,7 @@ RECIPES = (
         model="digits",
         version=1,
         data=digits,
-        estimator=lambda: LogisticRegression(C=0.001, max_iter=2000),
+        estimator=lambda: linear(C=0.001, max_iter=2000),
         rows=400,
         promise=0.91,
         settings='# Both versions are loaded: one can serve while the other is tried.\nversions = "all"\n',
@@ -123,8 +139,7 @@ RECIPES = (
         model="digits",
         version=2,
         data=digits,
-        # alpha: the best of 0.01, 1 and 3 in a five-fold cross-validation of the training rows.
-        estimator=lambda: MLPClassifier((64,), alpha=1.0, max_iter=2000, random_state=SEED),
+        estimator=layered,
         rows=None,
         promise=0.97,
     ),
@@ -132,7 +147,7 @@ RECIPES = (
         model="digits-small",
         version=1,
         data=digits,
-        estimator=lambda: LogisticRegression(C=0.01, max_iter=2000),
+        estimator=lambda: linear(C=0.01, max_iter=2000),
         rows=100,
         promise=0.86,
     ),
@@ -157,6 +172,9 @@ def matrix(inputs: Mapping[str, Array]) -> Array:
 
 def to_onnx(estimator: Any, recipe: Recipe, inputs: Mapping[str, Array]) -> bytes:
     """The trained estimator as an ONNX model with the outputs `label` `[N]` and `probabilities` `[N, classes]`."""
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+
     types = [
         (name, (StringTensorType if values.dtype.kind == "U" else FloatTensorType)([None, values.shape[1]]))
         for name, values in inputs.items()
@@ -196,11 +214,17 @@ def named_inputs(inputs: Mapping[str, Array]) -> dict[str, Array]:
 
 def train(recipe: Recipe, out: Path) -> None:
     """Write one version, its golden rows and its model's exam below `out`."""
-    data = recipe.data()
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
+
+    data, estimator = recipe.data(), recipe.estimator()
+    with threadpool_limits(1):  # of the libraries that are loaded by now: never before the estimator's
+        _train(recipe, out, data, estimator)
+
+
+def _train(recipe: Recipe, out: Path, data: Data, estimator: Any) -> None:
     home = out / recipe.model
     directory = home / str(recipe.version)
 
-    estimator = recipe.estimator()
     estimator.fit(matrix(data.train)[: recipe.rows], data.train_labels[: recipe.rows])
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "model.onnx").write_bytes(to_onnx(estimator, recipe, data.train))
@@ -276,9 +300,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="train nothing; only examine the models in DIR")
     chosen = parser.parse_args(arguments)
     if not chosen.check:
-        with threadpool_limits(1):
-            for recipe in RECIPES:
-                train(recipe, chosen.out)
+        for recipe in RECIPES:
+            train(recipe, chosen.out)
     try:
         return 0 if report(chosen.out, Console()) else 1
     except FileNotFoundError as error:

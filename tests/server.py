@@ -20,8 +20,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 import psutil
+from click.testing import CliRunner, Result
 
 from router.app.board import CONTROLLER, Board, worker_slot
+from router.app.cli import main
 from router.client import Client
 
 ROOT = Path(__file__).parents[1]
@@ -78,6 +80,11 @@ def certificates(folder: Path, names: str = "DNS:localhost,IP:127.0.0.1") -> tup
     more = ["-addext", f"subjectAltName={names}", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run([*words.split(), *more], check=True, capture_output=True)
     return key, certificate
+
+
+def router(*words: str) -> Result:
+    """What a command says and its exit code, without a process of its own: that would take its time to start."""
+    return CliRunner().invoke(main, list(words))
 
 
 class Server:
@@ -278,7 +285,10 @@ def free_port() -> int:
 
 
 class Load:
-    """Callers that ask one after another, each on a connection of its own, until `stop`."""
+    """Callers that ask one after another, each on a connection of its own, until `stop`.
+
+    They think for a moment after each answer: hundreds of requests a second leave the server room for what is tested.
+    """
 
     def __init__(self, server: Server, callers: int = 4, model: str = "digits", **inputs: Any) -> None:
         self.answered = 0
@@ -304,6 +314,7 @@ class Load:
                 with self._lock:
                     self.answered += 1
                 self.generations[index].append(reply.generation or 0)
+                time.sleep(0.002)
 
     def __enter__(self) -> Load:
         for thread in self._threads:

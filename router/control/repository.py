@@ -216,6 +216,8 @@ def _model_name(entry: str) -> str:
         raise ModelBroken("its name holds control characters")
     if any(unicodedata.category(c) == "Cs" for c in entry):
         raise ModelBroken("its name is not UTF-8")
+    if not entry.isprintable():  # unassigned, private, invisible: nobody could tell it from another name
+        raise ModelBroken("its name holds characters that cannot be shown")
     return entry
 
 

@@ -17,17 +17,17 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+from click.testing import Result
 
 from router.app.board import CONTROLLER, worker_slot
 from router.client import Client, InferenceError, Unavailable
 from tests.server import (
     MODELS,
-    ROUTER,
     Load,
-    environment,
     eventually,
     pixels,
     put,
+    router,
     running,
 )
 from tests.slow_models import save, scale, slow, unknown_operator
@@ -188,14 +188,13 @@ def test_the_fallback_switch(tmp_path: Path) -> None:
     save(scale(2), models, "scale", toml=toml)
     save(scale(1), models, "bare")
 
-    def router(*words: str) -> subprocess.CompletedProcess[str]:
-        program = [str(ROUTER), *words, "--admin", server.admin]
-        return subprocess.run(program, capture_output=True, text=True, timeout=30, check=False, env=environment())
+    def asked(*words: str) -> Result:
+        return router(*words, "--admin", server.admin)
 
     with running(tmp_path, models=models, workers=2) as server:
         first = server.generation
         with Load(server, 4, "scale", **SCALE_X) as load:
-            done = router("fallback", "on", "scale")
+            done = asked("fallback", "on", "scale")
             assert done.stdout == (f"model 'scale': its fallback answers, nothing is run (generation {first + 1})\n"), (
                 done.stderr
             )
@@ -204,8 +203,8 @@ def test_the_fallback_switch(tmp_path: Path) -> None:
             assert reply["y"].item() == -1
             assert (reply.served_by, reply.degraded, reply.generation) == ("default", True, first + 1)
         assert load.failed == []
-        assert "fallback on" in router("models").stdout
-        assert json.loads(router("models", "scale", "--json").stdout)["routes"][0]["switched"] is True
+        assert "fallback on" in asked("models").stdout
+        assert json.loads(asked("models", "scale", "--json").stdout)["routes"][0]["switched"] is True
         metrics = httpx.get(server.url + "/metrics", timeout=10).text
         (counted,) = re.findall(
             r'router_fallback_total{model="scale",reason="switched",step="default",version="1"} (\S+)', metrics
@@ -220,15 +219,15 @@ def test_the_fallback_switch(tmp_path: Path) -> None:
             ),
             (("on", "nothing"), "Error: unknown model 'nothing'\n"),
         ):
-            done = router("fallback", *words)
-            assert (done.returncode, done.stderr) == (1, said)
+            done = asked("fallback", *words)
+            assert (done.exit_code, done.stderr) == (1, said)
         save(scale(3), models, "scale", version=2)
         server.hang_up()
         server.refreshed(first + 2)
         assert server.client().infer("scale", SCALE_X, deadline=10).served_by == "default"
     with running(tmp_path, models=models) as server:
         assert server.client().infer("scale", SCALE_X, deadline=10)["y"] == -1
-        done = router("fallback", "off", "scale")
+        done = asked("fallback", "off", "scale")
         assert "the model answers" in done.stdout, done.stderr
         reply = server.client().infer("scale", SCALE_X, deadline=10)
         assert (reply["y"].item(), reply.served_by, reply.degraded) == (3, "champion", False)

@@ -17,13 +17,15 @@ from router.app.doctor import Finding, Grade, examine
 from router.app.state import owned
 from router.config import ServerSettings
 from tests.server import BOUND_S, MODELS, command, environment, free_port, put
-from tests.slow_models import save, unknown_operator
+from tests.slow_models import save, scale, unknown_operator
 
 
 def found(tmp_path: Path, **settings: object) -> dict[str, Finding]:
-    """The findings by what was looked at."""
+    """The findings by what was looked at, with a repository of one model unless another one is named."""
+    if not (models := tmp_path / "one").exists():
+        save(scale(1), models, "scale")
     given = {
-        "models": MODELS, "grpc": "127.0.0.1:0", "http": "127.0.0.1:0", "admin": "127.0.0.1:0",
+        "models": models, "grpc": "127.0.0.1:0", "http": "127.0.0.1:0", "admin": "127.0.0.1:0",
         "state": tmp_path / "state", "workers": 1, **settings,
     }  # fmt: skip
     return {finding.what: finding for finding in examine(ServerSettings.model_validate(given))}
@@ -31,7 +33,7 @@ def found(tmp_path: Path, **settings: object) -> dict[str, Finding]:
 
 def test_all_is_well(tmp_path: Path) -> None:
     """Nothing bad with the bundled models, and nothing is made or left."""
-    findings = found(tmp_path)
+    findings = found(tmp_path, models=MODELS)
     assert not [each for each in findings.values() if each.grade is Grade.BAD]
     assert {"Python", "grpcio", "onnxruntime", "port grpc", "memory", "cores", "open files", "h2load"} <= set(findings)
     assert not (tmp_path / "state").exists()
@@ -118,6 +120,8 @@ def refused(folder: Path, **flags: object) -> str:
 
 def agree(folder: Path, **flags: object) -> None:
     """The doctor's one bad finding says what the server says."""
+    (folder / "empty").mkdir(exist_ok=True)  # what models there are changes nothing
+    flags = {"models": folder / "empty", **flags}
     bad = [finding for finding in found(folder, **flags).values() if finding.grade is Grade.BAD]
     assert len(bad) == 1, bad
     words = {name.removesuffix("s") if name == "load_models" else name: value for name, value in flags.items()}

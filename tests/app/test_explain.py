@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from click.testing import CliRunner
 from router.app.cli import main
 from router.app.explain import tell
 from router.pb.story_pb2 import Expected, Hedging, Run, Story
-from tests.server import MODELS, ROUTER, environment, running
+from tests.server import MODELS, router, running
 
 ABOUT = {"id": "r1", "model": "m", "version": "2", "generation": 5, "received_unix_ns": 1234 * 10**6}
 
@@ -90,18 +89,12 @@ def test_nothing_to_look_for() -> None:
 def test_a_request_is_explained(tmp_path: Path) -> None:
     """`router infer --id`, then `router explain`, whichever worker it was."""
     with running(tmp_path, workers=2) as server:
-
-        def router(*words: str) -> subprocess.CompletedProcess[str]:
-            return subprocess.run(
-                [str(ROUTER), *words], env=environment(), capture_output=True, text=True, timeout=60, check=False
-            )
-
         asked = router(
             "infer", "digits", "--input", str(MODELS / "digits" / "image.npy"), "--id", "r1", "--target", server.grpc
         )
-        assert asked.returncode == 0, asked.stderr
+        assert asked.exit_code == 0, asked.stderr
         shown = router("explain", "r1", "--admin", server.admin)
-        assert shown.returncode == 0, shown.stderr
+        assert shown.exit_code == 0, shown.stderr
         assert "request 'r1' to digits version 2" in shown.stdout
         assert "answered by champion" in shown.stdout
         (story,) = json.loads(router("explain", "--last", "5", "digits", "--json", "--admin", server.admin).stdout)[
@@ -109,6 +102,6 @@ def test_a_request_is_explained(tmp_path: Path) -> None:
         ]
         assert story["id"] == "r1"
         unknown = router("explain", "r2", "--admin", server.admin)
-        assert unknown.returncode == 1
+        assert unknown.exit_code == 1
         assert unknown.stderr.startswith("Error: no story of request 'r2' is kept: each worker keeps its newest 4096")
         assert unknown.stderr.count("\n") == 1

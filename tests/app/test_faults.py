@@ -10,16 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
 from router.app.board import worker_slot
-from router.app.cli import main
 from router.app.faults import fault_of
 from router.client import InferenceError
 from router.core.faults import Fault
 from router.edge.admin_client import AdminClient
 from router.errors import SettingsError
-from tests.server import Server, eventually, pixels, put, running
+from tests.server import Server, eventually, pixels, put, router, running
 
 WINE = {
     **{name: np.ones((1, 1), np.float32) for name in ("alcohol", "flavanoids", "proline")},
@@ -33,11 +31,6 @@ sla_ms = 300
 chain = ["default"]
 default = { label = -1, probabilities = 0.0 }
 """
-
-
-def router(*words: str) -> Result:
-    """Run a command."""
-    return CliRunner().invoke(main, list(words))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +17,7 @@ from router.app.child import RUNNING
 from router.client import InferenceError, Unavailable
 from router.serving.inflight import REGION, mapped, region, running
 from tests import slow_models
-from tests.server import ROUTER, Server, environment, eventually, put
+from tests.server import Server, eventually, put, router
 from tests.server import running as serving
 
 
@@ -26,7 +25,7 @@ from tests.server import running as serving
 def server(tmp_path: Path) -> Iterator[Server]:
     """Two workers, a slow model and a short one."""
     models = put(tmp_path / "models", "digits")
-    slow_models.save(slow_models.lasting(3.0), models, "slow")
+    slow_models.save(slow_models.lasting(1.0), models, "slow")
     with serving(tmp_path, models=models, workers=2) as server:
         yield server
 
@@ -50,8 +49,9 @@ def crash(server: Server, x: float) -> None:
 
 def told(server: Server, *words: str) -> str:
     """What `router quarantine` prints."""
-    command = [str(ROUTER), "quarantine", "--admin", server.admin, *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30, env=environment()).stdout
+    done = router("quarantine", "--admin", server.admin, *words)
+    assert done.exit_code == 0, done.output
+    return done.stdout
 
 
 def test_two_crashes_are_enough(server: Server) -> None:

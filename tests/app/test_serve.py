@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from router.client import Client, DeadlineExceeded, InferenceError, Reply, Request, Unavailable
 from router.pb import inference_pb2 as pb
-from tests.server import ROOT, Server, eventually, pixels, put, running
+from tests.server import ROOT, Server, eventually, pixels, put, router, running
 from tests.slow_models import escaping, picky, save, slow, unknown_operator
 
 TRITON = ROOT / ".venv-triton"
@@ -463,16 +463,9 @@ def test_tritonclient_works_unchanged(server: Server) -> None:
     assert done.stdout.splitlines()[-1] == "all well"
 
 
-def router(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line."""
-    return subprocess.run(
-        [str(ROOT / ".venv/bin/router"), *words], capture_output=True, text=True, timeout=30, cwd=ROOT, check=False
-    )
-
-
 def test_the_tools_of_people(server: Server) -> None:
     """infer, models and status print something readable, and one JSON object for programs."""
-    image = "models/digits/image.npy"
+    image = str(ROOT / "models/digits/image.npy")
     assert "label" in router("infer", "digits", "--input", image, "--target", server.grpc).stdout
     told = json.loads(router("infer", "digits", "--input", image, "--target", server.grpc, "--json").stdout)
     assert told["model"] == "digits"
@@ -481,9 +474,9 @@ def test_the_tools_of_people(server: Server) -> None:
     listed = json.loads(router("models", "--admin", server.admin, "--json").stdout)
     assert {"digits", "wine", "slow"} <= {route["model"] for route in listed["routes"]}
     missing = router("models", "nothing", "--admin", server.admin)
-    assert (missing.returncode, missing.stderr) == (1, "Error: unknown model 'nothing'\n")
+    assert (missing.exit_code, missing.stderr) == (1, "Error: unknown model 'nothing'\n")
     state = router("status", "--admin", server.admin)
-    assert state.returncode == 0
+    assert state.exit_code == 0
     assert "worker-1" in state.stdout
     status = json.loads(router("status", "--admin", server.admin, "--json").stdout)
     assert status["ready"] is True

@@ -207,6 +207,10 @@ class TestLayout:
             (b"a\nb", "a\\u000ab", "control characters"),
             (b"a\x1b[31m", "a\\u001b[31m", "control characters"),
             (b"a\xff", "a\\udcff", "not UTF-8"),
+            (b"\xf1\x80\x80\x80", "\\u40000", "cannot be shown"),
+            (b"\xee\x80\x80", "\\ue000", "cannot be shown"),
+            (b"a\xe2\x80\x8bb", "a\\u200bb", "cannot be shown"),
+            (b"a\xc2\xa0b", "a\\u00a0b", "cannot be shown"),
         ],
     )
     def test_names_that_are_no_names_are_refused(self, tmp_path: Path, name: bytes, listed: str, why: str) -> None:

@@ -144,10 +144,12 @@ def alive() -> int:
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """As in a worker: garbage in cycles would stay for good."""
+    """As in a worker: garbage in cycles would stay for good. What was there before is not looked through again."""
     gc.collect()
     gc.disable()
+    gc.freeze()
     yield
+    gc.unfreeze()
     gc.enable()
 
 

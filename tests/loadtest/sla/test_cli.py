@@ -271,10 +271,11 @@ def test_a_search_takes_the_requests_and_leaves_the_actions(tmp_path: Path) -> N
         (["run", "steady", "--html", "/proc/r.html"], "/proc/r.html cannot be written"),
     ],
 )
-def test_what_cannot_be_run_is_told_in_one_line(words: list[str], told: str) -> None:
+def test_what_cannot_be_run_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, words: list[str], told: str) -> None:
     """Exit code 2, before any load."""
-    done = call(*words)
-    assert done.returncode == 2, done.stdout + done.stderr
+    monkeypatch.chdir(ROOT)
+    done = CliRunner().invoke(loadtest, words, prog_name="python -m loadtest")
+    assert done.exit_code == 2, done.output
     assert told in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
 
