@@ -178,7 +178,7 @@ class FaultAction(_Action):
 
 
 class ShellAction(_Action):
-    """A command of the operator, with the server's addresses in its environment."""
+    """A command of the operator: the server's addresses are in its environment, this installation in its path."""
 
     do: Literal["shell"]
     command: str

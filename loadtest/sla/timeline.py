@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from loadtest.errors import BenchError
@@ -87,7 +89,10 @@ def perform(action: Any, subject: Subject, abandoned: threading.Event) -> str:
                 workers = admin.set_faults(action.model, action.faults)
             return f"in {workers} of the workers"
         case ShellAction():
-            environment = {**os.environ, "TARGET": subject.target, "ADMIN": subject.admin, "HTTP": subject.http}
+            # `router` is that of this installation.
+            path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+            addresses = {"TARGET": subject.target, "ADMIN": subject.admin, "HTTP": subject.http}
+            environment = {**os.environ, **addresses, "PATH": path}
             return run_shell(action.command, environment, action.within, abandoned)
         case _:
             raise BenchError(f"the server has no way to {label(action)}")

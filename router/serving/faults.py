@@ -24,7 +24,14 @@ STEP_S: Final = 0.002
 """How soon a hanging run notices that it is to end."""
 _BUFFER: Final = bytes(256 << 10)
 """Hashing that much lets go of the interpreter."""
+_LEAST_ADDED: Final = 3e7
+"""Numbers that any core of today adds up in a second; most do some times as many."""
 _FLOATS: Final = frozenset(DTYPES[datatype] for datatype in FLOATING)
+
+
+def hold(seconds: float) -> None:
+    """Compute for at most so long in one call that never lets go of the interpreter: a loop in Python would."""
+    sum(range(int(seconds * _LEAST_ADDED)))
 
 
 class Injection:
@@ -60,12 +67,14 @@ class Faulty:
         replica: int | None = None,
         clock: Clock = time,
         sleep: Callable[[float], None] = time.sleep,
+        hold: Callable[[float], None] = hold,
     ) -> None:
         self._session = session
         self._injection = injection
         self._replica = replica
         self._clock = clock
         self._sleep = sleep
+        self._hold = hold
         self._runs = itertools.count()
 
     def stop(self) -> Stop:
@@ -102,8 +111,8 @@ class Faulty:
                         raise ModelFailed("the run was ended: a fault that was injected made it hang")
                     self._sleep(min(left, STEP_S))
             case "gil":
-                while self._clock.monotonic() < until:
-                    pass
+                while (left := until - self._clock.monotonic()) > 0:
+                    self._hold(left)
             case "burn":
                 while self._clock.monotonic() < until:
                     hashlib.sha256(_BUFFER)

@@ -13,10 +13,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import structlog
 
+from router.serving.ticker import Ticker
 from router.serving.timers import Clock, Timers
 
 if TYPE_CHECKING:
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-TICK_S: Final = 0.005
+TICK_S: Final = 0.006
+SUSPECT_S: Final = 0.005
 SURE_S: Final = 0.0025
-"""A run that the watch sees twice is suspect; it is stuck if it has used so much more time, waits for a core left out.
-So the loop is taken within 2 × `TICK_S` + `SURE_S`, and a look at a healthy loop costs next to nothing."""
-ARM_S: Final = 2 * TICK_S + SURE_S
+"""Every `TICK_S` the watch looks at the run under way. One older than `SUSPECT_S`, more than any batch is to take, is
+suspect; it is stuck if it has used `SURE_S` more, waits for a core left out. So the loop is taken within the sum."""
+ARM_S: Final = SUSPECT_S + TICK_S + SURE_S
 """Deadlines nearer than this cannot wait for the watch to suspect the run."""
 NOBODY: Final = 0
 """No thread has this identity."""
@@ -68,6 +70,13 @@ def overstayed(elapsed: float, before: Schedule, now: Schedule) -> float:
     return min(ran, elapsed) if now.runnable else elapsed - (now.waited - before.waited)
 
 
+class Ticks(Protocol):
+    """Looks now and then."""
+
+    def wake(self) -> None:
+        """Begin to look."""
+
+
 class Superseded(Exception):
     """The loop has been given to another thread; this one has nothing more to do with it."""
 
@@ -82,6 +91,7 @@ class Loop:
         schedule: Callable[[int], Schedule] = scheduled,
         hand_over: Callable[[], None] | None = None,
         ident: Callable[[], int] = threading.get_ident,
+        ticker: Callable[[float, Callable[[], bool]], Ticks] = Ticker,
     ) -> None:
         self.busy: list[Lane] = []
         """Lanes with calls for the loop thread."""
@@ -96,7 +106,7 @@ class Loop:
         self._ident = ident
         self._thread = ident()
         self._native = threading.get_native_id()
-        self._seen: Run | None = None
+        self._ticker = ticker(TICK_S, self._look)
         self._suspect: Run | None = None
         self._since, self._before = 0.0, UNKNOWN
         self._rests = 0
@@ -120,31 +130,25 @@ class Loop:
         """Wake the watch. The loop thread calls it when it begins a run and `watched` is False."""
         self.watched = True
         self._rests = 0
-        self._timers.at(self._clock.monotonic() + TICK_S, self._tick)
+        self._ticker.wake()
 
-    def _tick(self) -> None:
+    def _look(self) -> bool:
+        """One look; whether to go on looking."""
         run = self.run
         if run is None or run.over:
-            self._seen = self._suspect = None
+            self._suspect = None
             self._rests += 1
             if self._rests >= _RESTS:
                 self.watched = False
                 run = self.run  # one that began just now found the watch awake
-                if run is None or run.over:
-                    return
-                self.watched = True
-        else:
-            self._rests = 0
-            self._look(run)
-        self._timers.at(self._clock.monotonic() + TICK_S, self._tick)
-
-    def _look(self, run: Run) -> None:
-        if run is not self._seen:
-            self._seen = run
-        elif run is not self._suspect:
+                self.watched = run is not None and not run.over
+            return self.watched
+        self._rests = 0
+        if run is not self._suspect and self._clock.monotonic() - run.began >= SUSPECT_S:
             self._suspect = run
             run.lane.expiry.watch_run(run)
             self._measure()
+        return True
 
     def _measure(self) -> None:
         """Look again soon at how the suspect's thread has used its time."""
@@ -168,7 +172,7 @@ class Loop:
             self._thread = thread
             return
         self.taken += 1
-        self.run = self._seen = self._suspect = None
+        self.run = self._suspect = None
         log.warning(
             "a run is stuck: another thread takes the loop",
             model=run.lane.version.model,

@@ -172,10 +172,11 @@ class Plan:
 
     def fingerprints(self, calls: Sequence[Call]) -> list[int]:
         """Those of the calls of one run."""
+        lone, begun = self._lone, self._begun
+        if not lone:
+            return [call.fingerprint() for call in calls]
         return [
-            call.plan._lone | crc32(call.elements[0], call.plan._begun)  # type: ignore[arg-type]  # noqa: SLF001  # its own kind
-            if call.plan._lone  # noqa: SLF001
-            else call.fingerprint()
+            lone | crc32(call.elements[0], begun) if call.plan is self else call.fingerprint()  # type: ignore[arg-type]
             for call in calls
         ]
 

@@ -240,6 +240,28 @@ def new_word(generation: int = 1) -> memoryview:
 
 
 @dataclass
+class FakeTicker:
+    """Looks by the clock of the test."""
+
+    timers: Timers
+    clock: FakeClock
+    seconds: float
+    look: Callable[[], bool]
+    awake: bool = False
+
+    def wake(self) -> None:
+        """Begin to look."""
+        if not self.awake:
+            self.awake = True
+            self.timers.at(self.clock.now + self.seconds, self._tick)
+
+    def _tick(self) -> None:
+        self.awake = self.look()
+        if self.awake:
+            self.timers.at(self.clock.now + self.seconds, self._tick)
+
+
+@dataclass
 class World:
     """A router with one lane, a clock and an executor that wait for the test."""
 
@@ -253,7 +275,7 @@ class World:
         self.thread = LOOP
         self.executor: Any = FakeExecutor(self.slots, self.on_thread)
         self.handed_over = 0
-        self.loop = Loop(self.timers, self.clock, self.schedule, self.hand_over, lambda: self.thread)
+        self.loop = Loop(self.timers, self.clock, self.schedule, self.hand_over, lambda: self.thread, self.ticker)
         self.inflight = InFlight()
         self.session = FakeSession()
         self.lane = self.new_lane(self.version, self.session)
@@ -278,6 +300,10 @@ class World:
     def schedule(self, native: int) -> Schedule:  # noqa: ARG002
         """What the system says of the loop thread: it is blocked, or waited for a core."""
         return Schedule(0.0, self.clock.waited, runnable=False)
+
+    def ticker(self, seconds: float, look: Callable[[], bool]) -> FakeTicker:
+        """What looks at the loop, by the clock of the test."""
+        return FakeTicker(self.timers, self.clock, seconds, look)
 
     def hand_over(self) -> None:
         """The loop is taken from its thread; the test is the next one."""

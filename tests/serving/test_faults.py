@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from router.core.faults import Fault
 from router.errors import ModelFailed
-from router.serving.faults import STEP_S, Faulty, Injection
+from router.serving.faults import STEP_S, Faulty, Injection, hold
 from tests.serving.fakes import FakeClock, FakeSession, FakeStop, World, values
 
 X = {"x": np.array([1.0], np.float32)}
@@ -37,7 +38,7 @@ class Setup:
         self.session = FakeSession()
         self.injection = Injection(self.clock)
         self.injection.command(faults)
-        self.faulty = Faulty(self.session, self.injection, replica, self.clock, self.sleep)
+        self.faulty = Faulty(self.session, self.injection, replica, self.clock, self.sleep, lambda _: None)
 
     def sleep(self, seconds: float) -> None:
         """Time passes."""
@@ -199,6 +200,30 @@ def test_an_inline_run_that_hangs_loses_the_loop() -> None:
     world.router.work()
     assert world.handed_over == 1
     assert values(reply) == [2]
+
+
+def test_nobody_else_runs_while_the_interpreter_is_held() -> None:
+    """Not even a thread that has waited for it for long: so a worker has no heartbeat."""
+    counted = [0]
+    stop = threading.Event()
+
+    def count() -> None:
+        while not stop.is_set():
+            counted[0] += 1
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        first = counted[0]
+        hold(0.2)
+        second = counted[0]
+    finally:
+        sys.setswitchinterval(before)
+        stop.set()
+        thread.join()
+    assert second - first < 20_000  # half a million where they take turns
 
 
 def test_real_burns_last_as_long_as_they_say() -> None:

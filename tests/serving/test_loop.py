@@ -96,8 +96,8 @@ def test_calls_of_a_stuck_run_and_behind_it_end_when_they_are_due() -> None:
 
     def during() -> None:
         world.session.during = lambda: None
-        for _ in range(20):
-            world.after(TICK_S)
+        for _ in range(100):
+            world.after(2 * STEP_S)
             seen.append((round(world.clock.now - began, 3), near.answers, far.answers))
 
     world.session.during = during
