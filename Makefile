@@ -6,7 +6,7 @@ LOCK := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-fi
         --strip-extras --allow-unsafe --no-annotate --no-header
 BUILD := --build-deps-for editable --build-deps-for wheel
 
-.PHONY: run install dev test browser check fix proto lock bench prove loadtest soak clean
+.PHONY: run install dev test browser check fix proto lock bench prove proof loadtest soak clean
 
 run: install  ## serve the bundled models on this machine
 	$(BIN)/router serve
@@ -67,6 +67,27 @@ prove: dev  ## the load test against true times; CPU per request below capacity;
 loadtest: dev  ## two scenarios, briefly, on the bundled models; pages in build/
 	$(BIN)/router loadtest run steady --quick --html build/steady.html --json build/steady.json
 	$(BIN)/router loadtest run worker_kill --quick --html build/worker_kill.html --json build/worker_kill.json
+
+# Faults and load, as the README's table shows them: a quarter of an hour. A scenario that is not kept does not end it.
+RUN := -$(BIN)/router loadtest run
+PROOF := loadtest/results
+PACE := server.settings.pace
+proof: dev  ## callers are answered in time, whatever a model does: results in loadtest/results
+	$(RUN) hang --json $(PROOF)/hang.json
+	$(RUN) hang --set title="Runs that hang, no fallback" --set server.settings={} --set phase.hanging.lasts=40s \
+	    --set sla.availability=10% --json $(PROOF)/hang_without_fallback.json
+	$(RUN) overload --json $(PROOF)/overload.json
+	$(RUN) cached --json $(PROOF)/cached.json
+	$(RUN) failing --json $(PROOF)/failing.json
+	$(RUN) worker_stop --json $(PROOF)/worker_stop.json
+	$(RUN) gil_burn --json $(PROOF)/gil_burn.json
+	for kind in stall burn; do for rate in 250 500 670; do for hedged in true false; do \
+	    $(BIN)/router loadtest run slow_tail --set "title=$$kind at $$rate/s, hedged: $$hedged" \
+	        --set $(PACE).faults.0.kind=$$kind --set $(PACE).hedge.enabled=$$hedged --set phase.tail.lasts=30s \
+	        --set phase.warm-up.rate=$$rate/s --set phase.tail.rate=$$rate/s \
+	        --json $(PROOF)/slow_tail-$$kind-$$rate-$$hedged.json; done; done; done
+	$(BIN)/router loadtest compare $(PROOF)/slow_tail-stall-250-false.json $(PROOF)/slow_tail-stall-250-true.json \
+	    --png $(PROOF)/slow_tail.png
 
 soak: dev  ## ten minutes of load: memory must not grow
 	$(BIN)/python -m loadtest.soak

@@ -51,6 +51,10 @@ class Hedger:
     def began(self, run: Run) -> None:
         """A primary run has begun."""
         self._budget.deposit(run.began)
+        self.watch(run)
+
+    def watch(self, run: Run) -> None:
+        """See when a run has taken longer than most do."""
         delay = self._delay.seconds(run.began)
         if delay is not None:
             self._timers.at(run.began + delay, self._look_at(weakref.ref(run)))
@@ -87,6 +91,10 @@ class Hedger:
         run, lane = held(), self._lane()
         if run is None or lane is None or run.over:
             return
+        if not run.stalled:
+            lane.stalled(run)
+        if run.hedge:
+            return  # there is no third attempt
         calls = [call for call in run.calls if not call.over]
         now = self._clock.monotonic()
         target, send, name = self._second(lane, run, calls, now)

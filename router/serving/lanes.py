@@ -123,8 +123,10 @@ class Lane:
 
     @property
     def slots(self) -> int:
-        """How many runs may go on at once."""
-        return self.executor.slots * len([replica for replica in self.replicas if not replica.loading])
+        """How many runs may go on at once. Those that stall lend their slots, once: callers need not wait for them."""
+        own = self.executor.slots * len([replica for replica in self.replicas if not replica.loading])
+        lent = sum([run.stalled for run in list(self._runs)]) if self.hedger is not None else 0
+        return own + min(lent, own)
 
     @property
     def runs(self) -> list[Run]:
@@ -594,14 +596,20 @@ class Lane:
         self._runs.remove(run)
         self.executor.runs.discard(run)
 
+    def stalled(self, run: Run) -> None:
+        """A run has taken longer than most do: others need not wait for its slot."""
+        run.stalled = True
+        self.schedule()
+
     def spare(self, run: Run) -> Replica | None:
-        """Another session than that of the run, that has nothing to do and may be asked."""
+        """Another session than that of the run, that has nothing to do (or only stalls, once) and may be asked."""
         now = self.clock.monotonic()
         with self._lock:
-            busy = [each.replica for each in self._runs]
-            for replica in self.replicas:
+            busy = [each.replica for each in self._runs if not each.stalled]
+            stalls = [each.replica for each in self._runs if each.stalled]
+            for replica in sorted(self.replicas, key=stalls.count):
                 idle = replica is not run.replica and replica not in busy and not replica.loading
-                if idle and replica.breaker.state(now) is State.CLOSED:
+                if idle and stalls.count(replica) <= self.executor.slots and replica.breaker.state(now) is State.CLOSED:
                     return replica
         return None
 
@@ -611,6 +619,8 @@ class Lane:
         with self._lock:
             run = self._begin(living, replica, hedge=True) if living else None
             self._tokens += 1
+        if run is not None and self.hedger is not None:
+            self.hedger.watch(run)
         won = False
         try:
             if run is not None:

@@ -74,6 +74,7 @@ class Run:
         "lane",
         "replica",
         "session",
+        "stalled",
         "stop",
         "tell_ns",
         "won",
@@ -103,6 +104,8 @@ class Run:
         self.inline = inline
         """Whether the loop thread began it."""
         self.held = Held.THREAD
+        self.stalled = False
+        """Whether it has taken longer than most do: it is taken to wait for something, and its slot is lent."""
         self.won = False
         """Whether it answered a caller."""
         self.tell_ns = lane.teller.tell_ns

@@ -217,13 +217,13 @@ def test_nobody_else_runs_while_the_interpreter_is_held() -> None:
     sys.setswitchinterval(1e-5)
     try:
         first = counted[0]
-        hold(0.2)
+        hold(0.5)
         second = counted[0]
     finally:
         sys.setswitchinterval(before)
         stop.set()
         thread.join()
-    assert second - first < 20_000  # half a million where they take turns
+    assert second - first < 200_000  # more than a million where they take turns
 
 
 def test_real_burns_last_as_long_as_they_say() -> None:

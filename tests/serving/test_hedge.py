@@ -81,6 +81,37 @@ def test_a_stalled_run_is_answered_by_the_other_session() -> None:
     assert (world.lane.pending, world.lane._tokens) == (0, 0)
 
 
+def test_runs_that_stall_lend_their_slots() -> None:
+    """Once: who comes while both sessions stall does not wait for either, but a lane does not drown in stalled runs."""
+    world = Twice()
+    late: list[FakeReply] = []
+
+    def stall() -> None:
+        """Each run stalls, and others go on meanwhile."""
+        if len(world.lane._runs) == 2 and not late:
+            for _ in range(20):
+                world.after(0.0005)
+            late.append(world.send(7, deadline=1.0))
+        for _ in range(20):
+            world.after(0.0005)
+            while len(world.lane._runs) < 4 and world.executor.step():
+                pass
+
+    world.session.during = world.second.during = stall
+    first, second = world.send(3, deadline=1.0), world.send(4, deadline=1.0)
+    assert world.lane.slots == 2
+    seen: list[tuple[int, int]] = []
+    answer = world.session.function
+    world.session.function = world.second.function = lambda feeds: (
+        seen.append((int(feeds["x"][0]), world.lane.slots)) or answer(feeds)  # type: ignore[func-returns-value]
+    )
+    world.work()
+    assert [values(reply) for reply in (first, second, *late)] == [[6], [8], [14]]
+    assert seen.index(next(each for each in seen if each[0] == 7)) < len(seen) - 1  # before those that stalled
+    assert max(slots for _, slots in seen) == 4
+    assert (world.lane.pending, world.lane._tokens, world.lane.slots) == (0, 0, 2)
+
+
 def test_the_loser_is_stopped() -> None:
     """Nobody waits for it any more."""
     world = Twice()
