@@ -7,6 +7,7 @@ idle.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -42,6 +43,8 @@ class Hedger:
         self._budget = HedgeBudget(settings.budget)
         self._share = 1.0 - settings.budget
         self._switch = KillSwitch()
+        self._lock = threading.Lock()  # of the next line
+        self._watching = False
         self._armed: list[weakref.ref[Run]] = []
         self._elsewhere: set[RemoteHedge] = set()
         self.sent = 0
@@ -54,10 +57,30 @@ class Hedger:
         self.watch(run)
 
     def watch(self, run: Run) -> None:
-        """See when a run has taken longer than most do."""
+        """See when a run has taken longer than most do: one timer for all, most are over before it comes."""
         delay = self._delay.seconds(run.began)
-        if delay is not None:
-            self._timers.at(run.began + delay, self._look_at(weakref.ref(run)))
+        if delay is None:
+            return
+        with self._lock:
+            watching, self._watching = self._watching, True
+        if not watching:
+            self._timers.at(run.began + delay, self._look_at_all)
+
+    def _look_at_all(self) -> None:
+        """Look at the runs that have taken longer than most do, and see to it that the next ones are looked at."""
+        lane, now = self._lane(), self._clock.monotonic()
+        delay = self._delay.seconds(now)
+        with self._lock:
+            runs = [] if lane is None or delay is None else [run for run in lane.underway if not run.looked_at]
+            # Each would be a timer of its own: a few at once are looked at up to half of the delay later.
+            due = [run for run in runs if run.began + (delay or 0.0) <= now]
+            later = min([run.began for run in runs if run not in due], default=None)
+            self._watching = later is not None
+        if later is not None and delay is not None:
+            self._timers.at(max(later + delay, now + delay / 2), self._look_at_all)
+        for run in due:
+            run.looked_at = True
+            self._look(weakref.ref(run))
 
     def idle(self) -> None:
         """A target has nothing to do: those who wait for one may have it."""
@@ -84,15 +107,11 @@ class Hedger:
         self.ended(won=won)
         self.idle()
 
-    def _look_at(self, held: weakref.ref[Run]) -> Callable[[], None]:
-        return lambda: self._look(held)
-
     def _look(self, held: weakref.ref[Run]) -> None:
         run, lane = held(), self._lane()
         if run is None or lane is None or run.over:
             return
-        if not run.stalled:
-            lane.stalled(run)
+        lane.overstays(run)
         if run.hedge:
             return  # there is no third attempt
         calls = [call for call in run.calls if not call.over]

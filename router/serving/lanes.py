@@ -129,6 +129,11 @@ class Lane:
         return own + min(lent, own)
 
     @property
+    def underway(self) -> list[Run]:
+        """Runs of the executor."""
+        return list(self._runs)
+
+    @property
     def runs(self) -> list[Run]:
         """Those under way, on either side."""
         inline = self._loop.run
@@ -587,6 +592,7 @@ class Lane:
     def _begin(self, batch: list[Call], replica: Replica, *, hedge: bool = False) -> Run:
         """A run of the batch. Called with the lock held."""
         run = Run(self, batch, replica, self.clock.monotonic(), replica.session.stop(), hedge=hedge)
+        run.native = threading.get_native_id()
         self._runs.append(run)
         self.executor.runs.add(run)
         return run
@@ -596,10 +602,11 @@ class Lane:
         self._runs.remove(run)
         self.executor.runs.discard(run)
 
-    def stalled(self, run: Run) -> None:
-        """A run has taken longer than most do: others need not wait for its slot."""
-        run.stalled = True
-        self.schedule()
+    def overstays(self, run: Run) -> None:
+        """A run has taken longer than most do: if it does not compute, others need not wait for its slot."""
+        if not run.stalled and self._loop.blocked(run.native):
+            run.stalled = True
+            self.schedule()
 
     def spare(self, run: Run) -> Replica | None:
         """Another session than that of the run, that has nothing to do (or only stalls, once) and may be asked."""

@@ -126,6 +126,11 @@ class Loop:
         """Whether the thread that asks is the loop thread."""
         return self._ident() == self._thread
 
+    def blocked(self, native: int) -> bool:
+        """Whether a thread waits for something else than a core."""
+        seen = self._schedule(native)
+        return seen is not UNKNOWN and not seen.runnable
+
     def watch(self) -> None:
         """Wake the watch. The loop thread calls it when it begins a run and `watched` is False."""
         self.watched = True

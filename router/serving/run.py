@@ -72,6 +72,8 @@ class Run:
         "held",
         "inline",
         "lane",
+        "looked_at",
+        "native",
         "replica",
         "session",
         "stalled",
@@ -104,8 +106,12 @@ class Run:
         self.inline = inline
         """Whether the loop thread began it."""
         self.held = Held.THREAD
+        self.looked_at = False
+        """Whether it was decided if it gets a second attempt."""
         self.stalled = False
-        """Whether it has taken longer than most do: it is taken to wait for something, and its slot is lent."""
+        """Whether it has taken longer than most do and waits for something: its slot is lent."""
+        self.native = 0
+        """What the system knows its thread by; 0 for the loop thread's."""
         self.won = False
         """Whether it answered a caller."""
         self.tell_ns = lane.teller.tell_ns
