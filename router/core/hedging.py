@@ -23,7 +23,9 @@ BUSY_SHARE: Final = 0.7
 
 
 class HedgeDelay:
-    """How long a run may take before it is hedged: the share of runs that take longer is the budget's.
+    """How long a run may take before it is hedged: the share of runs that take longer is the budget's, and then half as
+    long again. Without that all of the budget goes to runs that are a little late, and none is left for those that
+    stall.
 
     Never below `least_s`, which keeps runs that are short anyway from being hedged for a hiccup.
     """
@@ -31,6 +33,7 @@ class HedgeDelay:
     __slots__ = ("_delay", "_least_s", "_q", "_read", "_times")
 
     REFRESH_S: Final = 2.0
+    MARGIN: Final = 1.5
     HISTORY: Final = 100
     """Runs below which nothing is known of a tail."""
 
@@ -48,7 +51,7 @@ class HedgeDelay:
             self._delay = None
             if self._times.count(now) >= self.HISTORY:
                 known = self._times.overall(self._q, now)
-                self._delay = None if known is None else max(known, self._least_s)
+                self._delay = None if known is None else max(known * self.MARGIN, self._least_s)
         return self._delay
 
 
