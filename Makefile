@@ -76,6 +76,8 @@ proof: dev  ## callers are answered in time, whatever a model does: results in l
 	$(RUN) hang --json $(PROOF)/hang.json
 	$(RUN) hang --set title="Runs that hang, no fallback" --set server.settings={} --set phase.hanging.lasts=40s \
 	    --set sla.availability=10% --json $(PROOF)/hang_without_fallback.json
+	$(RUN) hang --set title="The same without a fault" --set action=[] --set phase.hanging.lasts=40s \
+	    --json $(PROOF)/hang_control.json
 	$(RUN) overload --json $(PROOF)/overload.json
 	$(RUN) cached --json $(PROOF)/cached.json
 	$(RUN) failing --json $(PROOF)/failing.json
