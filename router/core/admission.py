@@ -39,7 +39,7 @@ def priority_level(value: object) -> int:
     return value or DEFAULT_PRIORITY
 
 
-# ---- reserve ----
+# ---- lag ----
 
 
 class Lag:

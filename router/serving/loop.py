@@ -146,8 +146,10 @@ class Loop:
             if self._rests >= _RESTS:
                 self.watched = False
                 run = self.run  # one that began just now found the watch awake
-                self.watched = run is not None and not run.over
-            return self.watched
+                if run is None or run.over:
+                    return False
+                self.watched = True
+            return True
         self._rests = 0
         if run is not self._suspect and self._clock.monotonic() - run.began >= SUSPECT_S:
             self._suspect = run
