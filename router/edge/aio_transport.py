@@ -63,11 +63,11 @@ def _identity(context: aio.ServicerContext[Any, Any]) -> str:
 
 
 def _guarded(callback: Callable[[], None]) -> None:
-    """Tell that a caller has gone."""
+    """Tell a handler that its caller has gone, or that there is room."""
     try:
         callback()
     except Exception:  # a fault of ours must not end the call of anybody else
-        log.exception("a handler failed when its caller had gone")
+        log.exception("a handler failed at the news of its caller")
 
 
 async def _abort(context: aio.ServicerContext[Any, Any], error: RouterError) -> None:
@@ -148,6 +148,8 @@ class _AioStream:
         self._ended = False  # `finish` or `fail` was called
         self._error: RouterError | None = None
         self._cancel: Callable[[], None] | None = None
+        self._resume: Callable[[], None] | None = None
+        self._waiting = False  # for room
         self.end: asyncio.Future[RouterError | None] = transport.loop.create_future()
         self.metadata = _metadata(context)
 
@@ -181,6 +183,15 @@ class _AioStream:
                 self._queue.clear()
         self._transport.soon(self._overflow if full else self._wake.set)
         return not full
+
+    def room(self) -> bool:
+        with self._lock:
+            room = self._transport.limits.room(len(self._queue), self._queued_bytes)
+            self._waiting = not room
+            return room
+
+    def on_room(self, callback: Callable[[], None]) -> None:
+        self._resume = callback
 
     def finish(self) -> None:
         self._end(None)
@@ -240,6 +251,7 @@ class _AioStream:
                     opened = True
                     await self._context.send_initial_metadata(())  # apart: a stuck message must not hold it
                 await self._context.write(message)
+                self._make_room()
             with self._lock:
                 done = self._ended and not self._queue
                 self._over = self._over or done
@@ -247,6 +259,14 @@ class _AioStream:
                 if not self.end.done():
                     self.end.set_result(self._error)
                 return
+
+    def _make_room(self) -> None:
+        with self._lock:
+            room = self._waiting and self._transport.limits.room(len(self._queue), self._queued_bytes)
+            if room:
+                self._waiting = False
+        if room and self._resume is not None:
+            _guarded(self._resume)
 
     def _next(self) -> bytes | None:
         with self._lock:

@@ -100,11 +100,11 @@ def _ignore(event: Any) -> None:
 
 
 def _guarded(callback: Callable[[], None]) -> None:
-    """Tell that a caller has gone."""
+    """Tell a handler that its caller has gone, or that there is room."""
     try:
         callback()
     except Exception:  # a fault of ours must not end the loop of everybody
-        log.exception("a handler failed when its caller had gone")
+        log.exception("a handler failed at the news of its caller")
 
 
 def _identity(call: Any) -> str:
@@ -213,9 +213,11 @@ class _CoreStream:
         "_over",
         "_queue",
         "_queued_bytes",
+        "_resume",
         "_sending",
         "_server",
         "_started",
+        "_waiting",
         "metadata",
     )
 
@@ -232,6 +234,8 @@ class _CoreStream:
         self._gone = False  # the core has closed the call
         self._ended: Any = None  # the operation that `finish` or `fail` asked for
         self._cancel: Callable[[], None] | None = None
+        self._resume: Callable[[], None] | None = None
+        self._waiting = False  # for room
         call.start_server_batch((_ReceiveClose(0),), self._closed)
 
     @property
@@ -268,6 +272,15 @@ class _CoreStream:
             self._give_up()
         self._call.cancel(int(Status.RESOURCE_EXHAUSTED), SLOW_READER)
         return False
+
+    def room(self) -> bool:
+        with self._lock:
+            room = self._server.limits.room(len(self._queue), self._queued_bytes)
+            self._waiting = not room
+            return room
+
+    def on_room(self, callback: Callable[[], None]) -> None:
+        self._resume = callback
 
     def finish(self) -> None:
         self._end(_SendStatus(None, 0, b"", 0))
@@ -321,6 +334,11 @@ class _CoreStream:
             if not event.success:
                 self._give_up()
             self._pump()
+            room = self._waiting and self._server.limits.room(len(self._queue), self._queued_bytes)
+            if room:
+                self._waiting = False
+        if room and self._resume is not None:
+            _guarded(self._resume)
 
     def _closed(self, event: Any) -> None:  # noqa: ARG002
         with self._lock:

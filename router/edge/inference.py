@@ -214,6 +214,7 @@ class _InferStream:
     def start(self) -> None:
         """Read the first request."""
         self._stream.on_cancel(self._cancelled)
+        self._stream.on_room(self.flush)
         self._read()
 
     def end(self) -> None:
@@ -249,10 +250,10 @@ class _InferStream:
         self._read()
 
     def flush(self) -> None:
-        """Send the answers that are next in order."""
+        """Send the answers that are next in order; those that a slow reader leaves no room for keep their slots."""
         with self._lock:
             slots = self._slots
-            while slots and (answer := slots[0].message) is not None:
+            while slots and (answer := slots[0].message) is not None and self._stream.room():
                 slots.popleft()
                 self._stream.write(answer)
             waits, over, stopping = bool(slots), self._over, self._stopping

@@ -60,7 +60,8 @@ class StreamRpc(Protocol):
     """One streaming call. Reads are asked for one at a time; writes are queued up to a bound.
 
     A caller that does not read until the bound is reached is cancelled with RESOURCE_EXHAUSTED: to the handler it has
-    gone away. Every method may be called from any thread and at any time.
+    gone away. A handler that asks for `room` before it writes never reaches the bound, and slows its caller down
+    instead. Every method may be called from any thread and at any time.
     """
 
     @property
@@ -76,6 +77,12 @@ class StreamRpc(Protocol):
 
     def write(self, message: bytes) -> bool:
         """Queue a message; False when the stream is over."""
+
+    def room(self) -> bool:
+        """Less than half of the bound waits. False: the callback of `on_room` will be called once that has changed."""
+
+    def on_room(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called each time that there is room again after `room` gave False."""
 
     def finish(self) -> None:
         """End the stream in order, after what is queued."""
@@ -119,6 +126,10 @@ class Limits:
     stream_queue: int = 128
     stream_queue_bytes: int = 64 << 20
     spin_seconds: float = 50e-6
+
+    def room(self, messages: int, size: int) -> bool:
+        """Whether a stream with so many messages and bytes queued takes more without hurry: half of each bound."""
+        return messages * 2 < self.stream_queue and size * 2 < self.stream_queue_bytes
 
 
 def server_options(limits: Limits) -> tuple[tuple[str, int], ...]:

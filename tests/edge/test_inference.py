@@ -37,6 +37,16 @@ class FakeStream:
         self.ended: object = None
         self.waiting: deque[Callable[[bytes | None], None]] = deque()
         self.cancel: Callable[[], None] | None = None
+        self.space: int | None = None  # messages that it takes before there is no room
+        self.resume: Callable[[], None] = lambda: None
+
+    def room(self) -> bool:
+        """While there is space."""
+        return self.space is None or self.space > len(self.sent)
+
+    def on_room(self, callback: Callable[[], None]) -> None:
+        """Remember."""
+        self.resume = callback
 
     def read(self, callback: Callable[[bytes | None], None]) -> None:
         """One at a time."""
@@ -179,6 +189,26 @@ def test_requests_under_way_are_bounded(setup: Setup) -> None:
     setup.answer(0, "0")
     assert len(stream.waiting) == 1
     assert ids(stream) == ["0", "1"]
+
+
+def test_a_slow_reader_is_slowed_down(setup: Setup) -> None:
+    """Answers without room keep their slots, so that no more is read; with room they leave in order, and it ends."""
+    stream = setup.stream()
+    stream.space = 1
+    for number in range(256):
+        stream.give(request(number=number))
+    for number in range(256):
+        setup.answer(number, str(number))
+    assert ids(stream) == ["0"]
+    stream.give(request(number=256))
+    assert not stream.waiting
+    stream.space = None
+    stream.resume()
+    assert ids(stream) == [str(number) for number in range(256)]
+    stream.give(None)
+    assert stream.ended is None
+    setup.answer(256, "256")
+    assert (len(stream.sent), stream.ended) == (257, "finished")
 
 
 def test_a_caller_that_goes_takes_its_requests_along(setup: Setup) -> None:

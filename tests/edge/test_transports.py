@@ -838,6 +838,31 @@ def test_a_caller_that_does_not_read_is_cancelled(serve: Serve, bound: str) -> N
     assert streams.gone.empty()
 
 
+def test_a_handler_that_asks_for_room_is_told_when_there_is_some(serve: Serve) -> None:
+    """It stops at half of the bound, goes on when the caller has read, and all arrives: nobody is cancelled."""
+    streams = Streams()
+    talk = serve(stream={"Much": streams}, limits=Limits(stream_queue=8)).talk("Much")
+    stream = streams.next()
+    total, numbers, full = 200, iter(range(200)), queue.SimpleQueue[bool]()
+    lock = threading.Lock()
+
+    def write() -> None:
+        with lock:
+            while stream.room():
+                number = next(numbers, None)
+                if number is None:
+                    stream.finish()
+                    return
+                assert stream.write(b"%d" % number + bytes(1 << 16))
+            full.put(True)
+
+    stream.on_room(write)
+    write()
+    assert full.get(timeout=WAIT_S)
+    assert [int(message.rstrip(b"\0")) for message in talk.rest()] == list(range(total))
+    assert streams.gone.empty()
+
+
 def test_one_message_may_be_larger_than_the_queue(serve: Serve) -> None:
     """The bound in bytes is for what waits beside others: a single large answer passes."""
     streams = Streams()
