@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 
 class Kind(Protocol):
@@ -35,20 +35,14 @@ class Joinable(Protocol):
 C = TypeVar("C", bound=Joinable)
 
 
-class Taken(NamedTuple, Generic[C]):
-    """A batch to run, what was `dead` before and among it, the bytes of both, and when the first of it is due."""
-
-    batch: list[C]
-    dead: list[C]
-    nbytes: int
-    soonest: float
-
-
-def take(waiting: deque[C], max_rows: int, max_bytes: int, latest: float, spared: Callable[[C], bool]) -> Taken[C]:
+def take(
+    waiting: deque[C], max_rows: int, max_bytes: int, latest: float, spared: Callable[[C], bool]
+) -> tuple[list[C], list[C], int, float]:
     """Take the first living call and those right behind it that may join its run, within rows and bytes.
 
-    Dead is who is over, and who is due by `latest` unless it is `spared`. The order of arrival is kept: the first call
-    that does not fit ends the batch; one that is too large runs alone. The batch is empty when nobody alive waits.
+    Gives the batch, the dead before and among it, the bytes of both, and when the first of the batch is due. Dead is
+    who is over, and who is due by `latest` unless it is `spared`. The order of arrival is kept: the first call that
+    does not fit ends the batch; one that is too large runs alone. The batch is empty when nobody alive waits.
 
     Every request comes through here, so nothing is called for a call that is in no trouble.
     """
@@ -82,4 +76,4 @@ def take(waiting: deque[C], max_rows: int, max_bytes: int, latest: float, spared
         batch.append(waiting.popleft())
         if key is None or rows >= max_rows:
             break
-    return Taken(batch, dead, left + nbytes, soonest)
+    return batch, dead, left + nbytes, soonest

@@ -31,7 +31,7 @@ def execute(run: Run, cell: Cell) -> bool:
     plan = calls[0].plan
     clock = lane.clock.monotonic_ns
     place = NOWHERE
-    busy_before = lane.clock.thread_time_ns() if run.inline else 0
+    busy_before = lane.clock.thread_time_ns() if run.inline and lane.pace.long_runs else None
     began = fed = clock()
     outputs: list[Array] | None = None
     try:
@@ -48,7 +48,7 @@ def execute(run: Run, cell: Cell) -> bool:
     mine = run.end()
     if not mine:
         cell = lane.stats.own_cell()
-    elif run.inline and inferred - fed > SUSPICIOUS_NS:
+    elif busy_before is not None and inferred - fed > SUSPICIOUS_NS:
         # Long by the wall clock. Did it compute so long, or did its thread lose the core meanwhile?
         lane.pace.stolen = lane.clock.thread_time_ns() - busy_before < (inferred - fed) // 2
     if outputs is not None:
@@ -81,7 +81,8 @@ def _answer(
     if broken is not None:
         calls, replies = _kept(run, replies, broken)
     answered = [call.received for call, reply in zip(calls, replies, strict=True) if call.finish(reply)]
-    run.won = bool(answered)
+    if run.hedge:
+        run.won = bool(answered)
     if mine:
         lane.pace.record(rows, (inferred - fed) / 1e9, inferred * 1e-9, joined=joined)
         if not lane.pace.learned % SAMPLED:

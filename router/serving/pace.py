@@ -2,8 +2,9 @@
 
 - Short enough for the loop thread: what a caller sends is expected to take at most `INLINE_RUN_S`, shown by
   `PROOF_RUNS` runs in a row.
-- Too long for it: `LONG_RUNS` runs in a row took more than twice that; three times as many where the thread did not
-  compute but wait: on a busy machine it lost its core, if that goes on the model stalls.
+- Too long for it: `LONG_RUNS` runs in a row took more than twice that; `WAITED_RUNS` where the thread did not compute
+  but wait: on a busy machine it lost its core, if that goes on the model stalls. How a thread has spent its time costs
+  as much to ask as the rest of a run's bookkeeping: it is asked from the second long run on.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ ALONE_BATCH_S: Final = 2 * INLINE_BATCH_S
 """While no other lane has work."""
 PROOF_RUNS: Final = 20
 LONG_RUNS: Final = 3
+WAITED_RUNS: Final = 9
+COMPUTED: Final = (WAITED_RUNS - 1) // (LONG_RUNS - 1)
+"""What a long run that computed counts for, where one that waited, or the first, counts 1."""
 RETRY_CAPPED: Final = 32
 """One in so many batches that the time limit cuts short is twice as large, to learn whether it still has to be."""
 LIKELY: Final = 0.95
@@ -40,12 +44,15 @@ class Pace:
 
     __slots__ = (
         "_capped",
-        "_long_runs",
         "_most",
+        "_rows",
+        "_rows_for",
+        "_rows_until",
         "_tail",
         "expected",
         "good_runs",
         "learned",
+        "long_runs",
         "row_s",
         "run_s",
         "stolen",
@@ -64,9 +71,12 @@ class Pace:
         """Runs in a row that were short enough for the loop thread."""
         self.stolen = False
         """Whether the thread of the run that is recorded next had lost its core."""
+        self.long_runs = 0
+        """Above 0: the last run was too long for the loop thread, and how far that has gone."""
         self._most = max_rows
+        self._rows = 1  # what `rows_within` has found for `_rows_for`, until so many runs are known
+        self._rows_for = self._rows_until = 0.0
         self._tail = Tail(self.times, LIKELY)
-        self._long_runs = 0
         self.learned = 0
         """Runs that were recorded."""
         self._capped = 0
@@ -79,7 +89,7 @@ class Pace:
     @property
     def strained(self) -> bool:
         """Whether the runs have become too long for the loop thread."""
-        return self._long_runs >= LONG_RUNS * LONG_RUNS
+        return self.long_runs >= WAITED_RUNS
 
     def record(self, rows: int, seconds: float, now: float, *, joined: bool) -> None:
         """A run took so long. Rows that were joined could have run by themselves; a caller's own rows cannot."""
@@ -87,9 +97,9 @@ class Pace:
         expected = times.record(rows, seconds, now)
         long = 2 * (ALONE_BATCH_S if joined else INLINE_RUN_S)
         if seconds <= long:
-            self._long_runs = 0
+            self.long_runs = 0
         else:
-            self._long_runs += 1 if self.stolen else LONG_RUNS
+            self.long_runs += COMPUTED if self.long_runs and not self.stolen else 1
         self.stolen = False
         if joined:
             expected = min(expected, times.predict(1))
@@ -104,7 +114,11 @@ class Pace:
         """How many rows the loop thread may run at once. Now and then twice as many: a size that seemed too long once,
         and is therefore not run any more, could never show that it is not."""
         most = self._most
-        rows = self.times.rows_within(batch_s, most)
+        if self.learned >= self._rows_until or batch_s != self._rows_for:
+            self._rows = self.times.rows_within(batch_s, most)
+            self._rows_for = batch_s
+            self._rows_until = self.learned + min(self.learned + 1, REFRESH_RUNS)
+        rows = self._rows
         if rows < most and rows < waiting:
             self._capped += 1
             if self._capped >= RETRY_CAPPED:

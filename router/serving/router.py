@@ -42,6 +42,7 @@ class Router:
         self._inflight = inflight or InFlight()
         self._loop = loop
         self._clock = clock
+        self._now_ns = clock.monotonic_ns
         self._tables: dict[int, ServingTable] = {}
         self._latest = 0  # which lane had work; its identity only, a retired one must go
         self._alone_from = 0.0
@@ -66,7 +67,7 @@ class Router:
 
     def infer(self, request: Request, reply: Reply, deadline: float | None) -> None:
         """Pin the table, find the plan, let the call wait in its lane. Raises a RouterError for the caller."""
-        received = self._clock.monotonic_ns()
+        received = self._now_ns()
         # Pin: the word is read once; what this call does from here on belongs to one generation.
         try:
             table = self._tables[self._word[0]]
@@ -79,10 +80,11 @@ class Router:
         level = DEFAULT_RANK
         if request.parameters or plan.sla_s is not None:
             deadline, level = _bounds(request.parameters, deadline, plan.sla_s, received / 1e9)
-        due, rank = None, WHENEVER + level
-        if deadline is not None:
+        if deadline is None:
+            due, rank = None, WHENEVER + level
+        else:
             reserve = plan.reserve_s + self.lag_s
-            left = deadline - received / 1e9
+            left = deadline - received * 1e-9
             due = deadline - (reserve if left > 2 * reserve else left / 2)
             rank = due + level
         call = Call(plan, reply, request.id_field, request.elements, request.nbytes, due, received, rank)

@@ -63,27 +63,33 @@ class Run:
     """
 
     __slots__ = (
+        "__dict__",
         "__weakref__",
         "_token",
         "began",
         "calls",
-        "hedge",
-        "hedging",
-        "held",
         "inline",
         "lane",
-        "looked_at",
-        "native",
         "replica",
         "session",
-        "stalled",
         "stop",
         "tell_ns",
-        "won",
     )
 
+    # What few runs differ in stands in the class until they do: a short run shall not pay for it.
+    hedge = False
+    """Whether it is a second attempt."""
     hedging: Hedging
     """What was decided about a second attempt; unset while nobody had to decide."""
+    held = Held.THREAD
+    looked_at = False
+    """Whether it was decided if it gets a second attempt."""
+    stalled = False
+    """Whether it has taken longer than most do and waits for something: its slot is lent."""
+    native = 0
+    """What the system knows its thread by; 0 for the loop thread's."""
+    won = False
+    """Of a second attempt: whether it answered a caller."""
 
     def __init__(
         self,
@@ -102,18 +108,10 @@ class Run:
         self.session = replica.session
         self.began = began
         self.stop = stop
-        self.hedge = hedge
+        if hedge:
+            self.hedge = True
         self.inline = inline
         """Whether the loop thread began it."""
-        self.held = Held.THREAD
-        self.looked_at = False
-        """Whether it was decided if it gets a second attempt."""
-        self.stalled = False
-        """Whether it has taken longer than most do and waits for something: its slot is lent."""
-        self.native = 0
-        """What the system knows its thread by; 0 for the loop thread's."""
-        self.won = False
-        """Whether it answered a caller."""
         self.tell_ns = lane.teller.tell_ns
         """If its first call takes longer in all, a story may be due."""
         self._token = [None]

@@ -87,7 +87,7 @@ def test_every_living_call_is_taken_exactly_once_in_order(calls: list[FakeCall],
     waiting = deque(calls)
     taken: list[FakeCall] = []
     while waiting:
-        batch = take(waiting, max_rows, 60, 0.0, never).batch
+        batch = take(waiting, max_rows, 60, 0.0, never)[0]
         if len(batch) > 1:
             assert sum(call.plan.rows for call in batch) <= max_rows
         taken += batch
@@ -99,15 +99,15 @@ def test_keys_join_by_identity() -> None:
     one, other = ["k"], ["k"]
     assert one == other
     waiting = deque([FakeCall(FakePlan(one, 1), 1), FakeCall(FakePlan(other, 1), 1)])
-    assert len(take(waiting, 9, 99, 0.0, never).batch) == 1
+    assert len(take(waiting, 9, 99, 0.0, never)[0]) == 1
 
 
 def test_who_is_due_before_a_run_could_end_is_dead_unless_spared() -> None:
     """Who is due at that very instant too; the batch knows when the first of it is due."""
     plan = FakePlan("a", 1)
     calls = [FakeCall(plan, 1, due=due) for due in (1.0, 2.0, None, 2.5, 9.0, 3.0)]
-    taken = take(deque(calls), 9, 99, 2.0, lambda call: call is calls[0])
-    assert taken.dead == [calls[1]]
-    assert taken.batch == [calls[0], *calls[2:]]
-    assert (taken.nbytes, taken.soonest) == (6, 1.0)
-    assert take(deque(calls), 9, 99, 10.0, lambda _: False).batch == [calls[2]]
+    batch, dead, nbytes, soonest = take(deque(calls), 9, 99, 2.0, lambda call: call is calls[0])
+    assert dead == [calls[1]]
+    assert batch == [calls[0], *calls[2:]]
+    assert (nbytes, soonest) == (6, 1.0)
+    assert take(deque(calls), 9, 99, 10.0, lambda _: False)[0] == [calls[2]]

@@ -18,7 +18,7 @@ from router.model_settings import DeadlineSettings
 from router.serving import lanes
 from router.serving.expiry import SWEEP_S
 from router.serving.lanes import PROBE_S
-from router.serving.pace import INLINE_BATCH_S, INLINE_RUN_S, LONG_RUNS, PROOF_RUNS, Pace
+from router.serving.pace import INLINE_BATCH_S, INLINE_RUN_S, LONG_RUNS, PROOF_RUNS, WAITED_RUNS, Pace
 from router.serving.router import ALONE_S, WORK_S
 from router.serving.stats import Failure
 from tests.serving.fakes import Array, FakeReply, FakeSession, World, request, table, values, version
@@ -591,7 +591,7 @@ def test_runs_that_lost_the_core_move_a_lane_late() -> None:
     """A busy machine is not the model's fault; one that stalls in every run is."""
     world = World(inline=True)
     world.runs_take(0.05, without_core=0.05)
-    for _ in range(LONG_RUNS * LONG_RUNS - 1):
+    for _ in range(WAITED_RUNS - 1):
         world.send(1)
         world.work()
         assert world.lane.inline
@@ -599,7 +599,7 @@ def test_runs_that_lost_the_core_move_a_lane_late() -> None:
     world.send(1)
     world.work()
     world.runs_take(0.05, without_core=0.05)
-    for _ in range(LONG_RUNS * LONG_RUNS):
+    for _ in range(WAITED_RUNS):
         assert world.lane.inline
         world.send(1)
         world.work()
