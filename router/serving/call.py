@@ -47,7 +47,7 @@ class Call:
     `due` is the instant by which the answer must leave, in seconds of the monotonic clock (None: whenever);
     `received` is in nanoseconds of it. Calls wait in the order of `rank`. `attempts` counts those who may still answer:
     one that fails leaves it to the others. `failed_over` says whether the failover model was asked,
-    `alone` that it joins no other call's run.
+    `alone` that it joins no other call's run, `listens` that it will hear of its caller's going away.
 
     For its story: what admission `expected`, and the last run that it was in and that is over (`ran`). Both are unset
     where there is nothing to say: most calls have no story, and shall not pay for one. Nor do they pay for what only
@@ -73,6 +73,7 @@ class Call:
     attempts = 1
     failed_over = False
     alone = False
+    listens = False
     cache_key: CallersKey | None = None
     trouble: tuple[Reason, RouterError, Failure] | None = None
     expected: Expected

@@ -1,4 +1,8 @@
-"""Calls end by the instant that they are due, whatever their model does."""
+"""Calls end by the instant that they are due, whatever their model does; and when their caller has gone away.
+
+To hear of the latter costs a batch of the gRPC core. Most calls are answered before it would be worth that: only those
+that a sweep finds listen.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,9 @@ class Queue(Protocol):
     def expired(self, call: Call) -> None:
         """A call is due."""
 
+    def listen(self, call: Call) -> None:
+        """A call has waited for a while: it is to end when its caller goes away."""
+
 
 class Expiry:
     """Watches the calls of one queue. Neither this nor the timers keep a call or the queue alive."""
@@ -36,18 +43,18 @@ class Expiry:
         self._lock = threading.Lock()
         self._sweeping = False
 
+    def sweeps(self, call: Call, now: float) -> bool:
+        """Whether the next sweep will do for a call that is among those of the queue by now."""
+        return self._sweeping and (call.due is None or call.due >= now + 2 * SWEEP_S)
+
     def watch(self, calls: Iterable[Call], now: float) -> None:
         """See to it that calls end when they are due. Far ones are left to the sweep: most never come due."""
-        far = False
+        some = False
         for call in calls:
-            due = call.due
-            if due is None:
-                continue
-            if due < now + 2 * SWEEP_S:
-                self._timers.at(due, self._expiry(weakref.ref(call)))
-            else:
-                far = True
-        if far:
+            some = True
+            if call.due is not None and call.due < now + 2 * SWEEP_S:
+                self._timers.at(call.due, self._expiry(weakref.ref(call)))
+        if some:
             with self._lock:
                 armed, self._sweeping = self._sweeping, True
             if not armed:
@@ -59,7 +66,10 @@ class Expiry:
             self._sweeping = False
         queue = self._queue()
         if queue is not None:
-            self.watch([call for call in queue.calls() if not call.over], self._clock.monotonic())
+            calls = [call for call in queue.calls() if not call.over]
+            for call in calls:
+                queue.listen(call)
+            self.watch(calls, self._clock.monotonic())
 
     def _expiry(self, held: weakref.ref[Call]) -> Callable[[], None]:
         def expire() -> None:

@@ -100,6 +100,7 @@ class Lane:
         self.inflight = inflight or InFlight()
         self._wait_s = version.batching.max_wait_us / 1e6
         self._start_by = math.inf  # where calls wait for company: when the next batch leaves at the latest
+        self._alarm = math.inf  # the instant of it that a timer was set for
         # Bytes that ever came to wait and left again. The side whose turn it is writes; those aside do not count.
         self._bytes_in = 0
         self._bytes_out = 0
@@ -108,6 +109,7 @@ class Lane:
         self._aside: deque[Call] = deque()
         self._runs: list[Run] = []  # those of the executor; the loop thread's own is in `loop.run`
         self._inline_stop = self.replicas[0].session.stop()
+        self._coming = False  # the loop thread, to a lane of the executor
         self._soonest = math.inf  # of the batch that was taken last
         self._probed = -math.inf
 
@@ -215,7 +217,8 @@ class Lane:
                 self.inline = True
             self._bytes_in += call.nbytes
             self.waiting.append(call)
-            return True
+            come, self._coming = not self._coming, False
+            return come
         now = self.clock.monotonic()
         if call.due is not None:
             wait = self._wait(now)
@@ -226,14 +229,13 @@ class Lane:
                     return False
                 call.alone = True
             call.expected = Expected(wait, len(self.waiting))
-        self._listen(call)
         self._queue(call)
-        self.expiry.watch((call,), now)
+        if not self.expiry.sweeps(call, now):
+            self.expiry.watch((call,), now)
         if self._wait_s:
-            self._start(call)
-        else:
-            self.schedule()
-        return False
+            self._wait_for_company(call)
+        come, self._coming = not self._coming, True
+        return come
 
     def _hopeless(self, call: Call, now: float) -> bool:
         """Whether a call that comes now would wait too long for a run in time."""
@@ -297,9 +299,14 @@ class Lane:
     def work_inline(self, batch_s: float = INLINE_BATCH_S) -> bool:
         """One batch of at most `batch_s` expected seconds on the loop thread; True when more calls wait.
 
+        A lane of the executor gets a thread now that all is taken in which was there: one that came for the first call
+        would run it alone, and fight the loop thread for the interpreter over the others.
+
         Raises Superseded when the loop has been given to another thread meanwhile.
         """
-        if not self.inline:  # handed over since the loop thread was asked to come
+        if not self.inline:
+            self._coming = False
+            self._come()
             return False
         now = self.clock.monotonic()
         waiting = len(self.waiting)
@@ -346,8 +353,6 @@ class Lane:
             expected_ms=round(self.pace.expected * 1e3, 2),
         )
         moved = [call for call in self.waiting if not call.over]
-        for call in moved:
-            self._listen(call)
         with self._lock:
             self.pace.good_runs = 0
             self.inline = False
@@ -367,8 +372,11 @@ class Lane:
         with self._lock:
             return [*self.waiting, *self._aside, *[call for run in self._runs for call in run.calls], *elsewhere]
 
-    def _listen(self, call: Call) -> None:
-        """Learn of a caller that goes away. The reply must not hold the call, which holds the reply."""
+    def listen(self, call: Call) -> None:
+        """Learn of it when the caller goes away. The reply must not hold the call, which holds the reply."""
+        if call.listens or call.asked is not call:  # a second attempt ends with the first
+            return
+        call.listens = True
         held = weakref.ref(call)
 
         def cancelled() -> None:
@@ -427,7 +435,6 @@ class Lane:
             self.inline = False
             moved = [call for call in (*run.calls, *self.waiting) if not call.over]
         for call in moved:
-            self._listen(call)
             call.plan.fallback.join(call, Reason.SLOW)
         self._rewatch(moved)
         return True
@@ -492,15 +499,21 @@ class Lane:
 
     # ---- the executor ----
 
-    def _start(self, call: Call) -> None:
-        """Have a batch leave when it is full, and in any case in time for this call, which waits for company."""
+    def _wait_for_company(self, call: Call) -> None:
+        """Have a batch leave in time for this call, if it is not full before."""
+        if self._start_by <= call.received * 1e-9:
+            return
         by = self._latest(call)
         with self._lock:
-            sooner = by < self._start_by
-            if sooner:
-                self._start_by = by
-        if sooner:
-            self.timers.at(by, self.schedule)
+            self._start_by = min(by, self._start_by)
+
+    def _come(self) -> None:
+        """See to it that an executor thread comes: for what may leave by now, and in time for what may not."""
+        by = self._start_by
+        if by != self._alarm:
+            self._alarm = by
+            if self.clock.monotonic() < by < math.inf:
+                self.timers.at(by, self.schedule)
         self.schedule()
 
     def _latest(self, call: Call) -> float:
@@ -535,12 +548,14 @@ class Lane:
         dead: list[Call] = []
         rest: list[Call] = []
         run = None
+        left = False
         refused: Breaker | None = None
         try:
             with self._lock:
                 queue = self._ready()
                 if queue is not None:
                     batch, dead = self._take(queue, self.version.batching.max_size, self.clock.monotonic())
+                    left = bool(queue)
                     if self._wait_s and queue is self.waiting:
                         self._start_by = math.inf
                         rest = list(queue)
@@ -550,14 +565,18 @@ class Lane:
                         refused = replica
                     else:
                         run = self._begin(batch, replica)
+            if left:
+                self.schedule()
             if refused is not None:
                 self._unhealthy(batch, refused)
             if run is not None and self.hedger is not None:
                 self.hedger.began(run)
             if dead:
                 self._refuse(dead)
-            for call in rest:
-                self._start(call)
+            if rest:
+                for call in rest:
+                    self._wait_for_company(call)
+                self._come()
             if run is not None and not execute(run, self.stats.own_cell()):
                 self._returned(run)
         finally:

@@ -73,6 +73,8 @@ class FakeReply:
     def on_cancel(self, callback: Callable[[], None]) -> None:
         """The router wants to know."""
         self._callbacks = [callback]
+        if self.gone:
+            callback()
 
     def cancel(self) -> None:
         """The caller goes away."""
@@ -323,6 +325,8 @@ class World:
             self.router.infer(sent, reply, None if deadline is None else self.clock.now + deadline)
         except RouterError as error:
             reply.fail(error)
+        if not self.lane.inline:  # all is taken in that was there: a thread is asked to come
+            self.router.work()
         return reply
 
     def work(self) -> None:

@@ -161,6 +161,7 @@ def test_what_is_over_by_the_time_is_not_run_again() -> None:
     world = World(inline=False)
     world.session.function = failing
     replies = [world.send(1), world.send(2), world.send(3)]
+    world.after(SWEEP_S)
     world.session.during = replies[1].cancel
     world.work()
     assert world.session.rows == [3, 1, 1]
@@ -384,10 +385,13 @@ def test_a_call_that_comes_while_the_sweep_looks_is_watched() -> None:
 
 
 def test_cancelled_calls_leave_the_queue() -> None:
-    """They are not run, their bytes are free, and the failure is counted as the caller's."""
+    """Once a sweep has found them. They are not run, their bytes are free, the failure is counted as the caller's."""
     world = World(inline=False)
     replies = [world.send(value) for value in range(4)]
     replies[0].cancel()
+    assert world.lane.pending == 4
+    world.after(SWEEP_S)
+    assert world.lane.pending == 3
     replies[2].cancel()
     assert world.lane.pending == 2
     world.work()
@@ -486,9 +490,10 @@ def test_waiting_bytes_are_counted_exactly(inline: bool, monkeypatch: pytest.Mon
     assert world.lane.waiting_bytes == 1000
     assert isinstance(send(1).error, Overloaded)
     if not inline:
+        world.after(0.01)
+        assert world.lane.waiting_bytes == 700
         first.cancel()
-        assert world.lane.waiting_bytes == 400
-        world.after(0.02)
+        world.after(0.01)
         assert world.lane.waiting_bytes == 100
         assert second.errors
     world.clock.now += 0.02
@@ -515,8 +520,9 @@ def test_a_lane_moves_to_the_executor_when_its_runs_get_long_with_all_that_waits
     assert [reply.answers for reply in replies] == [1] * LONG_RUNS + [0]
     assert len(world.executor.visits) == 1
     gone.cancel()
+    world.after(SWEEP_S)
     assert world.lane.pending == 2
-    for _ in range(4):
+    for _ in range(3):
         world.after(SWEEP_S)
     assert isinstance(tight.error, TooLate)
     replies.append(world.send(6))
@@ -648,6 +654,7 @@ def test_a_lane_comes_back_with_all_that_waits_and_while_the_executor_is_at_it()
         world.work()
     world.lane.pace.good_runs = 0
     waiting = [world.send(value) for value in range(3)]
+    world.after(SWEEP_S)
     world.lane.pace.good_runs = PROOF_RUNS
     waiting.append(world.send(3))
     assert world.lane.inline
@@ -667,6 +674,37 @@ def test_a_lane_comes_back_with_all_that_waits_and_while_the_executor_is_at_it()
     waiting = [world.send(1)]
     world.work()
     assert waiting[0].messages
+
+
+def test_a_thread_comes_once_all_is_taken_in_that_was_there() -> None:
+    """Called for the first of several calls it would run that one alone."""
+    world = World(inline=False)
+    replies = [FakeReply() for _ in range(5)]
+    for reply in replies:
+        world.router.infer(request(1), reply, None)
+        assert not world.executor.visits
+    assert not world.router.work()
+    assert len(world.executor.visits) == 1
+    world.work()
+    assert world.session.rows == [5]
+    assert all(reply.messages for reply in replies)
+
+
+def test_a_lane_that_changes_sides_while_the_loop_takes_in_is_not_forgotten() -> None:
+    """The loop thread comes for it on either side, then and later."""
+    world = World(inline=False)
+    replies = [FakeReply(), FakeReply()]
+    world.router.infer(request(1), replies[0], None)
+    world.lane.pace.good_runs = PROOF_RUNS
+    world.router.infer(request(1), replies[1], None)
+    assert world.lane.inline
+    world.work()
+    assert all(reply.messages for reply in replies)
+    world.lane.inline, world.lane.pace.good_runs = False, 0
+    reply = world.send(1)
+    assert len(world.executor.visits) == 1
+    world.work()
+    assert reply.messages
 
 
 def test_two_threads_may_serve_one_lane_where_slots_allow() -> None:
@@ -818,11 +856,11 @@ def test_a_wish_to_wait_keeps_a_lane_off_the_loop() -> None:
 
 
 def test_few_timers_for_many_calls_that_wait_for_company() -> None:
-    """One for the first of a batch, none for those that join it."""
+    """One for the first of a batch and one sweep, none for those that join it."""
     world = World(version(max_wait_us=20_000, max_size=4096), inline=False)
     for _ in range(100):
         world.send(1)
-    assert len(world.timers._heap) == 1
+    assert len(world.timers._heap) == 2
     world.after(math.nextafter(0.0201, 1))
     world.work()
     assert world.session.rows == [100]
@@ -893,6 +931,7 @@ def test_an_overloaded_lane_answers_as_many_as_it_can_and_tells_the_others_in_ti
 
             reply = Told()
             world.router.infer(request(1.0), reply, upcoming + 0.05)
+            world.router.work()
             sent.append((reply, upcoming + 0.05, told))
             upcoming += every
 

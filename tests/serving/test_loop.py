@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from router.errors import TooLate
+from router.serving.expiry import SWEEP_S
 from router.serving.lanes import Lane
 from router.serving.loop import TICK_S, UNKNOWN, Schedule, overstayed, scheduled
 from router.serving.pace import HUNG_S, PROOF_RUNS
@@ -184,6 +185,7 @@ def test_a_run_that_nobody_waits_for_is_stopped() -> None:
     """At its next node; the batch goes on while one of its callers still waits."""
     world = World(inline=False)
     replies = [world.send(1), world.send(2)]
+    world.after(SWEEP_S)
     seen = []
 
     def during() -> None:

@@ -200,6 +200,7 @@ def test_threads_and_timers_at_rest_keep_no_session(max_wait_us: int) -> None:
     try:
         for late in (None, 0.5, 5.0, 60.0):
             router.infer(request(1), Told(), None if late is None else lane.clock.monotonic() + late)
+            router.work()
         for _ in range(4):
             assert answered.acquire(timeout=LIMIT_S)
         gone = threading.Event()

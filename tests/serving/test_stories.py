@@ -13,6 +13,7 @@ from router.core.fallback import Reason
 from router.core.hedging import Why
 from router.core.latency import BUCKETS, bucket
 from router.errors import ModelFailed, Status
+from router.serving.expiry import SWEEP_S
 from router.serving.lanes import Lane
 from router.serving.stories import FEWEST, SAMPLED, SLOW, Stories, Story, usual_ns
 from tests.serving.fakes import World, request, version
@@ -238,6 +239,7 @@ def test_a_caller_that_goes_away_is_kept() -> None:
     world = quick(inline=False)
     reply = world.send(1)
     reply.cancel()
+    world.after(SWEEP_S)
     (story,) = told(world.lane)
     assert (story.why, story.served_by, story.status) == ("failed", "", Status.CANCELLED)
     world.work()
