@@ -7,6 +7,7 @@ What is written, and what is forgotten first:
 
 - An answer that this process wrote less than `Question.refresh_ns` ago is not written again: few inputs make most of
   the traffic, and each would cost a write a time.
+- Of an input that comes all the time most answers are not even looked at (`often`).
 - What was written longest ago goes first, but for inputs that came again: once for each time around they move to the
   young end (a second chance: about the least recently used goes, without a write for each use).
 - Once something has to go, a new input is written when it is seen for the *second* time among the latest inputs of
@@ -40,6 +41,10 @@ FULL_S: Final = (0.01, 0.1, 1.0)
 """A full map is tried again after these pauses: a reader that had to wait for a processor gives its old pages back."""
 STOP_S: Final = 2.0
 """A stop waits this long for the last batch: another process may hold the writers' lock."""
+OFTEN: Final = 2
+LATELY_S: Final = 1.0
+"""An input that came so many times within so long is not looked at again: it is written, and known to come again."""
+MOST_LATELY: Final = 16_384
 MOST_WAITING: Final = 4096
 MOST_WAITING_BYTES: Final = 16 << 20
 LEAST_SEEN: Final = 1024
@@ -87,6 +92,8 @@ class Answers:
         self._waiting: list[tuple[Question, Source, int, bytes]] = []
         self._waiting_bytes = 0
         self._hits = self._misses = self._writes = self._dropped = self._evicted = 0
+        self._lately: dict[int, int] = {}  # marks of requests: how often they were remembered
+        self._lately_ends = 0
         self._seen: dict[bytes, tuple[int, int]] = {}  # the latest inputs: when this process wrote them, and where
         self._again: set[bytes] = set()  # those of them that came again
         self._window = LEAST_SEEN
@@ -101,6 +108,21 @@ class Answers:
     def start(self) -> None:
         """Start the writer."""
         self._thread.start()
+
+    def often(self, mark: int, now_ns: int) -> bool:
+        """Whether answers to requests with this fingerprint were remembered lately, so that one more says nothing new.
+
+        Any thread, at the price of a look into a dictionary; threads that meet here may count one too few.
+        """
+        lately = self._lately
+        if now_ns >= self._lately_ends or len(lately) >= MOST_LATELY:
+            lately = self._lately = {}
+            self._lately_ends = now_ns + round(LATELY_S * 1e9)
+        count = lately.get(mark, 0)
+        if count >= OFTEN:
+            return True
+        lately[mark] = count + 1
+        return False
 
     def remember(self, question: Question, source: Source, nbytes: int, body: bytes) -> None:
         """Have an answer written soon. Any thread; takes a microsecond, fails never.

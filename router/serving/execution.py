@@ -34,8 +34,10 @@ def execute(run: Run, cell: Cell) -> bool:
     busy_before = lane.clock.thread_time_ns() if run.inline and lane.pace.long_runs else None
     began = fed = clock()
     outputs: list[Array] | None = None
+    marks: list[int] = []
     try:
-        place = lane.inflight.began(plan.fingerprints(calls))
+        marks = plan.fingerprints(calls)
+        place = lane.inflight.began(marks)
         feeds = plan.feeds(calls)
         fed = clock()
         outputs = run.session.run(plan.outputs, feeds, run.stop)
@@ -60,7 +62,7 @@ def execute(run: Run, cell: Cell) -> bool:
         except Exception:  # noqa: BLE001  # as above
             failed = _fault(lane)
         else:
-            _answer(run, replies, broken, cell, (began, fed, inferred), mine=mine)
+            _answer(run, replies, broken, cell, marks, (began, fed, inferred), mine=mine)
             return mine
     if lane.guarded and mine:
         # Of a batch each call is judged when it runs alone; of a run that we have stopped nothing can be said.
@@ -70,7 +72,14 @@ def execute(run: Run, cell: Cell) -> bool:
 
 
 def _answer(
-    run: Run, replies: list[bytes], broken: list[str] | None, cell: Cell, times: tuple[int, int, int], *, mine: bool
+    run: Run,
+    replies: list[bytes],
+    broken: list[str] | None,
+    cell: Cell,
+    marks: list[int],
+    times: tuple[int, int, int],
+    *,
+    mine: bool,
 ) -> None:
     """Send the replies, but for those that break the contract, and remember what the run was like."""
     lane, calls = run.lane, run.calls
@@ -79,7 +88,7 @@ def _answer(
     joined = len(calls) > 1
     rows = sum([call.plan.rows for call in calls]) if joined else plan.rows
     if broken is not None:
-        calls, replies = _kept(run, replies, broken)
+        calls, replies, marks = _kept(run, replies, broken, marks)
     answered = [call.received for call, reply in zip(calls, replies, strict=True) if call.finish(reply)]
     if run.hedge:
         run.won = bool(answered)
@@ -90,7 +99,7 @@ def _answer(
         if lane.guarded:
             lane.report(run.replica, well=broken is None)
     if plan.memory is not None:
-        plan.remember(calls, replies, hedge=run.hedge)
+        plan.remember(calls, replies, marks, inferred, hedge=run.hedge)
     if calls:
         ended, first = lane.clock.monotonic_ns(), calls[0]
         cell.ran(answered, rows, began, fed, inferred, ended)
@@ -99,8 +108,10 @@ def _answer(
             lane.teller.ran(run, calls, answered, ended)
 
 
-def _kept(run: Run, replies: list[bytes], broken: list[str]) -> tuple[list[Call], list[bytes]]:
-    """The calls whose outputs keep the contract, with their replies; the others are answered otherwise."""
+def _kept(
+    run: Run, replies: list[bytes], broken: list[str], marks: list[int]
+) -> tuple[list[Call], list[bytes], list[int]]:
+    """The calls whose outputs keep the contract, with replies and fingerprints; the others are answered otherwise."""
     lane = run.lane
     for call, reason in zip(run.calls, broken, strict=True):
         if reason:
@@ -108,7 +119,7 @@ def _kept(run: Run, replies: list[bytes], broken: list[str]) -> tuple[list[Call]
             error = ModelFailed(f"model '{lane.version.model}' broke its contract: {reason}")
             call.give_up(Reason.CONTRACT, error, Failure.BACKEND)
     kept = [each for each, reason in enumerate(broken) if not reason]
-    return [run.calls[each] for each in kept], [replies[each] for each in kept]
+    return [run.calls[each] for each in kept], [replies[each] for each in kept], [marks[each] for each in kept]
 
 
 def _fault(lane: Lane) -> ModelFailed:

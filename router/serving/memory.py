@@ -21,6 +21,9 @@ MAX_CACHE_KEY: Final = 256
 class Store(Protocol):
     """Where answers are kept (`serving/answers`)."""
 
+    def often(self, mark: int, now_ns: int) -> bool:
+        """Whether requests with this fingerprint were remembered enough for now."""
+
     def remember(self, question: Question, source: Source, nbytes: int, body: bytes) -> None:
         """Keep an answer."""
 
@@ -50,6 +53,10 @@ class Memory:
         self._max_age_s = max_age_s
         self.fresh_s = fresh_s
         """An answer at most so old is given without a run; 0: none is."""
+
+    def wants(self, call: Call, mark: int, now_ns: int) -> bool:
+        """Whether the answer to a call with this fingerprint is to be remembered. Callers' own keys have none."""
+        return call.cache_key is not None or not self._store.often(mark, now_ns)
 
     def remember(self, call: Call, body: bytes) -> None:
         """Keep the model's answer to a call."""

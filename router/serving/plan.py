@@ -204,13 +204,17 @@ class Plan:
         reasons = contract.broken_parts(outputs, sizes)
         return reasons if any(reasons) else None
 
-    def remember(self, calls: Sequence[Call], replies: Sequence[bytes], *, hedge: bool) -> None:
-        """Keep the model's answers for the day on which it has none."""
+    def remember(
+        self, calls: Sequence[Call], replies: Sequence[bytes], marks: Sequence[int], now_ns: int, *, hedge: bool
+    ) -> None:
+        """Keep the model's answers, to calls with these fingerprints, for the day on which it has none."""
         memory = self.memory
         if memory is not None:
             encoder = self._hedge_encoder if hedge else self._encoder
-            for call, reply in zip(calls, replies, strict=True):
-                memory.remember(call, encoder.body(call.id_field, reply))
+            _, _, whole = self._fingerprint  # else requests that share one for ever may differ
+            for call, reply, mark in zip(calls, replies, marks, strict=True):
+                if not whole or memory.wants(call, mark, now_ns):
+                    memory.remember(call, encoder.body(call.id_field, reply))
 
     def replies(self, calls: Sequence[Call], outputs: Sequence[Array], *, hedge: bool = False) -> list[bytes]:
         """The replies of one run, in the calls' order. Raises ModelFailed when the outputs cannot be split."""

@@ -78,8 +78,12 @@ class Router:
             plan = table.plan(request.header)
         plan.admit(request.elements)
         level = DEFAULT_RANK
-        if request.parameters or plan.sla_s is not None:
-            deadline, level = _bounds(request.parameters, deadline, plan.sla_s, received / 1e9)
+        if plan.sla_s is not None:
+            last = received * 1e-9 + plan.sla_s
+            if deadline is None or last < deadline:
+                deadline = last
+        if request.parameters:
+            deadline, level = _bounds(request.parameters, deadline, received * 1e-9)
         if deadline is None:
             due, rank = None, WHENEVER + level
         else:
@@ -144,14 +148,8 @@ class Router:
         return bool(loop.busy)
 
 
-def _bounds(
-    parameters: Parameters, deadline: float | None, sla_s: float | None, now: float
-) -> tuple[float | None, float]:
-    """The earliest of the deadlines, in seconds, and what the priority adds to the rank. Raises InvalidRequest."""
-    if sla_s is not None:
-        deadline = now + sla_s if deadline is None else min(deadline, now + sla_s)
-    if not parameters:
-        return deadline, DEFAULT_RANK
+def _bounds(parameters: Parameters, deadline: float | None, now: float) -> tuple[float | None, float]:
+    """The earlier of the deadlines, in seconds, and what the priority adds to the rank. Raises InvalidRequest."""
     if "timeout" in parameters:
         at = now + _timeout_us(parameters["timeout"]) / 1e6
         deadline = at if deadline is None else min(deadline, at)

@@ -93,6 +93,23 @@ def test_each_row_of_a_batch_is_remembered_by_itself(world: Remembering) -> None
     assert [values(world.ask(value)) for value in (3, 1, 2)] == [[6], [2], [4]]
 
 
+def test_an_input_that_comes_all_the_time_is_looked_at_twice_a_second(world: Remembering) -> None:
+    """Another input is not held up by it, nor is the caller's own key of the same input."""
+
+    def waiting(*given: float, **about: Any) -> int:
+        world.send(*given, **about)
+        world.work()
+        return len(world.answers._waiting)
+
+    assert [waiting(1) for _ in range(10)] == [1, *[2] * 9]
+    assert waiting(2) == 3
+    assert [waiting(1, parameters={"cache_key": "k"}) for _ in range(3)] == [4, 5, 6]
+    world.clock.now += 0.9
+    assert waiting(1) == 6
+    world.clock.now += 0.2
+    assert waiting(1) == 7
+
+
 def test_degraded_answers_are_never_remembered(world: Remembering) -> None:
     """A remembered answer does not become younger by being given."""
     world.ask(1)
