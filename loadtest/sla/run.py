@@ -18,7 +18,7 @@ import numpy as np
 
 from loadtest import interrupt, machine
 from loadtest.errors import ScenarioError
-from loadtest.sla import output, records
+from loadtest.sla import output, records, server_figures
 from loadtest.sla.core_client import FORK_SUPPORT
 from loadtest.sla.figures import AROUND_S, LAGGED_SHARE, Figures
 from loadtest.sla.glance import Watcher, look
@@ -237,12 +237,13 @@ class Run:
                 f"the sender was late in {len(lagged)} of {len(seconds)} seconds: lower the rate, raise `senders`, or"
                 " give it a core of its own"
             )
+        counted = server_figures.ask(self._subject.http) if self._subject.ours else None
         length = sum(max(min(span.end, end) - span.start, 0.0) for span in spans if span.measured)
         return {
             "format": FORMAT,
             "title": scenario.title,
             "seed": scenario.seed,
-            "server": {"target": self._subject.target, "title": self._subject.title},
+            "server": {"target": self._subject.target, "title": self._subject.title, "counted": counted},
             "machine": machine.facts(),
             "scenario": scenario.model_dump(mode="json"),
             "interrupted": self._note.at is not None,
@@ -250,7 +251,8 @@ class Run:
             "closed_loop": scenario.closed,
             "notes": notes(
                 self._parts, [records.read(self._place(i), len(part))["state"] for i, part in enumerate(self._parts)]
-            ),
+            )
+            + server_figures.told(counted),
             "phases": [
                 {
                     "name": span.name,

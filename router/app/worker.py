@@ -214,7 +214,7 @@ class Worker:
         if self.executor.missing >= MOST_MISSING and not self._slot.worn:
             log.warning("too many threads hang in runs: a fresh worker is asked for", threads=self.executor.missing)
             self._slot.wear_out()
-        ill = {key for key, lane in lanes.items() if not lane.healthy(now)}
+        ill = {key for key, lane in lanes.items() if not lane.replicas.healthy(now)}
         if ill != self._ill:
             self._ill = ill
             self._health.changed()
@@ -243,7 +243,7 @@ class Worker:
             return None
         except RouterError:
             return False
-        return not self._stopping and lane.healthy(time.monotonic())
+        return not self._stopping and lane.replicas.healthy(time.monotonic())
 
     # ---- what the controller asks, on the link's thread ----
 

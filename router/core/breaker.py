@@ -59,6 +59,7 @@ class Breaker:
         "_row",
         "_shortest_s",
         "_state",
+        "opened",
         "reason",
         "until",
     )
@@ -72,6 +73,8 @@ class Breaker:
     def __init__(self, *, shortest_s: float = 1.0, longest_s: float = 4.0, probe_s: float = 1.0) -> None:
         self.reason = ""
         """Why it is not closed; empty when it is."""
+        self.opened = 0
+        """How often it has opened; a probe that fails counts no more."""
         self.until = -math.inf
         """The instant at which it tries again, or did."""
         self._shortest_s = shortest_s
@@ -117,8 +120,10 @@ class Breaker:
             self._bad.add(1, now)
             calls, bad = self._calls.sum(now), self._bad.sum(now)
             if self._row >= self.ROW and now - self._last_good >= self.SILENT_S:
+                self.opened += 1
                 self._open(now, f"{self._row} calls in a row failed")
             elif calls >= self.CALLS and 2 * bad >= calls:
+                self.opened += 1
                 self._open(now, f"{bad} of {calls} calls within 10 s failed")
         elif self._probe_back(now):
             self._reopen(now, "a probe failed")

@@ -90,6 +90,10 @@ class _Figures(Collector):
         refused = CounterMetricFamily(
             "router_hedges_refused", "Slow runs without a second attempt", labels=[*_LABELS, "why"]
         )
+        breakers = GaugeMetricFamily(
+            "router_breakers_open", "Sessions that are not asked because they failed too often", labels=_LABELS
+        )
+        opened = CounterMetricFamily("router_breakers_opened", "How often a session came to that", labels=_LABELS)
         fresh = CounterMetricFamily(
             "router_fresh_answers", "Successful requests that were answered from memory, without a run", labels=_LABELS
         )
@@ -114,7 +118,9 @@ class _Figures(Collector):
             times.add_metric(key, buckets, gauge.request_ns / 1e9)
             pending.add_metric(key, gauge.pending)
             inline.add_metric(key, float(gauge.lane == "inline"))
-        yield from (times, pending, inline, fallbacks, waited, hedges, refused, fresh)
+            breakers.add_metric(key, gauge.breakers_open)
+            opened.add_metric(key, gauge.breakers_opened)
+        yield from (times, pending, inline, fallbacks, waited, hedges, refused, breakers, opened, fresh)
 
     def _known(self) -> Iterator[Metric]:
         def counter(name: str, text: str, labels: list[str] = _LABELS) -> CounterMetricFamily:

@@ -57,6 +57,8 @@ def telemetry(lanes: Iterable[Lane]) -> pb.Telemetry:
                 for (step, reason), (count, nanoseconds) in sorted(cell.fallbacks.items())
             ],
             hung=lane.lost,
+            breakers_open=lane.replicas.refused,
+            breakers_opened=lane.replicas.opened,
         )
         if hedger is not None:
             gauge.hedges_sent, gauge.hedges_won = hedger.sent, hedger.won
@@ -68,7 +70,7 @@ def past(message: pb.Telemetry) -> pb.Telemetry:
     """What stays of figures when what they are about has gone: counters, no gauges. Changes and gives the message."""
     message.resident_bytes = 0
     for gauge in message.gauges:
-        gauge.pending = gauge.hung = 0
+        gauge.pending = gauge.hung = gauge.breakers_open = 0
     return message
 
 
@@ -143,6 +145,8 @@ def merged(parts: Iterable[pb.Telemetry]) -> pb.Telemetry:
             for reason, count in gauge.failures.items():
                 mine.failures[reason] += count
             mine.hung += gauge.hung
+            mine.breakers_open += gauge.breakers_open
+            mine.breakers_opened += gauge.breakers_opened
             for fallback in gauge.fallbacks:
                 way = (gauge.model, gauge.version, fallback.step, fallback.reason)
                 if way not in fallbacks:

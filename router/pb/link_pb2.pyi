@@ -109,7 +109,7 @@ class Telemetry(_message.Message):
     def __init__(self, question: _Optional[int] = ..., models: _Optional[_Iterable[_Union[_inference_pb2.ModelStatistics, _Mapping]]] = ..., gauges: _Optional[_Iterable[_Union[ModelGauges, _Mapping]]] = ..., resident_bytes: _Optional[int] = ..., loop_taken: _Optional[int] = ...) -> None: ...
 
 class ModelGauges(_message.Message):
-    __slots__ = ("model", "version", "pending", "lane", "failures", "load_ns", "request_buckets", "request_ns", "fallbacks", "hung", "hedges_sent", "hedges_won", "hedges_refused")
+    __slots__ = ("model", "version", "pending", "lane", "failures", "load_ns", "request_buckets", "request_ns", "fallbacks", "hung", "breakers_open", "breakers_opened", "hedges_sent", "hedges_won", "hedges_refused")
     class FailuresEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -134,6 +134,8 @@ class ModelGauges(_message.Message):
     REQUEST_NS_FIELD_NUMBER: _ClassVar[int]
     FALLBACKS_FIELD_NUMBER: _ClassVar[int]
     HUNG_FIELD_NUMBER: _ClassVar[int]
+    BREAKERS_OPEN_FIELD_NUMBER: _ClassVar[int]
+    BREAKERS_OPENED_FIELD_NUMBER: _ClassVar[int]
     HEDGES_SENT_FIELD_NUMBER: _ClassVar[int]
     HEDGES_WON_FIELD_NUMBER: _ClassVar[int]
     HEDGES_REFUSED_FIELD_NUMBER: _ClassVar[int]
@@ -147,10 +149,12 @@ class ModelGauges(_message.Message):
     request_ns: int
     fallbacks: _containers.RepeatedCompositeFieldContainer[Fallback]
     hung: int
+    breakers_open: int
+    breakers_opened: int
     hedges_sent: int
     hedges_won: int
     hedges_refused: _containers.ScalarMap[str, int]
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., pending: _Optional[int] = ..., lane: _Optional[str] = ..., failures: _Optional[_Mapping[str, int]] = ..., load_ns: _Optional[int] = ..., request_buckets: _Optional[_Iterable[int]] = ..., request_ns: _Optional[int] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., hung: _Optional[int] = ..., hedges_sent: _Optional[int] = ..., hedges_won: _Optional[int] = ..., hedges_refused: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., pending: _Optional[int] = ..., lane: _Optional[str] = ..., failures: _Optional[_Mapping[str, int]] = ..., load_ns: _Optional[int] = ..., request_buckets: _Optional[_Iterable[int]] = ..., request_ns: _Optional[int] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., hung: _Optional[int] = ..., breakers_open: _Optional[int] = ..., breakers_opened: _Optional[int] = ..., hedges_sent: _Optional[int] = ..., hedges_won: _Optional[int] = ..., hedges_refused: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class Fallback(_message.Message):
     __slots__ = ("step", "reason", "count", "ns")

@@ -66,7 +66,7 @@ def execute(run: Run, cell: Cell) -> bool:
             return mine
     if lane.guarded and mine:
         # Of a batch each call is judged when it runs alone; of a run that we have stopped nothing can be said.
-        lane.report(run.replica, well=False if len(calls) == 1 and not run.stop.terminate else None)
+        lane.replicas.report(run.replica, well=False if len(calls) == 1 and not run.stop.terminate else None)
     _fail(run, failed, began, mine=mine)
     return mine
 
@@ -97,7 +97,7 @@ def _answer(
         if not lane.pace.learned % SAMPLED:
             lane.teller.refresh(lane.stats.buckets())
         if lane.guarded:
-            lane.report(run.replica, well=broken is None)
+            lane.replicas.report(run.replica, well=broken is None)
     if plan.memory is not None:
         plan.remember(calls, replies, marks, inferred, hedge=run.hedge)
     if calls:

@@ -26,7 +26,7 @@ import structlog
 
 from router.core.admission import retry_after_ms
 from router.core.batching import take
-from router.core.breaker import Breaker, State, choose
+from router.core.breaker import Breaker
 from router.core.fallback import Reason
 from router.core.table import Version
 from router.errors import ModelFailed, NotReady, Overloaded, Refused, RouterError, TooLate
@@ -40,6 +40,7 @@ from router.serving.hedge import Hedger
 from router.serving.inflight import InFlight
 from router.serving.loop import ARM_S, Loop, Superseded
 from router.serving.pace import INLINE_BATCH_S, PROOF_RUNS, Pace
+from router.serving.replicas import Replicas
 from router.serving.run import Held, Replica, Run, Runnable
 from router.serving.stats import Failure, Stats
 from router.serving.stories import Expected, Stories, Teller, run_facts
@@ -77,7 +78,7 @@ class Lane:
         inflight: InFlight | None = None,
     ) -> None:
         self.version = version
-        self.replicas = [Replica(each) for each in sessions]
+        self.replicas = Replicas(sessions, clock, reload)
         self.stats = Stats()
         self.hedger: Hedger | None = None
         self.guarded = False
@@ -96,7 +97,6 @@ class Lane:
         self.timers = timers
         self._loop = loop
         self.clock = clock
-        self._reload = reload
         self.inflight = inflight or InFlight()
         self._wait_s = version.batching.max_wait_us / 1e6
         self._start_by = math.inf  # where calls wait for company: when the next batch leaves at the latest
@@ -108,7 +108,8 @@ class Lane:
         self._tokens = 0
         self._aside: deque[Call] = deque()
         self._runs: list[Run] = []  # those of the executor; the loop thread's own is in `loop.run`
-        self._inline_stop = self.replicas[0].session.stop()
+        self._own = self.replicas[0]  # of the loop thread
+        self._inline_stop = self._own.session.stop()
         self._coming = False  # the loop thread, to a lane of the executor
         self._soonest = math.inf  # of the batch that was taken last
         self._probed = -math.inf
@@ -126,7 +127,7 @@ class Lane:
     @property
     def slots(self) -> int:
         """How many runs may go on at once. Those that stall lend their slots, once: callers need not wait for them."""
-        own = self.executor.slots * len([replica for replica in self.replicas if not replica.loading])
+        own = self.executor.slots * self.replicas.ready
         lent = sum([run.stalled for run in list(self._runs)]) if self.hedger is not None else 0
         return own + min(lent, own)
 
@@ -152,11 +153,6 @@ class Lane:
             self.hedger = None
         elif self.hedger is None or self.hedger.settings != hedge:
             self.hedger = Hedger(self, hedge)
-
-    def healthy(self, now: float) -> bool:
-        """Whether a session may be asked: one that is there, and whose breaker is not open."""
-        with self._lock:
-            return any(not each.loading and each.breaker.state(now) is not State.OPEN for each in self.replicas)
 
     # ---- the loop thread ----
 
@@ -317,7 +313,7 @@ class Lane:
             loop = self._loop
             if self.guarded and not self._allowed(batch, now):
                 return bool(self.waiting)
-            run = Run(self, batch, self.replicas[0], now, self._inline_stop, inline=True)
+            run = Run(self, batch, self._own, now, self._inline_stop, inline=True)
             loop.run = run
             if not loop.watched:
                 loop.watch()
@@ -333,7 +329,7 @@ class Lane:
 
     def _allowed(self, batch: list[Call], now: float) -> bool:
         """Whether the session of the loop thread may be asked; else the calls are answered otherwise."""
-        breaker = self.replicas[0].breaker
+        breaker = self._own.breaker
         if breaker.allow(now) or not batch[0].plan.fallback:
             return True
         self._unhealthy(batch, breaker)
@@ -467,34 +463,29 @@ class Lane:
             self._finish(run)
             self._tokens -= 1
             self.lost += 1
-            replica = run.replica
-            fresh = replica.session is run.session and not replica.loading and self._reload is not None
-            replica.loading |= fresh
+        fresh = self.replicas.take_out(run)
         run.stop.terminate = True
         now = self.clock.monotonic()
         self.pace.times.record_at_least(sum([call.plan.rows for call in run.calls]), now - run.began, now)
         for call in run.calls:
             call.ran = run_facts(run, self.clock.monotonic_ns(), over=False)
         if self.guarded:
-            self.report(run.replica, well=False)
+            self.replicas.report(run.replica, well=False)
         self.expiry.watch_each(run.calls)
         self.executor.lost()
         log.warning("a run hangs: it is given up", model=self.version.model, version=self.version.number)
         if fresh:
-            threading.Thread(target=self._replace, args=(replica,), name="replace", daemon=True).start()
+            threading.Thread(target=self._replace, args=(run.replica,), name="replace", daemon=True).start()
         else:
             self.schedule()
 
     def _replace(self, replica: Replica) -> None:
         """Load a fresh session in the place of one that hangs."""
-        assert self._reload is not None
         try:
-            replica.session = self._reload()
+            self.replicas.replace(replica)
         except RouterError as error:
             log.warning("a session cannot be loaded anew", model=self.version.model, reason=str(error))
         finally:
-            with self._lock:
-                replica.loading = False
             self.schedule()
 
     # ---- the executor ----
@@ -560,7 +551,8 @@ class Lane:
                         self._start_by = math.inf
                         rest = list(queue)
                 if batch:
-                    replica = self._idlest(batch)
+                    must_run = not batch[0].plan.fallback
+                    replica = self.replicas.choose(self._runs, guarded=self.guarded, must_run=must_run)
                     if isinstance(replica, Breaker):
                         refused = replica
                     else:
@@ -594,20 +586,6 @@ class Lane:
                 self.hedger.idle()
         return again
 
-    def _idlest(self, batch: list[Call]) -> Replica | Breaker:
-        """The session that has least to do of those that may be asked. Called with the lock held.
-
-        The breaker of one that may not where none may: but where nothing else could answer one is asked all the same.
-        """
-        replicas = [replica for replica in self.replicas if not replica.loading] or self.replicas
-        if len(replicas) > 1:
-            replicas = sorted(replicas, key=lambda each: sum([run.replica is each for run in self._runs]))
-        if not self.guarded:
-            return replicas[0]
-        breakers = [replica.breaker for replica in replicas]
-        place = choose(breakers, self.clock.monotonic(), must_run=not batch[0].plan.fallback)
-        return breakers[0] if place is None else replicas[place]
-
     def _begin(self, batch: list[Call], replica: Replica, *, hedge: bool = False) -> Run:
         """A run of the batch. Called with the lock held."""
         run = Run(self, batch, replica, self.clock.monotonic(), replica.session.stop(), hedge=hedge)
@@ -629,15 +607,8 @@ class Lane:
 
     def spare(self, run: Run) -> Replica | None:
         """Another session than that of the run, that has nothing to do (or only stalls, once) and may be asked."""
-        now = self.clock.monotonic()
         with self._lock:
-            busy = [each.replica for each in self._runs if not each.stalled]
-            stalls = [each.replica for each in self._runs if each.stalled]
-            for replica in sorted(self.replicas, key=stalls.count):
-                idle = replica is not run.replica and replica not in busy and not replica.loading
-                if idle and stalls.count(replica) <= self.executor.slots and replica.breaker.state(now) is State.CLOSED:
-                    return replica
-        return None
+            return self.replicas.spare(run, self._runs, self.executor.slots)
 
     def work_hedge(self, calls: list[Call], replica: Replica) -> bool:
         """The calls of a slow run once more, on an executor thread; True when this answered one of them."""
@@ -667,12 +638,6 @@ class Lane:
         return won
 
     # ---- either side ----
-
-    def report(self, replica: Replica, *, well: bool | None) -> None:
-        """Tell a session's breaker of a run; None: it says nothing of the session."""
-        breaker, now = replica.breaker, self.clock.monotonic()
-        with self._lock:
-            (breaker.released if well is None else breaker.succeeded if well else breaker.failed)(now)
 
     def _probes(self, now: float, pause: float = PROBE_S) -> bool:
         """Whether to try what looks hopeless, now and then: else nobody would learn that it is not any more."""
@@ -722,7 +687,7 @@ class Lane:
         `feeds_of(rows)` makes the input. A model that fails on such input is not at fault: it learns from callers.
         """
         names = [spec.name for spec in self.version.signature.outputs]
-        session = self.replicas[0].session
+        session = self._own.session
         rows = 1
         until = self.clock.monotonic() + 1.0
         while rows <= self.version.batching.max_size:

@@ -34,6 +34,7 @@ def test_half_of_twenty_calls_open_it() -> None:
     assert breaker.state(1.95) is State.OPEN
     assert breaker.reason == "10 of 20 calls within 10 s failed"
     assert not breaker.allow(1.95)
+    assert breaker.opened == 1
 
 
 def test_failures_of_more_than_ten_seconds_ago_are_forgotten() -> None:
@@ -109,6 +110,7 @@ def test_each_failed_probe_doubles_the_pause_up_to_its_bound() -> None:
         probe(breaker, now, good=True)
     now = opened(breaker, now + 1.0)
     assert breaker.state(now + 1.0) is State.HALF_OPEN
+    assert breaker.opened == 2
 
 
 def test_a_probe_that_does_not_come_back_counts_as_failed() -> None:

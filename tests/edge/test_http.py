@@ -29,6 +29,7 @@ def figures() -> Telemetry:
     gauge.request_ns = 9_000_000
     gauge.fallbacks.add(step="default", reason="slow", count=6, ns=2_500_000_000)
     gauge.hung = 1
+    gauge.breakers_open, gauge.breakers_opened = 2, 11
     message.loop_taken = 8
     gauge.hedges_sent, gauge.hedges_won = 6, 5
     gauge.hedges_refused["budget_spent"] = 7
@@ -82,6 +83,8 @@ def test_the_metrics_are_read_by_prometheus() -> None:
     assert values["router_fallback_seconds_total", "slow"] == 2.5
     assert values["router_loop_taken_total", ""] == 8
     assert values["router_hung_threads", ""] == 1
+    assert values["router_breakers_open", ""] == 2
+    assert values["router_breakers_opened_total", ""] == 11
     assert values["router_hedges_total", "sent"] == 6
     assert values["router_hedges_total", "won"] == 5
     assert values["router_hedges_refused_total", "budget_spent"] == 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from router.core.fallback import Reason, Step
@@ -22,6 +23,7 @@ class FakeLane:
         self.pending = 0
         self.inline = True
         self.lost = 0
+        self.replicas = SimpleNamespace(refused=0, opened=0)
         self.hedger: Any = None
 
 
@@ -98,7 +100,7 @@ def fallbacks(message: pb.Telemetry) -> list[tuple[str, str, str, str, int, int]
 
 
 def test_what_was_answered_without_the_model_is_added_by_step_and_reason() -> None:
-    """Over threads, workers and versions; a dead worker's still count, its hung threads have gone with it."""
+    """Over threads, workers and versions; a dead worker's still count, its hung threads and breakers have gone."""
     one, two, other = FakeLane(), FakeLane(), FakeLane(number="2")
     one.stats.own_cell().fell_back(Step.DEFAULT, Reason.FAILED, 10)
     one.stats.cell().fell_back(Step.DEFAULT, Reason.FAILED, 5)
@@ -106,6 +108,7 @@ def test_what_was_answered_without_the_model_is_added_by_step_and_reason() -> No
     two.stats.own_cell().fell_back(Step.FAILOVER, Reason.SLOW, 7)
     other.stats.own_cell().fell_back(Step.DEFAULT, Reason.SWITCHED, 3)
     one.lost, two.lost = 2, 1
+    one.replicas, two.replicas = SimpleNamespace(refused=1, opened=4), SimpleNamespace(refused=2, opened=3)
     first, second = figures(one), figures(two, other)
     first.loop_taken, second.loop_taken = 4, 1
     total = Total()
@@ -121,6 +124,7 @@ def test_what_was_answered_without_the_model_is_added_by_step_and_reason() -> No
     ]
     assert everything.loop_taken == 5
     assert sum(gauge.hung for gauge in everything.gauges) == 1
+    assert [(gauge.breakers_open, gauge.breakers_opened) for gauge in everything.gauges] == [(2, 7), (0, 0)]
     assert merged((everything,)) == everything
 
 

@@ -16,6 +16,11 @@ from tests.loadtest.sla.truthful_server import Deal, Truthful
 
 pytestmark = pytest.mark.prove
 
+TOLERANCE = 0.03
+SHORTEST_S = 0.1
+"""What the server takes at least, and the least that is measured."""
+TRIES = 5
+
 TEXT = """
 title = "Truth"
 deadline = "{deadline}"
@@ -61,13 +66,21 @@ def truth(server: Truthful) -> dict[str, float]:
     ids=["fixed", "bimodal", "stall"],
 )
 def test_percentiles_are_those_of_the_server(script: Any) -> None:
-    """p50, p99 and p99.9 within three percent of its own true times."""
-    server = Truthful(script)
-    document = measure(server)
+    """p50, p99 and p99.9 within three percent of its own true times, where the machine lets the sender work.
+
+    A sender that lost its core for longer than the tolerance, as its own lag says, can show nothing: once more.
+    """
+    for _ in range(TRIES):
+        server = Truthful(script)
+        document = measure(server)
+        if document["measured"]["lag"]["max"] < TOLERANCE * SHORTEST_S:
+            break
+    else:
+        pytest.fail(f"the sender lost its core in each of {TRIES} runs: this machine is too busy to tell")
     assert not document["invalid"]
     latency, true = document["measured"]["latency"], truth(server)
     for name, value in true.items():
-        assert latency[name] == pytest.approx(value, rel=0.03), (name, latency, true)
+        assert latency[name] == pytest.approx(value, rel=TOLERANCE), (name, latency, true)
 
 
 def test_a_stall_is_hidden_by_a_closed_loop() -> None:

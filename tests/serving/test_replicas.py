@@ -1,4 +1,4 @@
-"""Whether a lane says that it can be asked: what health tells of its model."""
+"""The sessions of a version: whether one can be asked, as health and metrics tell it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from router.errors import ModelFailed
 from router.serving.lanes import Lane
 from router.serving.loop import Loop
 from router.serving.timers import Timers
-from tests.serving.fakes import FakeClock, FakeExecutor, FakeSession, World, version
+from tests.serving.fakes import FakeClock, FakeExecutor, FakeSession, World, doubled, version
 
 
 def fails(_: Mapping[str, np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
@@ -28,8 +28,17 @@ def test_a_lane_is_ill_while_its_breaker_is_open() -> None:
         world.send(1)
         world.work()
         world.clock.now += 0.05
-    assert not world.lane.healthy(world.clock.now)
-    assert world.lane.healthy(world.clock.now + 1)
+    replicas = world.lane.replicas
+    assert not replicas.healthy(world.clock.now)
+    assert (replicas.refused, replicas.opened) == (1, 1)
+    assert replicas.healthy(world.clock.now + 1)
+    world.session.function = doubled
+    world.clock.now += 1
+    assert replicas.refused == 1  # until probes have shown that it is well
+    for _ in range(3):
+        world.send(1)
+        world.work()
+    assert (replicas.refused, replicas.opened) == (0, 1)
 
 
 def test_one_of_two_sessions_is_enough() -> None:
@@ -39,6 +48,6 @@ def test_one_of_two_sessions_is_enough() -> None:
     executor: Any = FakeExecutor()
     lane = Lane(version(), [FakeSession(), FakeSession()], executor, timers, Loop(timers, clock), clock)
     lane.replicas[0].loading = True
-    assert lane.healthy(clock.now)
+    assert lane.replicas.healthy(clock.now)
     lane.replicas[1].loading = True
-    assert not lane.healthy(clock.now)
+    assert not lane.replicas.healthy(clock.now)
