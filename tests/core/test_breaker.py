@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.core.breaker import Breaker, State, choose
@@ -177,13 +177,14 @@ def after(events: list[tuple[str, float]]) -> tuple[Breaker, float]:
 
 
 @given(EVENTS)
+@example([("failed", 0.0)] * 5 + [("allow", 1.0), ("allow", 3.0)])
 def test_it_closes_within_five_seconds_of_healing_whatever_has_been(events: list[tuple[str, float]]) -> None:
     """Once all calls succeed at once; a second later for each second that a lost probe is waited for."""
     breaker, now = after(events)
     lost = max(breaker._overdue - now, 0.0) if breaker.state(now) is State.HALF_OPEN and breaker._out else 0.0
     until = now + lost + 4.01
     while now < until and breaker.state(now) is not State.CLOSED:
-        if breaker.allow(now):
+        while breaker.state(now) is not State.CLOSED and breaker.allow(now):
             breaker.succeeded(now)
         now += 0.005
     assert breaker.state(now) is State.CLOSED
