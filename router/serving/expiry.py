@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from router.serving.timers import Clock, Timers
@@ -29,8 +29,8 @@ class Queue(Protocol):
     def expired(self, call: Call) -> None:
         """A call is due."""
 
-    def listen(self, call: Call) -> None:
-        """A call has waited for a while: it is to end when its caller goes away."""
+    def linger(self, calls: Sequence[Call]) -> None:
+        """These have waited or run for a while."""
 
 
 class Expiry:
@@ -67,8 +67,7 @@ class Expiry:
         queue = self._queue()
         if queue is not None:
             calls = [call for call in queue.calls() if not call.over]
-            for call in calls:
-                queue.listen(call)
+            queue.linger(calls)
             self.watch(calls, self._clock.monotonic())
 
     def _expiry(self, held: weakref.ref[Call]) -> Callable[[], None]:

@@ -34,7 +34,7 @@ from router.model_settings import ModelSettings
 from router.serving.call import Call
 from router.serving.execution import execute
 from router.serving.executor import Executor
-from router.serving.expiry import Expiry
+from router.serving.expiry import SWEEP_S, Expiry
 from router.serving.fallback import Fallback
 from router.serving.hedge import Hedger
 from router.serving.inflight import InFlight
@@ -368,7 +368,30 @@ class Lane:
         with self._lock:
             return [*self.waiting, *self._aside, *[call for run in self._runs for call in run.calls], *elsewhere]
 
-    def listen(self, call: Call) -> None:
+    def linger(self, calls: Sequence[Call]) -> None:
+        """These have waited or run for up to a sweep: they listen for their callers.
+
+        Those in a run that is stuck, or behind such runs, ask the failover model: at their deadline there is no time
+        for it.
+        """
+        for call in calls:
+            self._listen(call)
+        now = self.clock.monotonic()
+        with self._lock:
+            stuck = [run for run in self._runs if self._stuck(run, now)]
+            stranded = [call for run in stuck for call in run.calls]
+            if len(stuck) == len(self._runs) >= self.slots:
+                stranded += [*self.waiting, *self._aside]
+        for call in stranded:
+            if call.due is not None:
+                call.plan.fallback.join(call, Reason.SLOW)
+
+    def _stuck(self, run: Run, now: float) -> bool:
+        """Whether a run has taken so much longer than is known of its kind that who waits for it may wait in vain."""
+        expected = self.pace.times.predict(len(run.calls))
+        return expected > 0 and now - run.began > SWEEP_S + 2 * expected
+
+    def _listen(self, call: Call) -> None:
         """Learn of it when the caller goes away. The reply must not hold the call, which holds the reply."""
         if call.listens or call.asked is not call:  # a second attempt ends with the first
             return

@@ -97,6 +97,38 @@ def test_a_failover_model_answers_for_a_model_that_fails(inline: bool) -> None:
     assert world.fallbacks() == {(Step.FAILOVER, Reason.FAILED): 2}
 
 
+def test_who_is_in_or_behind_a_stuck_run_asks_the_failover_model_in_time() -> None:
+    """A sweep sees to it: at the deadline it would be too late. Who has none waits; who is run in time does not ask."""
+    world = Spared(FAILOVER, inline=False)
+    world.lane.pace.times.record(1, 0.001)
+    late: list[FakeReply] = []
+
+    def during() -> None:
+        world.after(0.01)
+        late.append(world.send(2, deadline=0.05))
+        world.after(0.02)
+        world.executor.step()
+
+    world.session.during = during
+    patient, first = world.send(1), world.send(4, deadline=0.05)
+    world.executor.step()
+    assert values(patient) == [2]
+    assert values(first) == [12]
+    assert values(late[0]) == [6]
+    assert world.fallbacks() == {(Step.FAILOVER, Reason.SLOW): 2}
+    world.session.during = lambda: None
+    world.work()
+    assert len(world.session.runs) == 1
+
+    world.session.during = lambda: late.append(world.send(3, deadline=0.05)) or world.after(0.02)
+    world.send(1)
+    world.executor.step()
+    world.session.during = lambda: None
+    world.work()
+    assert values(late[1]) == [6]
+    assert world.spare.rows == [2]
+
+
 def test_failover_calls_never_share_a_run_with_the_models_own() -> None:
     """Their replies say other things."""
     world = Spared(FAILOVER)
