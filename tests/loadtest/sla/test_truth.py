@@ -66,21 +66,19 @@ def truth(server: Truthful) -> dict[str, float]:
     ids=["fixed", "bimodal", "stall"],
 )
 def test_percentiles_are_those_of_the_server(script: Any) -> None:
-    """p50, p99 and p99.9 within three percent of its own true times, where the machine lets the sender work.
+    """p50, p99 and p99.9 within three percent of its own true times.
 
-    A sender that lost its core for longer than the tolerance, as its own lag says, can show nothing: once more.
+    A sender that says itself that it lost its core for longer than the tolerance is no proof against it: once more.
     """
     for _ in range(TRIES):
         server = Truthful(script)
         document = measure(server)
-        if document["measured"]["lag"]["max"] < TOLERANCE * SHORTEST_S:
+        assert not document["invalid"]
+        latency, true = document["measured"]["latency"], truth(server)
+        close = {name: latency[name] == pytest.approx(value, rel=TOLERANCE) for name, value in true.items()}
+        if all(close.values()) or document["measured"]["lag"]["max"] < TOLERANCE * SHORTEST_S:
             break
-    else:
-        pytest.fail(f"the sender lost its core in each of {TRIES} runs: this machine is too busy to tell")
-    assert not document["invalid"]
-    latency, true = document["measured"]["latency"], truth(server)
-    for name, value in true.items():
-        assert latency[name] == pytest.approx(value, rel=TOLERANCE), (name, latency, true)
+    assert all(close.values()), (latency, true)
 
 
 def test_a_stall_is_hidden_by_a_closed_loop() -> None:
