@@ -486,7 +486,7 @@ class Lane:
             self._finish(run)
             self._tokens -= 1
             self.lost += 1
-        fresh = self.replicas.take_out(run)
+            fresh = self.replicas.take_out(run)  # with the lock: nobody else is to run on it meanwhile
         run.stop.terminate = True
         now = self.clock.monotonic()
         self.pace.times.record_at_least(sum([call.plan.rows for call in run.calls]), now - run.began, now)
