@@ -91,6 +91,30 @@ class Refused(RouterError):
     status = Status.FAILED_PRECONDITION
 
 
+class Conflict(RouterError):
+    """Somebody else was first; the message says who and what."""
+
+    status = Status.ABORTED
+
+
+class Unauthenticated(RouterError):
+    """Who asks is not known."""
+
+    status = Status.UNAUTHENTICATED
+
+
+class Denied(RouterError):
+    """Who asks is known and may not do this."""
+
+    status = Status.PERMISSION_DENIED
+
+
+class NoRoom(RouterError):
+    """Memory or disk would not suffice; the message has the figures."""
+
+    status = Status.RESOURCE_EXHAUSTED
+
+
 class ModelFailed(RouterError):
     """The run of a model failed."""
 

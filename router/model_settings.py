@@ -134,6 +134,31 @@ class ContractSettings(_Settings):
     outputs: dict[str, PromiseSettings] = {}
 
 
+class LifecycleSettings(_Settings):
+    """`[lifecycle]`: what becomes of versions."""
+
+    on_new_version: Literal["none", "test", "warm"] = "none"
+    """What is done by itself with a version that appears: nothing, its gates, or gates and warm-up."""
+    initial_champion: int | None = Field(None, ge=1)
+    """Which version begins, where nothing is stored; without it the newest whose blocking gates pass."""
+    promote_needs: Literal["test", "warm"] = "test"
+    """What a version must have passed before it may be promoted."""
+    rollback_window_s: Number = Field(3600.0, ge=0, le=31_536_000)
+    """The champion before stays loaded for so long, so that a rollback is one flip."""
+
+
+class GatesSettings(_Settings):
+    """`[gates]`: what a version must pass before any live traffic sees it."""
+
+
+class WarmupSettings(_Settings):
+    """`[warmup]`: a version beside the champion, on copies of live requests."""
+
+
+class LedgerSettings(_Settings):
+    """`[ledger]`: which predictions are kept, to be joined to what came true."""
+
+
 class FaultSettings(_Settings):
     """`[[faults]]`: how a model is made to fail. Only a server that is started with --allow-faults does it."""
 
@@ -184,6 +209,10 @@ class ModelSettings(_Settings):
     answers: AnswersSettings = AnswersSettings()
     contract: ContractSettings | None = None
     """None: nothing is promised, as for a model without a model.toml."""
+    lifecycle: LifecycleSettings = LifecycleSettings()
+    gates: GatesSettings = GatesSettings()
+    warmup: WarmupSettings = WarmupSettings()
+    ledger: LedgerSettings = LedgerSettings()
     faults: Annotated[tuple[FaultSettings, ...], BeforeValidator(_listed)] = ()
     """One table, or several."""
 

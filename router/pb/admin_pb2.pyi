@@ -147,3 +147,431 @@ class ClearQuarantineResponse(_message.Message):
     CLEARED_FIELD_NUMBER: _ClassVar[int]
     cleared: int
     def __init__(self, cleared: _Optional[int] = ...) -> None: ...
+
+class ListVersionsRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class ListVersionsResponse(_message.Message):
+    __slots__ = ("generation", "models", "frozen")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    models: _containers.RepeatedCompositeFieldContainer[ModelVersions]
+    frozen: bool
+    def __init__(self, generation: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ModelVersions, _Mapping]]] = ..., frozen: _Optional[bool] = ...) -> None: ...
+
+class ModelVersions(_message.Message):
+    __slots__ = ("model", "versions", "aliases", "frozen", "champion", "standby")
+    class AliasesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_FIELD_NUMBER: _ClassVar[int]
+    CHAMPION_FIELD_NUMBER: _ClassVar[int]
+    STANDBY_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    versions: _containers.RepeatedCompositeFieldContainer[VersionInfo]
+    aliases: _containers.ScalarMap[str, str]
+    frozen: bool
+    champion: str
+    standby: str
+    def __init__(self, model: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[VersionInfo, _Mapping]]] = ..., aliases: _Optional[_Mapping[str, str]] = ..., frozen: _Optional[bool] = ..., champion: _Optional[str] = ..., standby: _Optional[str] = ...) -> None: ...
+
+class VersionInfo(_message.Message):
+    __slots__ = ("number", "digest", "stage", "reason", "since_seconds", "actor", "reports", "mark")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SINCE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    REPORTS_FIELD_NUMBER: _ClassVar[int]
+    MARK_FIELD_NUMBER: _ClassVar[int]
+    number: str
+    digest: str
+    stage: str
+    reason: str
+    since_seconds: float
+    actor: str
+    reports: _containers.RepeatedCompositeFieldContainer[ReportSummary]
+    mark: str
+    def __init__(self, number: _Optional[str] = ..., digest: _Optional[str] = ..., stage: _Optional[str] = ..., reason: _Optional[str] = ..., since_seconds: _Optional[float] = ..., actor: _Optional[str] = ..., reports: _Optional[_Iterable[_Union[ReportSummary, _Mapping]]] = ..., mark: _Optional[str] = ...) -> None: ...
+
+class ReportSummary(_message.Message):
+    __slots__ = ("kind", "passed", "seconds")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PASSED_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    passed: bool
+    seconds: float
+    def __init__(self, kind: _Optional[str] = ..., passed: _Optional[bool] = ..., seconds: _Optional[float] = ...) -> None: ...
+
+class LoadModelRequest(_message.Message):
+    __slots__ = ("model", "version", "reason")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    reason: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class UnloadModelRequest(_message.Message):
+    __slots__ = ("model", "version", "reason")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    reason: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Changed(_message.Message):
+    __slots__ = ("generation", "model", "champion", "standby", "took_ms", "was_champion")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CHAMPION_FIELD_NUMBER: _ClassVar[int]
+    STANDBY_FIELD_NUMBER: _ClassVar[int]
+    TOOK_MS_FIELD_NUMBER: _ClassVar[int]
+    WAS_CHAMPION_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    model: str
+    champion: str
+    standby: str
+    took_ms: float
+    was_champion: str
+    def __init__(self, generation: _Optional[int] = ..., model: _Optional[str] = ..., champion: _Optional[str] = ..., standby: _Optional[str] = ..., took_ms: _Optional[float] = ..., was_champion: _Optional[str] = ...) -> None: ...
+
+class TestVersionRequest(_message.Message):
+    __slots__ = ("model", "version", "reason")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    reason: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class WarmVersionRequest(_message.Message):
+    __slots__ = ("model", "version", "reason")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    reason: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class PlanPromotionRequest(_message.Message):
+    __slots__ = ("model", "version")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+
+class PromotionPlan(_message.Message):
+    __slots__ = ("model", "version", "possible", "obstacles", "evidence", "memory_needed_bytes", "memory_free_bytes", "champion", "standby", "standby_after", "moves", "way_back")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    POSSIBLE_FIELD_NUMBER: _ClassVar[int]
+    OBSTACLES_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_NEEDED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CHAMPION_FIELD_NUMBER: _ClassVar[int]
+    STANDBY_FIELD_NUMBER: _ClassVar[int]
+    STANDBY_AFTER_FIELD_NUMBER: _ClassVar[int]
+    MOVES_FIELD_NUMBER: _ClassVar[int]
+    WAY_BACK_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    possible: bool
+    obstacles: _containers.RepeatedScalarFieldContainer[str]
+    evidence: _containers.RepeatedCompositeFieldContainer[ReportSummary]
+    memory_needed_bytes: int
+    memory_free_bytes: int
+    champion: str
+    standby: str
+    standby_after: str
+    moves: _containers.RepeatedScalarFieldContainer[str]
+    way_back: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., possible: _Optional[bool] = ..., obstacles: _Optional[_Iterable[str]] = ..., evidence: _Optional[_Iterable[_Union[ReportSummary, _Mapping]]] = ..., memory_needed_bytes: _Optional[int] = ..., memory_free_bytes: _Optional[int] = ..., champion: _Optional[str] = ..., standby: _Optional[str] = ..., standby_after: _Optional[str] = ..., moves: _Optional[_Iterable[str]] = ..., way_back: _Optional[str] = ...) -> None: ...
+
+class PromoteRequest(_message.Message):
+    __slots__ = ("model", "version", "strategy", "expected_champion", "override", "reason")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_CHAMPION_FIELD_NUMBER: _ClassVar[int]
+    OVERRIDE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    strategy: str
+    expected_champion: str
+    override: bool
+    reason: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., strategy: _Optional[str] = ..., expected_champion: _Optional[str] = ..., override: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class RollbackRequest(_message.Message):
+    __slots__ = ("model", "version", "expected_champion", "reason")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_CHAMPION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    expected_champion: str
+    reason: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., expected_champion: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class FreezeRequest(_message.Message):
+    __slots__ = ("model", "frozen", "reason")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    frozen: bool
+    reason: str
+    def __init__(self, model: _Optional[str] = ..., frozen: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class FreezeResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SetAliasRequest(_message.Message):
+    __slots__ = ("model", "alias", "version", "reason")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    alias: str
+    version: str
+    reason: str
+    def __init__(self, model: _Optional[str] = ..., alias: _Optional[str] = ..., version: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ListReportsRequest(_message.Message):
+    __slots__ = ("model", "version", "kind", "last")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    kind: str
+    last: int
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., kind: _Optional[str] = ..., last: _Optional[int] = ...) -> None: ...
+
+class ListReportsResponse(_message.Message):
+    __slots__ = ("reports",)
+    REPORTS_FIELD_NUMBER: _ClassVar[int]
+    reports: _containers.RepeatedCompositeFieldContainer[Report]
+    def __init__(self, reports: _Optional[_Iterable[_Union[Report, _Mapping]]] = ...) -> None: ...
+
+class Report(_message.Message):
+    __slots__ = ("kind", "model", "version", "digest", "champion", "champion_digest", "exam_digest", "passed", "seconds", "took_seconds", "outcomes", "distributions")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CHAMPION_FIELD_NUMBER: _ClassVar[int]
+    CHAMPION_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    EXAM_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PASSED_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    TOOK_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    DISTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    model: str
+    version: str
+    digest: str
+    champion: str
+    champion_digest: str
+    exam_digest: str
+    passed: bool
+    seconds: float
+    took_seconds: float
+    outcomes: _containers.RepeatedCompositeFieldContainer[Outcome]
+    distributions: _containers.RepeatedCompositeFieldContainer[Distribution]
+    def __init__(self, kind: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., champion: _Optional[str] = ..., champion_digest: _Optional[str] = ..., exam_digest: _Optional[str] = ..., passed: _Optional[bool] = ..., seconds: _Optional[float] = ..., took_seconds: _Optional[float] = ..., outcomes: _Optional[_Iterable[_Union[Outcome, _Mapping]]] = ..., distributions: _Optional[_Iterable[_Union[Distribution, _Mapping]]] = ...) -> None: ...
+
+class Outcome(_message.Message):
+    __slots__ = ("gate", "verdict", "blocks", "reason", "figures", "facts")
+    class FiguresEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    class FactsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    GATE_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    FIGURES_FIELD_NUMBER: _ClassVar[int]
+    FACTS_FIELD_NUMBER: _ClassVar[int]
+    gate: str
+    verdict: str
+    blocks: bool
+    reason: str
+    figures: _containers.ScalarMap[str, float]
+    facts: _containers.ScalarMap[str, str]
+    def __init__(self, gate: _Optional[str] = ..., verdict: _Optional[str] = ..., blocks: _Optional[bool] = ..., reason: _Optional[str] = ..., figures: _Optional[_Mapping[str, float]] = ..., facts: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class Distribution(_message.Message):
+    __slots__ = ("name", "unit", "bounds", "counts")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    BOUNDS_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    unit: str
+    bounds: _containers.RepeatedScalarFieldContainer[float]
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, name: _Optional[str] = ..., unit: _Optional[str] = ..., bounds: _Optional[_Iterable[float]] = ..., counts: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class SubmitActualsRequest(_message.Message):
+    __slots__ = ("model", "actuals")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ACTUALS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    actuals: _containers.RepeatedCompositeFieldContainer[Actual]
+    def __init__(self, model: _Optional[str] = ..., actuals: _Optional[_Iterable[_Union[Actual, _Mapping]]] = ...) -> None: ...
+
+class Actual(_message.Message):
+    __slots__ = ("request_id", "label", "value", "text", "row")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    label: int
+    value: float
+    text: str
+    row: int
+    def __init__(self, request_id: _Optional[str] = ..., label: _Optional[int] = ..., value: _Optional[float] = ..., text: _Optional[str] = ..., row: _Optional[int] = ...) -> None: ...
+
+class SubmitActualsResponse(_message.Message):
+    __slots__ = ("joined", "unknown", "already", "late")
+    JOINED_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    ALREADY_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
+    joined: int
+    unknown: _containers.RepeatedScalarFieldContainer[str]
+    already: _containers.RepeatedScalarFieldContainer[str]
+    late: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, joined: _Optional[int] = ..., unknown: _Optional[_Iterable[str]] = ..., already: _Optional[_Iterable[str]] = ..., late: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListAuditRequest(_message.Message):
+    __slots__ = ("model", "last")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    last: int
+    def __init__(self, model: _Optional[str] = ..., last: _Optional[int] = ...) -> None: ...
+
+class ListAuditResponse(_message.Message):
+    __slots__ = ("entries", "head")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[AuditEntry]
+    head: str
+    def __init__(self, entries: _Optional[_Iterable[_Union[AuditEntry, _Mapping]]] = ..., head: _Optional[str] = ...) -> None: ...
+
+class AuditEntry(_message.Message):
+    __slots__ = ("sequence", "seconds", "actor", "action", "model", "version", "reason", "before", "after", "previous", "hash")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    HASH_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    seconds: float
+    actor: str
+    action: str
+    model: str
+    version: str
+    reason: str
+    before: str
+    after: str
+    previous: str
+    hash: str
+    def __init__(self, sequence: _Optional[int] = ..., seconds: _Optional[float] = ..., actor: _Optional[str] = ..., action: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., reason: _Optional[str] = ..., before: _Optional[str] = ..., after: _Optional[str] = ..., previous: _Optional[str] = ..., hash: _Optional[str] = ...) -> None: ...
+
+class VerifyAuditRequest(_message.Message):
+    __slots__ = ("head",)
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    head: str
+    def __init__(self, head: _Optional[str] = ...) -> None: ...
+
+class VerifyAuditResponse(_message.Message):
+    __slots__ = ("whole", "records", "head", "finding")
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    FINDING_FIELD_NUMBER: _ClassVar[int]
+    whole: bool
+    records: int
+    head: str
+    finding: str
+    def __init__(self, whole: _Optional[bool] = ..., records: _Optional[int] = ..., head: _Optional[str] = ..., finding: _Optional[str] = ...) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class Event(_message.Message):
+    __slots__ = ("seconds", "kind", "model", "version", "text", "facts", "generation")
+    class FactsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    FACTS_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    seconds: float
+    kind: str
+    model: str
+    version: str
+    text: str
+    facts: _containers.ScalarMap[str, str]
+    generation: int
+    def __init__(self, seconds: _Optional[float] = ..., kind: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., text: _Optional[str] = ..., facts: _Optional[_Mapping[str, str]] = ..., generation: _Optional[int] = ...) -> None: ...

@@ -75,6 +75,81 @@ class AdminStub:
                 request_serializer=admin__pb2.ClearQuarantineRequest.SerializeToString,
                 response_deserializer=admin__pb2.ClearQuarantineResponse.FromString,
                 _registered_method=True)
+        self.ListVersions = channel.unary_unary(
+                '/router.admin.v1.Admin/ListVersions',
+                request_serializer=admin__pb2.ListVersionsRequest.SerializeToString,
+                response_deserializer=admin__pb2.ListVersionsResponse.FromString,
+                _registered_method=True)
+        self.LoadModel = channel.unary_unary(
+                '/router.admin.v1.Admin/LoadModel',
+                request_serializer=admin__pb2.LoadModelRequest.SerializeToString,
+                response_deserializer=admin__pb2.Changed.FromString,
+                _registered_method=True)
+        self.UnloadModel = channel.unary_unary(
+                '/router.admin.v1.Admin/UnloadModel',
+                request_serializer=admin__pb2.UnloadModelRequest.SerializeToString,
+                response_deserializer=admin__pb2.Changed.FromString,
+                _registered_method=True)
+        self.TestVersion = channel.unary_unary(
+                '/router.admin.v1.Admin/TestVersion',
+                request_serializer=admin__pb2.TestVersionRequest.SerializeToString,
+                response_deserializer=admin__pb2.Report.FromString,
+                _registered_method=True)
+        self.WarmVersion = channel.unary_unary(
+                '/router.admin.v1.Admin/WarmVersion',
+                request_serializer=admin__pb2.WarmVersionRequest.SerializeToString,
+                response_deserializer=admin__pb2.Report.FromString,
+                _registered_method=True)
+        self.PlanPromotion = channel.unary_unary(
+                '/router.admin.v1.Admin/PlanPromotion',
+                request_serializer=admin__pb2.PlanPromotionRequest.SerializeToString,
+                response_deserializer=admin__pb2.PromotionPlan.FromString,
+                _registered_method=True)
+        self.Promote = channel.unary_unary(
+                '/router.admin.v1.Admin/Promote',
+                request_serializer=admin__pb2.PromoteRequest.SerializeToString,
+                response_deserializer=admin__pb2.Changed.FromString,
+                _registered_method=True)
+        self.Rollback = channel.unary_unary(
+                '/router.admin.v1.Admin/Rollback',
+                request_serializer=admin__pb2.RollbackRequest.SerializeToString,
+                response_deserializer=admin__pb2.Changed.FromString,
+                _registered_method=True)
+        self.Freeze = channel.unary_unary(
+                '/router.admin.v1.Admin/Freeze',
+                request_serializer=admin__pb2.FreezeRequest.SerializeToString,
+                response_deserializer=admin__pb2.FreezeResponse.FromString,
+                _registered_method=True)
+        self.SetAlias = channel.unary_unary(
+                '/router.admin.v1.Admin/SetAlias',
+                request_serializer=admin__pb2.SetAliasRequest.SerializeToString,
+                response_deserializer=admin__pb2.Changed.FromString,
+                _registered_method=True)
+        self.ListReports = channel.unary_unary(
+                '/router.admin.v1.Admin/ListReports',
+                request_serializer=admin__pb2.ListReportsRequest.SerializeToString,
+                response_deserializer=admin__pb2.ListReportsResponse.FromString,
+                _registered_method=True)
+        self.SubmitActuals = channel.unary_unary(
+                '/router.admin.v1.Admin/SubmitActuals',
+                request_serializer=admin__pb2.SubmitActualsRequest.SerializeToString,
+                response_deserializer=admin__pb2.SubmitActualsResponse.FromString,
+                _registered_method=True)
+        self.ListAudit = channel.unary_unary(
+                '/router.admin.v1.Admin/ListAudit',
+                request_serializer=admin__pb2.ListAuditRequest.SerializeToString,
+                response_deserializer=admin__pb2.ListAuditResponse.FromString,
+                _registered_method=True)
+        self.VerifyAudit = channel.unary_unary(
+                '/router.admin.v1.Admin/VerifyAudit',
+                request_serializer=admin__pb2.VerifyAuditRequest.SerializeToString,
+                response_deserializer=admin__pb2.VerifyAuditResponse.FromString,
+                _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/router.admin.v1.Admin/Watch',
+                request_serializer=admin__pb2.WatchRequest.SerializeToString,
+                response_deserializer=admin__pb2.Event.FromString,
+                _registered_method=True)
 
 
 class AdminServicer:
@@ -129,6 +204,98 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListVersions(self, request, context):
+        """The life of versions. All changes are recorded with actor and reason; details of errors are google.rpc's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LoadModel(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadModel(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestVersion(self, request, context):
+        """Both answer when there is a verdict; Watch tells the way there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WarmVersion(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanPromotion(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Promote(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rollback(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Freeze(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAlias(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReports(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitActuals(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAudit(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyAudit(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Watch(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -171,6 +338,81 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.ClearQuarantine,
                     request_deserializer=admin__pb2.ClearQuarantineRequest.FromString,
                     response_serializer=admin__pb2.ClearQuarantineResponse.SerializeToString,
+            ),
+            'ListVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListVersions,
+                    request_deserializer=admin__pb2.ListVersionsRequest.FromString,
+                    response_serializer=admin__pb2.ListVersionsResponse.SerializeToString,
+            ),
+            'LoadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadModel,
+                    request_deserializer=admin__pb2.LoadModelRequest.FromString,
+                    response_serializer=admin__pb2.Changed.SerializeToString,
+            ),
+            'UnloadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadModel,
+                    request_deserializer=admin__pb2.UnloadModelRequest.FromString,
+                    response_serializer=admin__pb2.Changed.SerializeToString,
+            ),
+            'TestVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestVersion,
+                    request_deserializer=admin__pb2.TestVersionRequest.FromString,
+                    response_serializer=admin__pb2.Report.SerializeToString,
+            ),
+            'WarmVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.WarmVersion,
+                    request_deserializer=admin__pb2.WarmVersionRequest.FromString,
+                    response_serializer=admin__pb2.Report.SerializeToString,
+            ),
+            'PlanPromotion': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanPromotion,
+                    request_deserializer=admin__pb2.PlanPromotionRequest.FromString,
+                    response_serializer=admin__pb2.PromotionPlan.SerializeToString,
+            ),
+            'Promote': grpc.unary_unary_rpc_method_handler(
+                    servicer.Promote,
+                    request_deserializer=admin__pb2.PromoteRequest.FromString,
+                    response_serializer=admin__pb2.Changed.SerializeToString,
+            ),
+            'Rollback': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rollback,
+                    request_deserializer=admin__pb2.RollbackRequest.FromString,
+                    response_serializer=admin__pb2.Changed.SerializeToString,
+            ),
+            'Freeze': grpc.unary_unary_rpc_method_handler(
+                    servicer.Freeze,
+                    request_deserializer=admin__pb2.FreezeRequest.FromString,
+                    response_serializer=admin__pb2.FreezeResponse.SerializeToString,
+            ),
+            'SetAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAlias,
+                    request_deserializer=admin__pb2.SetAliasRequest.FromString,
+                    response_serializer=admin__pb2.Changed.SerializeToString,
+            ),
+            'ListReports': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReports,
+                    request_deserializer=admin__pb2.ListReportsRequest.FromString,
+                    response_serializer=admin__pb2.ListReportsResponse.SerializeToString,
+            ),
+            'SubmitActuals': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitActuals,
+                    request_deserializer=admin__pb2.SubmitActualsRequest.FromString,
+                    response_serializer=admin__pb2.SubmitActualsResponse.SerializeToString,
+            ),
+            'ListAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAudit,
+                    request_deserializer=admin__pb2.ListAuditRequest.FromString,
+                    response_serializer=admin__pb2.ListAuditResponse.SerializeToString,
+            ),
+            'VerifyAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyAudit,
+                    request_deserializer=admin__pb2.VerifyAuditRequest.FromString,
+                    response_serializer=admin__pb2.VerifyAuditResponse.SerializeToString,
+            ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=admin__pb2.WatchRequest.FromString,
+                    response_serializer=admin__pb2.Event.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -389,6 +631,411 @@ class Admin:
             '/router.admin.v1.Admin/ClearQuarantine',
             admin__pb2.ClearQuarantineRequest.SerializeToString,
             admin__pb2.ClearQuarantineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/ListVersions',
+            admin__pb2.ListVersionsRequest.SerializeToString,
+            admin__pb2.ListVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/LoadModel',
+            admin__pb2.LoadModelRequest.SerializeToString,
+            admin__pb2.Changed.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/UnloadModel',
+            admin__pb2.UnloadModelRequest.SerializeToString,
+            admin__pb2.Changed.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/TestVersion',
+            admin__pb2.TestVersionRequest.SerializeToString,
+            admin__pb2.Report.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WarmVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/WarmVersion',
+            admin__pb2.WarmVersionRequest.SerializeToString,
+            admin__pb2.Report.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanPromotion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/PlanPromotion',
+            admin__pb2.PlanPromotionRequest.SerializeToString,
+            admin__pb2.PromotionPlan.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Promote(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/Promote',
+            admin__pb2.PromoteRequest.SerializeToString,
+            admin__pb2.Changed.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rollback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/Rollback',
+            admin__pb2.RollbackRequest.SerializeToString,
+            admin__pb2.Changed.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Freeze(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/Freeze',
+            admin__pb2.FreezeRequest.SerializeToString,
+            admin__pb2.FreezeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/SetAlias',
+            admin__pb2.SetAliasRequest.SerializeToString,
+            admin__pb2.Changed.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReports(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/ListReports',
+            admin__pb2.ListReportsRequest.SerializeToString,
+            admin__pb2.ListReportsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitActuals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/SubmitActuals',
+            admin__pb2.SubmitActualsRequest.SerializeToString,
+            admin__pb2.SubmitActualsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/ListAudit',
+            admin__pb2.ListAuditRequest.SerializeToString,
+            admin__pb2.ListAuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/VerifyAudit',
+            admin__pb2.VerifyAuditRequest.SerializeToString,
+            admin__pb2.VerifyAuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/router.admin.v1.Admin/Watch',
+            admin__pb2.WatchRequest.SerializeToString,
+            admin__pb2.Event.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,61 @@
+"""What happens to models and versions, told to whoever watches."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+PENDING: Final = 1000
+"""Events that a watcher may be behind; one that is further behind is told so and let go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. `seconds` since 1970; `text` is one line for a person."""
+
+    seconds: float
+    kind: str
+    model: str = ""
+    number: str = ""
+    text: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    generation: int = 0
+
+
+class Events:
+    """Takes events, on the event loop's thread, and hands them to all who watch."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._watchers: set[asyncio.Queue[Event | None]] = set()
+
+    def tell(
+        self, kind: str, model: str = "", number: str = "", text: str = "", generation: int = 0, **facts: object
+    ) -> None:
+        """Something has happened."""
+        told = {name: str(value) for name, value in facts.items()}
+        event = Event(self._clock(), kind, model, number, text, told, generation)
+        for watcher in list(self._watchers):
+            if watcher.qsize() < PENDING:
+                watcher.put_nowait(event)
+            else:
+                self._watchers.discard(watcher)
+                watcher.put_nowait(None)
+
+    async def watch(self, model: str = "") -> AsyncIterator[Event]:
+        """Everything from now on, of one model or of all; what concerns all models comes to everybody.
+
+        The first event is `hello`: what is done after it has come will be told. Ends when this watcher is too slow.
+        """
+        watcher: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._watchers.add(watcher)
+        try:
+            yield Event(self._clock(), "hello", model)
+            while (event := await watcher.get()) is not None:
+                if not model or event.model in {"", model}:
+                    yield event
+        finally:
+            self._watchers.discard(watcher)

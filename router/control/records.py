@@ -1,0 +1,89 @@
+"""What is kept of models and versions beside the table that serves, and what changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from router.core.gate import Report
+from router.core.table import VersionTable
+from router.core.version import Stage
+
+EVERYTHING = ""
+"""In the place of a model's name: all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Who wants something, and why."""
+
+    actor: str = "router"
+    """The server itself acts by its own policies."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """A version and where it stands. `since` is in seconds since 1970, `digest` empty while it has not been read.
+
+    `mark` says what is wrong with its files on disk by now; `memory_bytes` is what a loaded session was measured to take,
+    0 while that is not known. `warmed`: it came through a warm-up.
+    """
+
+    model: str
+    number: str
+    digest: str
+    stage: Stage
+    reason: str = ""
+    since: float = 0.0
+    actor: str = ""
+    mark: str = ""
+    memory_bytes: int = 0
+    warmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One act, for the audit log. `before` and `after` hold plain JSON values."""
+
+    seconds: float
+    actor: str
+    action: str
+    model: str = EVERYTHING
+    number: str = ""
+    reason: str = ""
+    before: Mapping[str, object] = field(default_factory=dict)
+    after: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """An act as it is kept: `hash` covers it and the hash of the record before it, `previous`."""
+
+    sequence: int
+    entry: Entry
+    previous: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes durable in one transaction. `table` None: the one that serves goes on.
+
+    `records` replace those of the same model and number; `frozen` None: it stays as it is.
+    """
+
+    table: VersionTable | None = None
+    records: tuple[VersionRecord, ...] = ()
+    reports: tuple[Report, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    frozen: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Everything that was stored. `frozen` names models that may not be promoted; EVERYTHING among them: none may."""
+
+    table: VersionTable
+    records: Mapping[tuple[str, str], VersionRecord] = field(default_factory=dict)
+    frozen: frozenset[str] = frozenset()
