@@ -13,10 +13,11 @@ from grpc import aio
 from router.control.faults import FaultBoard
 from router.control.lifecycle import Lifecycle
 from router.core.fingerprint import names
+from router.edge.access import Access
 from router.edge.faults import checked, to_messages
 from router.edge.stories import nothing_found
 from router.edge.tables import route_to_message
-from router.edge.transport import cannot_open
+from router.edge.transport import Credentials, cannot_open, server_credentials
 from router.errors import NotFound, Refused, RouterError
 from router.model_settings import ModelSettings
 from router.pb import admin_pb2 as pb
@@ -175,12 +176,20 @@ async def _abort(context: aio.ServicerContext[Any, Any], error: RouterError) -> 
     await context.abort(_CODES[error.status], str(error))
 
 
-async def serve_admin(address: str, admin: Admin) -> aio.Server:
-    """Open the admin port. Raises SettingsError when it cannot."""
-    server = aio.server()
+async def serve_admin(
+    address: str, admin: Admin, access: Access | None = None, credentials: Credentials | None = None
+) -> aio.Server:
+    """Open the admin port, with TLS where there are `credentials`. Raises SettingsError when it cannot.
+
+    Without `access` whoever reaches the port may do everything.
+    """
+    server = aio.server(interceptors=[access] if access is not None else None)
     admin_pb2_grpc.add_AdminServicer_to_server(admin, server)  # type: ignore[no-untyped-call]
     try:
-        server.add_insecure_port(address)
+        if credentials is None:
+            server.add_insecure_port(address)
+        else:
+            server.add_secure_port(address, server_credentials(credentials))
     except RuntimeError as error:
         raise cannot_open(address) from error
     await server.start()
