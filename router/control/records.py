@@ -26,8 +26,8 @@ class Order:
 class VersionRecord:
     """A version and where it stands. `since` is in seconds since 1970, `digest` empty while it has not been read.
 
-    `mark` says what is wrong with its files on disk by now; `memory_bytes` is what a loaded session was measured to take,
-    0 while that is not known. `warmed`: it came through a warm-up.
+    `mark` says what is wrong with its files on disk by now; `memory_bytes` is what a loaded session was measured to
+    take, 0 while that is not known. `warmed`: it came through a warm-up.
     """
 
     model: str
@@ -87,3 +87,49 @@ class Stored:
     table: VersionTable
     records: Mapping[tuple[str, str], VersionRecord] = field(default_factory=dict)
     frozen: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """A model as operators see it: its versions newest first, what serves, and by which names versions go."""
+
+    model: str
+    records: tuple[VersionRecord, ...]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    frozen: bool = False
+    champion: str | None = None
+    standby: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """A change of champion that serves. `took_s` from the order to the last worker's new table."""
+
+    generation: int
+    model: str
+    champion: str
+    standby: str | None
+    was_champion: str | None
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionPlan:
+    """What a promotion would do. `obstacles` are the reasons why it would be refused, `moves` what would move."""
+
+    model: str
+    number: str
+    obstacles: tuple[str, ...]
+    evidence: tuple[Report, ...]
+    memory_needed_bytes: int
+    memory_free_bytes: int
+    champion: str | None
+    standby: str | None
+    standby_after: str | None
+    moves: tuple[str, ...]
+    way_back: str
+
+    @property
+    def possible(self) -> bool:
+        """Whether nothing is in its way."""
+        return not self.obstacles
