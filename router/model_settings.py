@@ -152,7 +152,38 @@ class GatesSettings(_Settings):
 
 
 class WarmupSettings(_Settings):
-    """`[warmup]`: a version beside the champion, on copies of live requests."""
+    """`[warmup]`: a version beside the champion, on copies of live requests, before it may serve."""
+
+    fraction: Number = Field(1.0, gt=0, le=1)
+    """Of the champion's runs so many are copied,"""
+    max_per_s: Number = Field(100.0, gt=0, le=1_000_000)
+    """but of no more than so many requests a second in each worker."""
+    min_samples: int = Field(500, ge=1, le=1_000_000)
+    """The verdict comes when so many requests have been run,"""
+    min_seconds: Number = Field(30.0, ge=0, le=86_400)
+    """for so long at least."""
+    max_seconds: Number = Field(600.0, gt=0, le=604_800)
+    """Live requests are waited for so long. Recorded ones and synthetic input then make up for those that are missing;
+    where there was not one live request after `min_seconds`, they do so at once."""
+    max_error_rate: Number = Field(0.001, ge=0, le=1)
+    """Share of the requests that may fail or break the contract, all of which the champion has answered."""
+    min_agreement: Number = Field(0.95, ge=0, le=1)
+    """Share of the rows for which a label, the largest score or, within `tolerance`, a number is the champion's."""
+    tolerance: Number | None = Field(None, ge=0, le=1000)
+    """A number agrees that differs from the champion's by at most this share of it. Without it numbers are compared
+    and not judged."""
+    max_latency_ratio: Number = Field(3.0, gt=0, le=1000)
+    """Median of the time for a run, as a multiple of the champion's for the same rows."""
+    max_accuracy_drop: Number = Field(0.01, ge=0, le=1)
+    """Where it has come true what was right: how much less often than the champion it may be right."""
+
+    @model_validator(mode="after")
+    def _times_are_in_order(self) -> WarmupSettings:
+        if self.max_seconds < self.min_seconds:
+            raise ValueError(
+                f"`max_seconds` = {self.max_seconds:g}: at least `min_seconds`, which is {self.min_seconds:g}"
+            )
+        return self
 
 
 class LedgerSettings(_Settings):
