@@ -27,7 +27,9 @@ PLACES = {
     "prometheus_client": ("edge.http",),
     "starlette": ("edge.http",),
     "uvicorn": ("edge.http",),
-    "sqlite3": ("control.store",),
+    "alembic": ("control.migrations",),
+    "sqlalchemy": ("control.database", "control.schema", "control.migrations"),
+    "sqlite3": ("control.database",),
 }
 NOT_IN_CORE = {
     "asyncio", "concurrent", "datetime", "grpc", "io", "multiprocessing", "onnx", "onnxruntime", "os", "pathlib",

@@ -1,0 +1,85 @@
+"""The tables of the store as they are now. How they came to be so is in `migrations`; a test compares the two."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import DDL, Boolean, Column, Float, Index, Integer, MetaData, Table, Text, UniqueConstraint, event
+
+METADATA: Final = MetaData()
+
+SERVING: Final = Table(
+    "serving",
+    METADATA,
+    Column("one", Integer, primary_key=True),  # always 1: the table that serves, older ones are not kept
+    Column("generation", Integer, nullable=False),
+    Column("routes", Text, nullable=False),
+)
+VERSIONS: Final = Table(
+    "versions",
+    METADATA,
+    Column("model", Text, primary_key=True),
+    Column("number", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("mark", Text, nullable=False),
+    Column("memory_bytes", Integer, nullable=False),
+    Column("warmed", Boolean, nullable=False),
+)
+FROZEN: Final = Table("frozen", METADATA, Column("model", Text, primary_key=True))
+REPORTS: Final = Table(
+    "reports",
+    METADATA,
+    Column("id", Integer, primary_key=True),  # grows; the clock that `began` is read from may jump
+    Column("model", Text, nullable=False),
+    Column("number", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("began", Float, nullable=False),
+    Column("report", Text, nullable=False),
+    UniqueConstraint("model", "number", "digest", "kind", "began"),
+)
+AUDIT: Final = Table(
+    "audit",
+    METADATA,
+    Column("sequence", Integer, primary_key=True),
+    Column("seconds", Float, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("number", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Index("audit_model", "model", "sequence"),
+)
+AUDIT_HEAD: Final = Table(
+    "audit_head",
+    METADATA,
+    Column("one", Integer, primary_key=True),  # always 1
+    Column("sequence", Integer, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+
+for _act in ("UPDATE", "DELETE"):
+    event.listen(
+        AUDIT,
+        "after_create",
+        DDL(
+            f"CREATE TRIGGER audit_no_{_act.lower()} BEFORE {_act} ON audit"
+            " BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
+        ),
+    )
+
+_REVISION_METADATA: Final = MetaData()
+REVISION: Final = Table(
+    "alembic_version",
+    _REVISION_METADATA,
+    Column("version_num", Text, primary_key=True),
+)
+"""Alembic's own: which revision the tables are of."""
