@@ -147,8 +147,48 @@ class LifecycleSettings(_Settings):
     """The champion before stays loaded for so long, so that a rollback is one flip."""
 
 
+Metric = Literal["accuracy", "log_loss", "mae", "rmse", "auc"]
+"""What an exam is graded by. Accuracy and AUC grow with what is good, the others are errors."""
+
+
 class GatesSettings(_Settings):
     """`[gates]`: what a version must pass before any live traffic sees it."""
+
+    limit_s: Number = Field(60.0, ge=1, le=86_400)
+    """All gates of one version together, the start of their process included."""
+    memory_limit_mib: int | None = Field(None, ge=16, le=1 << 24)
+    """What they may take; without it 1024 and four times the files of the two versions."""
+    metrics: tuple[Metric, ...] = ()
+    """Of the exam. Empty: accuracy for whole numbers and texts as labels, the mean absolute error for others."""
+    output: str | None = None
+    """The output that holds the label or the value; without it the first that can."""
+    scores: str | None = None
+    """The output that holds a share for each class; without it the first that can."""
+    classes: tuple[int | str, ...] = ()
+    """The labels in the order of the columns of `scores`; without it 0, 1, 2, …"""
+    margins: dict[Metric, Annotated[Number, Field(ge=0)]] = {}
+    """By how much the champion may be better: accuracy and AUC in shares (0.015), errors relative to its own (0.05)."""
+    required: dict[Metric, Number] = {}
+    """Without regard to the champion: accuracy and AUC at least, errors at most."""
+    agreement: Number = Field(0.9, ge=0, le=1)
+    """Below this share of answers of the same class as the champion's there is a warning."""
+    difference: Number = Field(0.25, ge=0)
+    """So does a mean difference of values above so many of the champion's standard deviations."""
+    rtol: Number | None = Field(None, ge=0)
+    """Of the golden outputs; without it by their datatype, 1e-4 for FP32."""
+    atol: Number | None = Field(None, ge=0)
+    """The same; without it by their datatype and size, 1e-5 of the largest for FP32."""
+    slowdown: Number = Field(2.5, gt=1, le=1000)
+    """How many times the champion's time a run may take."""
+    growth_mib: Number = Field(32.0, gt=0, le=1 << 20)
+    """How much more memory it may hold after a thousand runs."""
+
+    @field_validator("metrics", "classes")
+    @classmethod
+    def _stand_there_once(cls, value: tuple[object, ...]) -> tuple[object, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("each stands there once")
+        return value
 
 
 class WarmupSettings(_Settings):
@@ -188,6 +228,14 @@ class WarmupSettings(_Settings):
 
 class LedgerSettings(_Settings):
     """`[ledger]`: which predictions are kept, to be joined to what came true."""
+
+    enabled: bool = False
+    output: str | None = None
+    """The output that holds the prediction: a label, a score for each class, or a number; by default the first."""
+    sample: Number = Field(1.0, gt=0, le=1)
+    """Of the requests that have an id."""
+    keep_s: Number = Field(604_800.0, gt=0, le=31_536_000)
+    """What came true may be submitted for so long."""
 
 
 class FaultSettings(_Settings):
