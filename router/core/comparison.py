@@ -1,0 +1,165 @@
+"""Two versions on the same input: do they say the same, and how far apart are their numbers?
+
+What can agree is a *label* (an output of integers, texts or truth values) or, where a model has no labels, the largest
+of a row's *scores* (a floating output of two dimensions). Other floating outputs are *numbers*: they are judged only
+with a tolerance. How far apart floating elements are is counted for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import numpy as np
+
+from router.core.contract import FLOATING
+from router.core.gate import Distribution
+from router.core.tensor import TensorSpec
+
+Array = np.ndarray[Any, Any]
+
+BOUNDS: Final[tuple[float, ...]] = (0.0, *(10.0 ** (power / 2) for power in range(-18, 13)))
+"""Of differences: half powers of ten from 1e-9 to 1e6; the last bucket takes the rest."""
+_INNER: Final = np.array(BOUNDS[1:-1])
+PENDING: Final = 64
+"""Runs that are compared at once: a look at an array costs much the same, whatever its size."""
+
+
+class Kind(StrEnum):
+    """What an output says."""
+
+    LABEL = "label"
+    SCORES = "scores"
+    NUMBERS = "numbers"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFigures:
+    """How one output of a version compares with the champion's.
+
+    Of `compared` rows, which could be judged, `agreed` say the same. `absolute` and `relative` count elements by how
+    far apart they are, as `BOUNDS` says; `apart` is the sum of the finite absolute differences of `elements` elements.
+    """
+
+    name: str
+    kind: Kind
+    compared: int = 0
+    agreed: int = 0
+    absolute: tuple[int, ...] = ()
+    relative: tuple[int, ...] = ()
+    apart: float = 0.0
+    elements: int = 0
+
+
+class _Output:
+    """What is counted of one output."""
+
+    __slots__ = ("absolute", "agreed", "apart", "compared", "elements", "kind", "relative", "spec")
+
+    def __init__(self, spec: TensorSpec, kind: Kind) -> None:
+        self.spec = spec
+        self.kind = kind
+        self.compared = self.agreed = self.elements = 0
+        self.apart = 0.0
+        self.absolute = np.zeros(len(BOUNDS) - 1, np.int64)
+        self.relative = np.zeros(len(BOUNDS) - 1, np.int64)
+
+
+class Comparison:
+    """Counts how a version's outputs differ from the champion's. `specs` are those that are compared, in order."""
+
+    def __init__(self, specs: Sequence[TensorSpec], tolerance: float | None = None) -> None:
+        labels = any(spec.datatype not in FLOATING for spec in specs)
+        self._outputs = [_Output(spec, _kind(spec, labels)) for spec in specs]
+        self._tolerance = tolerance
+        self._pending: list[tuple[Sequence[Array], Sequence[Array]]] = []
+
+    def add(self, theirs: Sequence[Array], ours: Sequence[Array]) -> str:
+        """The champion's outputs and the version's for one run. What is wrong if they cannot be compared, or empty."""
+        for output, their, our in zip(self._outputs, theirs, ours, strict=True):
+            if their.shape != our.shape:
+                shapes = f"shape {list(our.shape)}, the champion's {list(their.shape)}"
+                return f"output '{output.spec.name}' has {shapes}"
+        self._pending.append((theirs, ours))
+        if len(self._pending) >= PENDING:
+            self._count()
+        return ""
+
+    def figures(self) -> tuple[OutputFigures, ...]:
+        """What has been counted so far."""
+        self._count()
+        return tuple(
+            OutputFigures(
+                each.spec.name,
+                each.kind,
+                each.compared,
+                each.agreed,
+                tuple(each.absolute.tolist()),
+                tuple(each.relative.tolist()),
+                each.apart,
+                each.elements,
+            )
+            for each in self._outputs
+        )
+
+    def _count(self) -> None:
+        pending, self._pending = self._pending, []
+        for index, output in enumerate(self._outputs):
+            alike: dict[tuple[int, ...] | None, list[tuple[Array, Array]]] = {}
+            for theirs, ours in pending:
+                their, our = theirs[index], ours[index]
+                alike.setdefault(their.shape[1:] if their.shape else None, []).append((their, our))
+            for pairs in alike.values():
+                joined = np.atleast_1d if not pairs[0][0].shape else np.asarray
+                self._compare(
+                    output,
+                    np.concatenate([joined(their) for their, _ in pairs]),
+                    np.concatenate([joined(our) for _, our in pairs]),
+                )
+
+    def _compare(self, output: _Output, theirs: Array, ours: Array) -> None:
+        """Rows of one output, all of one shape."""
+        rows = len(theirs)
+        if not theirs.size:
+            return
+        if output.kind is Kind.LABEL:
+            output.compared += rows
+            output.agreed += int((theirs == ours).reshape(rows, -1).all(1).sum())
+            return
+        theirs, ours = theirs.astype(np.float64), ours.astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            apart = np.abs(ours - theirs)
+            apart[(theirs == ours) | (np.isnan(theirs) & np.isnan(ours))] = 0.0  # two infinities too
+            apart[np.isnan(apart)] = np.inf
+            relative = apart / np.abs(theirs)
+            relative[apart == 0.0] = 0.0
+            relative[np.isnan(relative)] = np.inf
+        output.absolute += _counted(apart)
+        output.relative += _counted(relative)
+        output.apart += float(apart[np.isfinite(apart)].sum())
+        output.elements += apart.size
+        if output.kind is Kind.SCORES and theirs.shape[1] > 1:
+            output.compared += rows
+            output.agreed += int((theirs.argmax(1) == ours.argmax(1)).sum())
+        elif self._tolerance is not None:
+            output.compared += rows
+            output.agreed += int((relative <= self._tolerance).reshape(rows, -1).all(1).sum())
+
+
+def _kind(spec: TensorSpec, labels: bool) -> Kind:
+    if spec.datatype not in FLOATING:
+        return Kind.LABEL
+    return Kind.SCORES if not labels and len(spec.shape) == 2 and spec.shape[1] != 1 else Kind.NUMBERS
+
+
+def _counted(values: Array) -> Array:
+    return np.bincount(np.searchsorted(_INNER, values.ravel(), side="right"), minlength=len(BOUNDS) - 1)
+
+
+def differences(name: str, counts: Sequence[int]) -> Distribution:
+    """For people: counts by `BOUNDS`, the empty upper end cut off. What is equal stands in the first bucket."""
+    used = [place for place, count in enumerate(counts) if count]
+    last = used[-1] if used else -1
+    return Distribution(name, "", BOUNDS[: last + 2] if used else (), tuple(counts[: last + 1]))

@@ -1,0 +1,120 @@
+"""What two versions say on the same input: labels, scores, numbers, and how far apart they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.core.comparison import BOUNDS, PENDING, Comparison, Kind, OutputFigures, differences
+from router.core.tensor import ANY, TensorSpec
+
+Array = np.ndarray[Any, Any]
+
+LABEL = TensorSpec("label", "INT64", (ANY,))
+TEXT = TensorSpec("text", "BYTES", (ANY,))
+SCORES = TensorSpec("scores", "FP32", (ANY, 3))
+NUMBER = TensorSpec("y", "FP32", (ANY,))
+
+
+def compared(spec: TensorSpec, theirs: Array, ours: Array, tolerance: float | None = None) -> OutputFigures:
+    """One output of one run."""
+    comparison = Comparison([spec], tolerance)
+    assert comparison.add([theirs], [ours]) == ""
+    (figures,) = comparison.figures()
+    return figures
+
+
+def floats(*values: object) -> Array:
+    """An array of FP32."""
+    return np.array(values, np.float32)
+
+
+def test_labels_agree_row_by_row() -> None:
+    """Integers and texts; nothing is said of how far apart they are."""
+    figures = compared(LABEL, np.array([1, 2, 3]), np.array([1, 5, 3]))
+    assert (figures.kind, figures.compared, figures.agreed, figures.elements) == (Kind.LABEL, 3, 2, 0)
+    texts = compared(TEXT, np.array(["a", "b"], object), np.array(["a", "c"], object))
+    assert (texts.compared, texts.agreed) == (2, 1)
+
+
+def test_the_largest_score_agrees() -> None:
+    """Whatever the scores are; how far apart they are is counted by element."""
+    figures = compared(SCORES, floats([0.1, 0.8, 0.1], [0.5, 0.2, 0.3]), floats([0.2, 0.6, 0.2], [0.2, 0.5, 0.3]))
+    assert (figures.kind, figures.compared, figures.agreed, figures.elements) == (Kind.SCORES, 2, 1, 6)
+    assert sum(figures.absolute) == sum(figures.relative) == 6
+    assert np.isclose(figures.apart, 1.0)
+
+
+def test_beside_a_label_scores_are_not_judged() -> None:
+    """The label is what counts."""
+    comparison = Comparison([LABEL, SCORES])
+    comparison.add([np.array([1]), floats([1, 0, 0])], [np.array([1]), floats([0, 1, 0])])
+    label, scores = comparison.figures()
+    assert (label.agreed, label.compared) == (1, 1)
+    assert (scores.kind, scores.compared, scores.elements) == (Kind.NUMBERS, 0, 3)
+
+
+def test_numbers_are_judged_within_a_tolerance_only() -> None:
+    """A share of the champion's value; all numbers of a row."""
+    theirs, ours = floats(100, 100, 0, 0), floats(109, 111, 0, 1)
+    assert compared(NUMBER, theirs, ours).compared == 0
+    assert compared(NUMBER, theirs, ours, tolerance=0.1).agreed == 2
+
+
+def test_what_is_not_finite_is_alike_only_where_both_say_it() -> None:
+    """NaN beside NaN, an infinity beside the same one: no difference. Else the largest that there is."""
+    nan, inf = float("nan"), float("inf")
+    figures = compared(NUMBER, floats(nan, inf, inf, nan, 1), floats(nan, inf, -inf, 1, nan), tolerance=0.5)
+    assert figures.absolute[0] == figures.agreed == 2
+    assert figures.absolute[-1] == figures.relative[-1] == 3
+    assert figures.apart == 0.0
+
+
+def test_other_shapes_cannot_be_compared() -> None:
+    """The reason names the output and both shapes; nothing is counted."""
+    comparison = Comparison([SCORES])
+    why = comparison.add([floats([1, 2, 3])], [floats([1, 2])])
+    assert why == "output 'scores' has shape [1, 2], the champion's [1, 3]"
+    assert comparison.figures()[0].compared == 0
+
+
+def test_runs_of_other_sizes_and_scalars_are_told_apart() -> None:
+    """They are compared together only with their like."""
+    comparison = Comparison([TensorSpec("y", "FP32", (ANY, ANY)), TensorSpec("n", "FP32", ())])
+    for width in (2, 3, 2):
+        row = np.ones((1, width), np.float32)
+        assert comparison.add([row, np.float32(1)[()] * np.ones(())], [row, np.ones(())]) == ""
+    scores, scalar = comparison.figures()
+    assert (scores.compared, scores.elements, scalar.elements) == (3, 7, 3)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=3 * PENDING))
+def test_it_counts_the_same_whether_runs_come_one_by_one_or_together(pairs: list[tuple[int, int]]) -> None:
+    """Many runs of a row, or one run of many rows."""
+    one_by_one = Comparison([LABEL])
+    for their, our in pairs:
+        one_by_one.add([np.array([their])], [np.array([our])])
+    together = compared(LABEL, np.array([their for their, _ in pairs]), np.array([our for _, our in pairs]))
+    assert one_by_one.figures() == (together,)
+
+
+@given(st.lists(st.floats(width=32), min_size=1, max_size=20), st.lists(st.floats(width=32), min_size=1, max_size=20))
+def test_every_difference_is_counted_once(theirs: list[float], ours: list[float]) -> None:
+    """Whatever numbers come."""
+    size = min(len(theirs), len(ours))
+    figures = compared(NUMBER, np.array(theirs[:size], np.float32), np.array(ours[:size], np.float32), 0.1)
+    assert sum(figures.absolute) == sum(figures.relative) == figures.compared == size
+    assert np.isfinite(figures.apart)
+    shown = differences("d", figures.absolute)
+    assert sum(shown.counts) == size
+    assert shown.bounds == BOUNDS[: len(shown.counts) + 1]
+
+
+def test_an_empty_output_says_nothing() -> None:
+    """No rows, nothing to show."""
+    figures = compared(NUMBER, floats(), floats())
+    assert figures.compared == 0
+    assert differences("d", figures.absolute).counts == ()
