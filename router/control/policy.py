@@ -12,6 +12,7 @@ from typing import Final
 from router.control.artefact import shown
 from router.core.contract import contract_of
 from router.core.fallback import check_default
+from router.core.prediction import check_ledger
 from router.core.table import Route, Version, VersionState
 from router.core.tensor import ANY, Signature, TensorSpec
 from router.errors import SettingsError
@@ -53,6 +54,7 @@ def misfit(route: Route, version: Version, routes: Mapping[str, Route]) -> str:
     fallback = route.settings.fallback
     try:
         contract_of(route.settings.contract, version.signature)
+        check_ledger(route.settings.ledger, version.signature)
         if fallback.default:
             _check_default(fallback.default, version.signature)
         if fallback.failover is not None:

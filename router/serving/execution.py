@@ -62,7 +62,7 @@ def execute(run: Run, cell: Cell) -> bool:
         except Exception:  # noqa: BLE001  # as above
             failed = _fault(lane)
         else:
-            _answer(run, replies, broken, cell, marks, (began, fed, inferred), mine=mine)
+            _answer(run, replies, outputs, broken, cell, marks, (began, fed, inferred), mine=mine)
             return mine
     if lane.guarded and mine:
         # Of a batch each call is judged when it runs alone; of a run that we have stopped nothing can be said.
@@ -74,6 +74,7 @@ def execute(run: Run, cell: Cell) -> bool:
 def _answer(
     run: Run,
     replies: list[bytes],
+    outputs: list[Array],
     broken: list[str] | None,
     cell: Cell,
     marks: list[int],
@@ -100,6 +101,8 @@ def _answer(
             lane.replicas.report(run.replica, well=broken is None)
     if plan.memory is not None:
         plan.remember(calls, replies, marks, inferred, hedge=run.hedge)
+    if plan.notes is not None:
+        plan.notes.take(run.calls, answered, outputs, inferred, hedge=run.hedge)
     if calls:
         ended, first = lane.clock.monotonic_ns(), calls[0]
         cell.ran(answered, rows, began, fed, inferred, ended)

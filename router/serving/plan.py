@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from router.serving.fallback import Fallback
     from router.serving.lanes import Lane
     from router.serving.memory import Memory
+    from router.serving.predictions import Notes
     from router.serving.remote import Remote
 
 Array = np.ndarray[Any, Any]
@@ -91,6 +92,7 @@ class Plan:
         "generation",
         "lane",
         "memory",
+        "notes",
         "outputs",
         "remote",
         "reserve_s",
@@ -116,6 +118,7 @@ class Plan:
         generation: int = 0,
         served_by: str = "champion",
         remote: Remote | None = None,
+        notes: Notes | None = None,
     ) -> None:
         self.lane = lane
         self.generation = generation
@@ -131,6 +134,7 @@ class Plan:
         self._hedge_encoder = hedge_encoder or encoder
         self.memory = memory
         self.remote = remote
+        self.notes = notes
         self.contract = None if contract is None else contract.of(self.outputs)
         self.special = switched or memory is not None
         self._asked_rows = 1 if checked.rows is None else checked.rows

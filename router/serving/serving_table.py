@@ -9,6 +9,7 @@ import numpy as np
 
 from router.core.contract import Contract, contract_of
 from router.core.fallback import Reason, Step, check_default
+from router.core.prediction import form_of, predicted
 from router.core.question import Question
 from router.core.request import Checked, Header, Parameters, check, expected
 from router.core.table import Route, Version, VersionState, VersionTable
@@ -17,6 +18,7 @@ from router.serving.fallback import Answerer, Default, Failover, Fallback
 from router.serving.lanes import Lane
 from router.serving.memory import Asked, Memory, Store
 from router.serving.plan import Encoder, EncoderFactory, Plan
+from router.serving.predictions import Notes, Predictions
 from router.serving.remote import Peer, Remote
 
 MAX_KEPT: Final = 1024
@@ -34,6 +36,7 @@ class ServingTable:
         encoder: EncoderFactory,
         store: Store | None = None,
         peers: Mapping[str, Peer] = NO_PEERS,
+        predictions: Predictions | None = None,
     ) -> None:
         self.generation = table.generation
         self.routes = table.routes
@@ -43,6 +46,7 @@ class ServingTable:
         self._encoder = encoder
         self._store = store
         self._peers = peers
+        self._predictions = predictions
         for (model, _), lane in lanes.items():
             lane.settle(table.routes[model].settings)
         self._keys: dict[tuple[object, ...], object] = {}
@@ -85,7 +89,8 @@ class ServingTable:
         fallback = self._fallback(header, lane, checked, route, memory)
         marks: Parameters = {"served_by": served_by, "degraded": False}
         remote = self._remote(header, lane, checked, route)
-        plan = self._plan(header, lane, checked, marks, fallback, route, memory, remote)
+        notes = self._notes(lane, checked, route, served_by)
+        plan = self._plan(header, lane, checked, marks, fallback, route, memory, remote, notes)
         if header.kept:
             if len(self.plans) >= MAX_KEPT:
                 self.plans.clear()
@@ -109,6 +114,7 @@ class ServingTable:
         route: Route,
         memory: Memory | None = None,
         remote: Remote | None = None,
+        notes: Notes | None = None,
     ) -> Plan:
         """A plan whose replies carry the marks."""
         version = lane.version
@@ -138,7 +144,20 @@ class ServingTable:
             self.generation,
             str(marks["served_by"]),
             remote,
+            notes,
         )
+
+    def _notes(self, lane: Lane, checked: Checked, route: Route, served_by: str) -> Notes | None:
+        """What is written down for the ledger; nothing where the caller does not ask for what is predicted."""
+        settings, version = route.settings.ledger, lane.version
+        spec = predicted(settings, version.signature.outputs)
+        if self._predictions is None or not settings.enabled or spec is None or spec not in checked.outputs:
+            return None
+        form, position = form_of(spec), checked.outputs.index(spec)
+        if form is None:
+            return None
+        about = (route.model, version.number, self.generation, served_by, settings.sample)
+        return Notes(self._predictions, position, form, *about)
 
     def _contract(self, version: Version) -> Contract | None:
         key = (version.model, version.number)

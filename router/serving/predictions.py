@@ -1,0 +1,350 @@
+"""The predictions of one worker on their way to the ledger, which the controller keeps (`control/ledger`).
+
+The hot path appends what a run gave to a queue and goes on; a thread of this queue's own makes predictions of it, in
+batches, and hands them over one sheet after the other: the next goes when the controller has confirmed the one before,
+which is when it is on the disk. So
+
+- a controller that dies or stands still loses nothing that was handed over: what it has not confirmed is said again
+  when it is back, and a sheet that it knows already changes nothing;
+- a worker that dies loses what it had not handed over yet, some `GATHER_S` of predictions while the controller keeps
+  up;
+- nothing grows without bounds: what finds no place is dropped, counted, and told once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+import numpy as np
+import structlog
+
+from router.core.prediction import MOST_TEXT, Form, Sheet, Value, said, sampled
+
+if TYPE_CHECKING:
+    from router.serving.call import Call
+
+Array = np.ndarray[Any, Any]
+
+log = structlog.get_logger()
+
+GATHER_S: Final = 0.25
+"""So long predictions are gathered."""
+STOP_S: Final = 1.0
+"""A stop waits this long for the controller to confirm the last ones."""
+MOST_RUNS: Final = 8192
+MOST_BYTES: Final = 16 << 20
+"""Outputs of runs that wait for this queue's thread."""
+MOST_ROWS: Final = 1 << 16
+"""Predictions that wait for the controller."""
+SHEET: Final = 4096
+"""Predictions in one sheet, at most."""
+
+
+class Clock(Protocol):
+    """What relates the clock of runs to that of the calendar, both in nanoseconds."""
+
+    def monotonic_ns(self) -> int:
+        """Since some instant."""
+
+    def time_ns(self) -> int:
+        """Since 1970."""
+
+
+class Handed(NamedTuple):
+    """A sheet as it goes to the controller, which confirms it by its number."""
+
+    number: int
+    sheet: Sheet
+
+
+@dataclass
+class Figures:
+    """Of one model, since this process began. `kept` are on the disk; `lost` found no place."""
+
+    kept: int = 0
+    lost: int = 0
+
+
+class Notes:
+    """What one plan writes down of its runs: the output at `position`, of each request that has an id."""
+
+    __slots__ = ("_queue", "form", "generation", "model", "position", "sample", "served_by", "version")
+
+    def __init__(
+        self,
+        queue: Predictions,
+        position: int,
+        form: Form,
+        model: str,
+        version: str,
+        generation: int,
+        served_by: str,
+        sample: float,
+    ) -> None:
+        self._queue = queue
+        self.position = position
+        self.form = form
+        self.model = model
+        self.version = version
+        self.generation = generation
+        self.served_by = served_by
+        self.sample = sample
+
+    def take(
+        self, calls: Sequence[Call], answered: Sequence[int], outputs: Sequence[Array], now_ns: int, *, hedge: bool
+    ) -> None:
+        """Keep what a run said to those of its calls that were received at the instants `answered`, in their order.
+
+        The others were answered by somebody else. `outputs` hold the rows of all calls; `now_ns` is monotonic.
+        """
+        if len(calls) == 1:
+            id_field = calls[0].id_field
+            if id_field and answered:
+                self._queue.put(_Ran(self, (id_field,), None, outputs[self.position], now_ns, hedge))
+            return
+        ids = [call.id_field for call in calls] if len(answered) == len(calls) else _answered(calls, answered)
+        if any(ids):
+            rows = [call.plan.rows for call in calls]
+            self._queue.put(_Ran(self, ids, rows, outputs[self.position], now_ns, hedge))
+
+
+def _answered(calls: Sequence[Call], instants: Sequence[int]) -> list[bytes]:
+    """The ids of those that were received at these instants, nothing in the place of the others."""
+    ids = []
+    place = 0
+    for call in calls:
+        mine = place < len(instants) and call.received == instants[place]
+        ids.append(call.id_field if mine else b"")
+        place += mine
+    return ids
+
+
+class _Ran(NamedTuple):
+    """What a run said: for each call its id, empty where it has none, and its rows (None: of one call, all)."""
+
+    notes: Notes
+    ids: Sequence[bytes]
+    rows: Sequence[int] | None
+    output: Array
+    now_ns: int
+    hedge: bool
+
+
+class _Kind(NamedTuple):
+    """What predictions of one sheet have in common, and the shape of a row."""
+
+    model: str
+    version: str
+    generation: int
+    served_by: str
+    form: Form
+    row: tuple[int, ...]
+
+
+@dataclass
+class _Columns:
+    """Predictions that have all but these in common, as they are gathered."""
+
+    ids: list[str] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    at_ns: list[int] = field(default_factory=list)
+    values: list[Value] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+
+
+class Predictions:
+    """The queue. `hand_over` gives a sheet to the controller, if it is there; `kept` is to be called when it has it."""
+
+    def __init__(self, hand_over: Callable[[Handed], None], clock: Clock = time) -> None:
+        self._hand_over = hand_over
+        self._clock = clock
+        self._lock = threading.Lock()  # of what waits for the thread; held for no longer than an append
+        self._ran: list[_Ran] = []
+        self._ran_bytes = 0
+        self._going = threading.Lock()  # of all below
+        self._unkept: deque[Handed | Callable[[], None]] = deque()
+        self._unkept_rows = 0
+        self._number = 0
+        self._figures: dict[str, Figures] = {}
+        self._losing = False
+        self._asked: deque[Callable[[], None]] = deque()
+        self._wake = threading.Event()
+        self._hurry = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="predictions", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def put(self, ran: _Ran) -> None:
+        """Take what a run said. Any thread; takes a microsecond, fails never."""
+        nbytes = ran.output.nbytes
+        with self._lock:
+            first = not self._ran
+            full = len(self._ran) >= MOST_RUNS or self._ran_bytes + nbytes > MOST_BYTES
+            if not full:
+                self._ran.append(ran)
+                self._ran_bytes += nbytes
+        if full:
+            self._lose(ran.notes.model, len(ran.output) if ran.output.ndim else 1)
+        elif first:
+            self._wake.set()
+
+    def figures(self) -> dict[str, Figures]:
+        """By model."""
+        with self._going:
+            return {model: Figures(each.kept, each.lost) for model, each in self._figures.items()}
+
+    # ---- with the controller ----
+
+    def kept(self, number: int) -> None:
+        """The controller has confirmed a sheet: the next one goes. Any thread."""
+        with self._going:
+            first = self._unkept[0] if self._unkept else None
+            if not isinstance(first, Handed) or first.number != number:
+                return  # it was said twice
+            self._unkept.popleft()
+            self._unkept_rows -= len(first.sheet)
+            self._figures.setdefault(first.sheet.model, Figures()).kept += len(first.sheet)
+            if self._losing and self._unkept_rows < MOST_ROWS // 2:
+                self._losing = False
+                log.info("predictions are kept again")
+        self._go_on()
+
+    def again(self) -> None:
+        """The controller is there, for the first time or after it was gone: what it has not confirmed is said again."""
+        self._say()
+
+    def ask(self, done: Callable[[], None]) -> None:
+        """Hand over all that has been put so far, without gathering; `done` is called when it is confirmed."""
+        self._asked.append(done)
+        self._hurry.set()
+        self._wake.set()
+
+    def _go_on(self) -> None:
+        """Call those who wait for what is confirmed by now, and say the next sheet."""
+        while True:
+            with self._going:
+                first = self._unkept[0] if self._unkept else None
+                if first is None or isinstance(first, Handed):
+                    break
+                self._unkept.popleft()
+            first()
+        self._say()
+
+    def _say(self) -> None:
+        with self._going:
+            first = self._unkept[0] if self._unkept else None
+        if isinstance(first, Handed):
+            self._hand_over(first)
+
+    # ---- the thread ----
+
+    def close(self) -> None:
+        """Hand over the rest, and wait a while until the controller has it."""
+        all_kept = threading.Event()
+        self._stopping = True
+        self.ask(all_kept.set)
+        if self._thread.ident is None:
+            self.work()
+        all_kept.wait(STOP_S)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.wait()
+            self._wake.clear()
+            self._hurry.wait(GATHER_S)
+            self._hurry.clear()
+            self.work()
+
+    def work(self) -> None:
+        """Make sheets of all that was put, and hand over the first. The thread does so."""
+        asked = [self._asked.popleft() for _ in range(len(self._asked))]
+        with self._lock:
+            ran, self._ran, self._ran_bytes = self._ran, [], 0
+        sheets = self._sheets(ran)
+        lost: list[Sheet] = []
+        with self._going:
+            idle = not self._unkept
+            for sheet in sheets:
+                if self._unkept_rows + len(sheet) > MOST_ROWS:
+                    lost.append(sheet)
+                    continue
+                self._number += 1
+                self._unkept.append(Handed(self._number, sheet))
+                self._unkept_rows += len(sheet)
+            self._unkept.extend(asked)
+        for sheet in lost:
+            self._lose(sheet.model, len(sheet))
+        if idle:
+            self._go_on()
+
+    def _lose(self, model: str, rows: int) -> None:
+        with self._going:
+            self._figures.setdefault(model, Figures()).lost += rows
+            losing, self._losing = self._losing, True
+        if not losing:
+            log.warning("predictions are lost: more come than the ledger takes", model=model)
+
+    def _sheets(self, ran: Sequence[_Ran]) -> list[Sheet]:
+        """What runs said, put together by who said it."""
+        wall = self._clock.time_ns() - self._clock.monotonic_ns()
+        alike: dict[_Kind, list[_Ran]] = {}
+        for each in ran:
+            notes = each.notes
+            served_by = "hedge" if each.hedge else notes.served_by
+            row = each.output.shape[1:]
+            kind = _Kind(notes.model, notes.version, notes.generation, served_by, notes.form, row)
+            alike.setdefault(kind, []).append(each)
+        sheets = []
+        for kind, group in alike.items():
+            columns = _Columns()
+            try:
+                _gather(columns, group, wall, kind.form)
+            except Exception:  # a fault of ours must not end the thread
+                log.exception("predictions could not be read", model=kind.model, version=kind.version)
+                continue
+            for at in range(0, len(columns.ids), SHEET):
+                part = slice(at, at + SHEET)
+                ids, rows, at_ns = columns.ids[part], columns.rows[part], columns.at_ns[part]
+                sheets.append(Sheet(*kind[:-1], ids, rows, at_ns, columns.values[part], columns.scores[part]))
+        return sheets
+
+
+def _gather(columns: _Columns, group: Sequence[_Ran], wall: int, form: Form) -> None:
+    """Add the predictions of runs whose outputs have rows of one shape; `wall` is 1970 by the clock of the runs."""
+    outputs = [each.output if each.output.ndim else each.output.reshape(1) for each in group]
+    values, scores = said(outputs[0] if len(outputs) == 1 else np.concatenate(outputs), form)
+    at = 0
+    for each, output in zip(group, outputs, strict=True):
+        when = wall + each.now_ns
+        for id_field, rows in zip(each.ids, each.rows or (len(output),), strict=True):
+            request_id = text(id_field)
+            if request_id and sampled(request_id, each.notes.sample):
+                for row in range(rows):
+                    value = values[at + row]
+                    if value is not None:
+                        columns.ids.append(request_id)
+                        columns.rows.append(row)
+                        columns.at_ns.append(when)
+                        columns.values.append(value)
+                        if scores:
+                            columns.scores.append(scores[at + row])
+            at += rows
+
+
+def text(id_field: bytes) -> str:
+    """The id in a field as it travels (tag, length, text); empty where there is none or it is too long to be kept."""
+    if not id_field:
+        return ""
+    start = 2
+    while id_field[start - 1] > 0x7F:  # the length goes on
+        start += 1
+    found = id_field[start:].decode()
+    return found if len(found) <= MOST_TEXT else ""
