@@ -16,6 +16,7 @@ from zlib import crc32
 
 import numpy as np
 
+from router.core.interval import share, student
 from router.core.tensor import ANY, BYTES, DTYPES, Signature, TensorSpec
 from router.errors import InvalidRequest, SettingsError
 from router.model_settings import LedgerSettings
@@ -123,9 +124,9 @@ def check_ledger(settings: LedgerSettings, signature: Signature) -> None:
         )
 
 
-def sampled(request_id: str, share: float) -> bool:
-    """Whether the predictions for a request are kept, where a share of all is: the same everywhere for one id."""
-    return share >= 1 or crc32(request_id.encode()) < share * 2**32
+def sampled(request_id: str, part: float) -> bool:
+    """Whether the predictions for a request are kept, where a part of all is: the same everywhere for one id."""
+    return part >= 1 or crc32(request_id.encode()) < part * 2**32
 
 
 def said(output: Array, form: Form) -> tuple[list[Value | None], list[float]]:
@@ -241,9 +242,9 @@ def deviation(form: Form, value: Value, truth: Value) -> float:
 class Score:
     """How right the predictions of a version were, of those that were `joined` to what came true.
 
-    `mean` is the share of right labels, or the mean absolute error of numbers (`form`); it lies between `low` and
-    `high` with 95 % confidence. `right` counts the labels, or the numbers that were met exactly. All are None where
-    nothing was joined, `right` is 0.
+    `mean` is the share of right labels, or the mean absolute error of numbers (`form`); the true one lies between
+    `low` and `high`, each end errs once in a hundred (`core/interval`). `right` counts the labels, or the numbers that
+    were met exactly. All are None where nothing was joined, `right` is 0.
     """
 
     number: str
@@ -255,26 +256,19 @@ class Score:
     high: float | None = None
 
 
-Z_95: Final = 1.959964
-"""The quantile of the normal distribution that leaves 2.5 % above."""
-
-
 def score(number: str, form: Form, joined: int, right: int, total: float, squares: float) -> Score:
-    """The score of so many deviations: how many are 0, their sum and the sum of their squares.
-
-    Of labels the interval is Wilson's (E. B. Wilson, 1927), of numbers that of the normal distribution.
-    """
+    """The score of so many deviations: how many are 0, their sum and the sum of their squares."""
     if not joined:
         return Score(number)
     if form is not Form.NUMBER:
-        share = right / joined
-        spread = Z_95**2 / joined
-        middle = (share + spread / 2) / (1 + spread)
-        half = Z_95 * math.sqrt(share * (1 - share) / joined + spread / (4 * joined)) / (1 + spread)
-        return Score(number, joined, right, form, share, max(middle - half, 0.0), min(middle + half, 1.0))
+        within = share(right, joined)
+        mean = right / joined
+        return Score(
+            number, joined, right, form, mean, min(max(within.low, 0.0), mean), max(min(within.high, 1.0), mean)
+        )
     mean = total / joined
     if joined < 2 or not math.isfinite(squares):
         return Score(number, joined, right, form, mean, 0.0, math.inf)
     variance = max(squares - joined * mean * mean, 0.0) / (joined - 1)
-    half = Z_95 * math.sqrt(variance / joined)
+    half = student(joined - 1) * math.sqrt(variance / joined)
     return Score(number, joined, right, form, mean, max(mean - half, 0.0), mean + half)
