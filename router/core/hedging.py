@@ -61,6 +61,9 @@ class HedgeBudget:
     So hedges are never more than that share of the primaries. What is saved is bounded by what the last ten seconds
     have earned, so that a quiet time does not pay for a storm, but by one at least: on a model that is seldom asked
     a hedge would otherwise never be paid for.
+
+    A run that is a little late gains little by a hedge. When what is saved gets low, the rest is kept for runs that
+    turn out to be much slower: they are looked at again.
     """
 
     __slots__ = ("_earned", "_price", "_saved")
@@ -76,10 +79,14 @@ class HedgeBudget:
         self._saved += 1
         self._earned.add(1, now)
 
-    def covers(self, now: float) -> bool:
-        """Whether a hedge could be paid for."""
-        self._saved = min(self._saved, max(self._price, self._earned.sum(now)))
-        return self._saved >= self._price
+    def covers(self, now: float, looks: int = 64) -> bool:
+        """Whether a hedge could be paid for, for a run that has been looked at so often before.
+
+        At the first look half of what could be saved has to be there, a quarter at the second, and so on.
+        """
+        most = max(self._price, self._earned.sum(now))
+        self._saved = min(self._saved, most)
+        return self._saved >= max(self._price, most / (2 << looks))
 
     def withdraw(self, now: float) -> bool:
         """Pay for a hedge; False when there is too little."""
@@ -159,8 +166,13 @@ class Decision:
 
     @property
     def wait(self) -> bool:
-        """Whether to ask again as soon as the target is idle; any other refusal is final."""
+        """Whether to ask again as soon as the target is idle."""
         return self.why is Why.TARGET_BUSY
+
+    @property
+    def again(self) -> bool:
+        """Whether to ask again when the run has taken twice as long. Any other refusal is final."""
+        return self.why is Why.BUDGET_SPENT
 
 
 _DECISIONS: Final = {why: Decision(why is Why.SLOW, why) for why in Why}

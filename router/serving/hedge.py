@@ -7,6 +7,7 @@ idle.
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
 from collections.abc import Callable
@@ -70,17 +71,20 @@ class Hedger:
         """Look at the runs that have taken longer than most do, and see to it that the next ones are looked at."""
         lane, now = self._lane(), self._clock.monotonic()
         delay = self._delay.seconds(now)
+        if lane is not None and delay is not None:
+            for run in list(lane.underway):
+                if (run.look_at or run.began + delay) <= now:
+                    run.look_at = math.inf
+                    self._look(weakref.ref(run))
+                    run.looks += 1
         with self._lock:
-            runs = [] if lane is None or delay is None else [run for run in lane.underway if not run.looked_at]
-            # Each would be a timer of its own: a few at once are looked at up to half of the delay later.
-            due = [run for run in runs if run.began + (delay or 0.0) <= now]
-            later = min([run.began for run in runs if run not in due], default=None)
+            runs = [] if lane is None or delay is None else lane.underway
+            waiting = [run.look_at or run.began + (delay or 0.0) for run in runs]
+            later = min([at for at in waiting if at < math.inf], default=None)
             self._watching = later is not None
         if later is not None and delay is not None:
-            self._timers.at(max(later + delay, now + delay / 2), self._look_at_all)
-        for run in due:
-            run.looked_at = True
-            self._look(weakref.ref(run))
+            # Each would be a timer of its own: a few at once are looked at up to half of the delay later.
+            self._timers.at(max(later, now + delay / 2), self._look_at_all)
 
     def idle(self) -> None:
         """A target has nothing to do: those who wait for one may have it."""
@@ -117,7 +121,7 @@ class Hedger:
         calls = [call for call in run.calls if not call.over]
         now = self._clock.monotonic()
         target, send, name = self._second(lane, run, calls, now)
-        decision = self._decide(lane, calls, target, now)
+        decision = self._decide(lane, calls, target, now, run.looks)
         if decision.why is not Why.OVER:
             run.hedging = Hedging(decision.why, self._delay.seconds(now) or 0.0, self._share, name)
             run.tell_ns = -1
@@ -125,9 +129,13 @@ class Hedger:
             if send():
                 self.sent += 1
                 self._budget.withdraw(now)
-        elif decision.wait:
+            return
+        if decision.wait:
             self._armed.append(held)
-        else:
+            return
+        if decision.again:
+            run.look_at = now + (now - run.began)
+        if not (decision.again and run.looks):  # counted once
             self.refused[decision.why] = self.refused.get(decision.why, 0) + 1
 
     def _second(
@@ -147,7 +155,7 @@ class Hedger:
             target = Target(idle=True, needs=0.0, shares_cores=False, insures=True)
         return target, partial(self._join, calls), "the failover model"
 
-    def _decide(self, lane: Lane, calls: list[Call], target: Target | None, now: float) -> Decision:
+    def _decide(self, lane: Lane, calls: list[Call], target: Target | None, now: float, looks: int) -> Decision:
         # Those of this lane show in whether the target is idle.
         others = [
             (each.began, each.lane.pace.times.overall(Q_USUAL, now))
@@ -161,7 +169,8 @@ class Hedger:
             target=target,
             rarely_wins=self._switch.off(now),
             load=executing(others, now) / self._executor.slots,
-            covered=self._budget.covers(now),
+            # One that insures gains nothing by waiting.
+            covered=self._budget.covers(now) if target and target.insures else self._budget.covers(now, looks),
         )
 
     def _ask(self, calls: list[Call]) -> bool:

@@ -82,8 +82,10 @@ class Run:
     hedging: Hedging
     """What was decided about a second attempt; unset while nobody had to decide."""
     held = Held.THREAD
-    looked_at = False
-    """Whether it was decided if it gets a second attempt."""
+    looks = 0
+    """How often it was decided whether it gets a second attempt."""
+    look_at = 0.0
+    """The monotonic second of the next such look; 0 before the first, infinite after the last."""
     stalled = False
     """Whether it has taken longer than most do and waits for something: its slot is lent."""
     native = 0

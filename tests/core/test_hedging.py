@@ -123,6 +123,20 @@ def test_a_model_that_is_seldom_asked_has_its_share_too() -> None:
     assert not budget.withdraw(50 * 30.0)
 
 
+def test_the_first_looks_leave_something_for_the_later_ones() -> None:
+    """Half of what can be saved at the first look at a run, a quarter at the second, down to the price of one."""
+    budget = HedgeBudget(0.1)
+    for _ in range(160):  # sixteen hedges
+        budget.deposit(0.0)
+    spent = []
+    for looks in (0, 1, 2, 3, 4):
+        while budget.covers(0.0, looks):
+            assert budget.withdraw(0.0)
+            spent.append(looks)
+    assert [spent.count(looks) for looks in (0, 1, 2, 3, 4)] == [9, 4, 2, 1, 0]
+    assert not budget.covers(0.0)
+
+
 def test_no_share_is_no_hedge() -> None:
     """The budget of a model that hedges not at all."""
     budget = HedgeBudget(0.0)

@@ -135,6 +135,26 @@ def test_hedges_stay_within_their_budget() -> None:
     assert world.lane.hedger.sent <= 0.02 * 360 + 2
 
 
+def test_what_little_is_saved_is_for_the_run_that_waits_longest() -> None:
+    """A run that is a little late is not hedged then; it is looked at again when it has taken twice as long."""
+    world = Twice(budget=0.02)
+    hedger = world.lane.hedger
+    assert hedger is not None
+    for _ in range(90):
+        world.send(0)
+        world.work()
+    while hedger._budget.covers(world.clock.now, 0):  # until there is less than half of what could be saved
+        hedger._budget.withdraw(world.clock.now)
+    assert hedger._budget.covers(world.clock.now, 1)
+    late: list[float] = []
+    began = world.clock.now
+    world.send(3, deadline=1.0)
+    world.stalls(0.1, lambda: late.append(world.clock.now - began) if hedger.sent and not late else None)
+    world.work()
+    assert hedger.sent == 1
+    assert 2 * hedger._delay.MARGIN * RUN_S <= late[0] < 0.02
+
+
 def test_a_hedge_that_fails_first_leaves_it_to_the_slow_run() -> None:
     """The other is awaited."""
     world = Twice()
