@@ -7,7 +7,7 @@ with a tolerance. How far apart floating elements are is counted for all of them
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -68,20 +68,36 @@ class _Output:
 
 
 class Comparison:
-    """Counts how a version's outputs differ from the champion's. `specs` are those that are compared, in order."""
+    """Counts how a version's outputs, which `specs` describe, differ from the champion's."""
 
     def __init__(self, specs: Sequence[TensorSpec], tolerance: float | None = None) -> None:
         labels = any(spec.datatype not in FLOATING for spec in specs)
-        self._outputs = [_Output(spec, _kind(spec, labels)) for spec in specs]
+        self._outputs = {spec.name: _Output(spec, _kind(spec, labels)) for spec in specs}
         self._tolerance = tolerance
-        self._pending: list[tuple[Sequence[Array], Sequence[Array]]] = []
+        self._pending: list[tuple[Mapping[str, Array], Mapping[str, Array]]] = []
 
-    def add(self, theirs: Sequence[Array], ours: Sequence[Array]) -> str:
-        """The champion's outputs and the version's for one run. What is wrong if they cannot be compared, or empty."""
-        for output, their, our in zip(self._outputs, theirs, ours, strict=True):
+    @property
+    def judged(self) -> str:
+        """The output that says the class of a row: the first label, else the first scores; empty without either."""
+        kinds = {output.kind: name for name, output in reversed(self._outputs.items())}
+        return kinds.get(Kind.LABEL) or kinds.get(Kind.SCORES) or ""
+
+    def classes(self, name: str, output: Array) -> list[Any]:
+        """What an output says of each row."""
+        one_each = output.ndim == 1 or self._outputs[name].kind is not Kind.SCORES
+        said: list[Any] = (output if one_each else output.argmax(1)).tolist()
+        return said
+
+    def add(self, theirs: Mapping[str, Array], ours: Mapping[str, Array]) -> str:
+        """The champion's outputs of one run, and the version's. What is wrong if they cannot be compared, or empty."""
+        for name, their in theirs.items():
+            our = ours.get(name)
+            if our is None or name not in self._outputs:
+                return f"output '{name}' is missing"
             if their.shape != our.shape:
-                shapes = f"shape {list(our.shape)}, the champion's {list(their.shape)}"
-                return f"output '{output.spec.name}' has {shapes}"
+                return f"output '{name}' has shape {list(our.shape)}, the champion's {list(their.shape)}"
+            if (their.dtype.kind == "O") != (our.dtype.kind == "O"):
+                return f"output '{name}' is text in one version and not in the other"
         self._pending.append((theirs, ours))
         if len(self._pending) >= PENDING:
             self._count()
@@ -101,16 +117,17 @@ class Comparison:
                 each.apart,
                 each.elements,
             )
-            for each in self._outputs
+            for each in self._outputs.values()
         )
 
     def _count(self) -> None:
         pending, self._pending = self._pending, []
-        for index, output in enumerate(self._outputs):
+        for name, output in self._outputs.items():
             alike: dict[tuple[int, ...] | None, list[tuple[Array, Array]]] = {}
             for theirs, ours in pending:
-                their, our = theirs[index], ours[index]
-                alike.setdefault(their.shape[1:] if their.shape else None, []).append((their, our))
+                if name in theirs:
+                    their, our = theirs[name], ours[name]
+                    alike.setdefault(their.shape[1:] if their.shape else None, []).append((their, our))
             for pairs in alike.values():
                 joined = np.atleast_1d if not pairs[0][0].shape else np.asarray
                 self._compare(

@@ -63,6 +63,8 @@ def execute(run: Run, cell: Cell) -> bool:
             failed = _fault(lane)
         else:
             _answer(run, replies, outputs, broken, cell, marks, (began, fed, inferred), mine=mine)
+            if lane.mirror is not None and mine and broken is None and not run.hedge:
+                lane.mirror.offer(lane.version, calls, outputs, inferred - fed, inferred)
             return mine
     if lane.guarded and mine:
         # Of a batch each call is judged when it runs alone; of a run that we have stopped nothing can be said.

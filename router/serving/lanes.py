@@ -39,6 +39,7 @@ from router.serving.fallback import Fallback
 from router.serving.hedge import Hedger
 from router.serving.inflight import InFlight
 from router.serving.loop import ARM_S, Loop, Superseded
+from router.serving.mirror import Mirror
 from router.serving.pace import INLINE_BATCH_S, PROOF_RUNS, Pace
 from router.serving.replicas import Replicas
 from router.serving.run import Held, Replica, Run, Runnable
@@ -81,6 +82,8 @@ class Lane:
         self.replicas = Replicas(sessions, clock, reload)
         self.stats = Stats()
         self.hedger: Hedger | None = None
+        self.mirror: Mirror | None = None
+        """Takes copies of the runs, while another version is warmed by them."""
         self.guarded = False
         """Whether breakers are kept: where something else can answer."""
         self.waiting: deque[Call] = deque()

@@ -165,6 +165,10 @@ class Plan:
             else:  # any byte but zero is true
                 elements[each.position] = np.frombuffer(given, np.uint8) != 0 if given.nbytes else np.zeros(0, np.bool_)
 
+    def given(self, elements: Sequence[Elements]) -> list[tuple[str, str, tuple[int, ...], Elements]]:
+        """Of each input its name, datatype, shape and elements."""
+        return [(each.name, each.datatype, each.shape, elements[each.position]) for each in self._inputs]
+
     def fingerprint(self, elements: Sequence[Any]) -> int:
         """What a request with these elements, once admitted, is known by."""
         version, begun, small = self._fingerprint

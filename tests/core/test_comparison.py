@@ -22,7 +22,7 @@ NUMBER = TensorSpec("y", "FP32", (ANY,))
 def compared(spec: TensorSpec, theirs: Array, ours: Array, tolerance: float | None = None) -> OutputFigures:
     """One output of one run."""
     comparison = Comparison([spec], tolerance)
-    assert comparison.add([theirs], [ours]) == ""
+    assert comparison.add({spec.name: theirs}, {spec.name: ours}) == ""
     (figures,) = comparison.figures()
     return figures
 
@@ -51,7 +51,8 @@ def test_the_largest_score_agrees() -> None:
 def test_beside_a_label_scores_are_not_judged() -> None:
     """The label is what counts."""
     comparison = Comparison([LABEL, SCORES])
-    comparison.add([np.array([1]), floats([1, 0, 0])], [np.array([1]), floats([0, 1, 0])])
+    theirs = {"label": np.array([1]), "scores": floats([1, 0, 0])}
+    comparison.add(theirs, {"label": np.array([1]), "scores": floats([0, 1, 0])})
     label, scores = comparison.figures()
     assert (label.agreed, label.compared) == (1, 1)
     assert (scores.kind, scores.compared, scores.elements) == (Kind.NUMBERS, 0, 3)
@@ -76,9 +77,27 @@ def test_what_is_not_finite_is_alike_only_where_both_say_it() -> None:
 def test_other_shapes_cannot_be_compared() -> None:
     """The reason names the output and both shapes; nothing is counted."""
     comparison = Comparison([SCORES])
-    why = comparison.add([floats([1, 2, 3])], [floats([1, 2])])
+    why = comparison.add({"scores": floats([1, 2, 3])}, {"scores": floats([1, 2])})
     assert why == "output 'scores' has shape [1, 2], the champion's [1, 3]"
+    assert comparison.add({"scores": floats([1])}, {}) == "output 'scores' is missing"
     assert comparison.figures()[0].compared == 0
+
+
+def test_an_output_that_was_not_asked_for_is_left_out() -> None:
+    """Callers choose."""
+    comparison = Comparison([LABEL, SCORES])
+    assert comparison.judged == "label"
+    assert comparison.add({"scores": floats([1, 2, 3])}, {"scores": floats([1, 2, 3])}) == ""
+    assert [each.elements for each in comparison.figures()] == [0, 3]
+
+
+def test_a_row_s_class_is_its_label_or_largest_score() -> None:
+    """Of the output that is judged."""
+    assert Comparison([NUMBER, LABEL, TEXT]).classes("label", np.array([3, 1])) == [3, 1]
+    scores = Comparison([NUMBER, SCORES])
+    assert scores.judged == "scores"
+    assert scores.classes("scores", floats([0, 2, 1], [5, 2, 1])) == [1, 0]
+    assert Comparison([NUMBER]).judged == ""
 
 
 def test_runs_of_other_sizes_and_scalars_are_told_apart() -> None:
@@ -86,7 +105,8 @@ def test_runs_of_other_sizes_and_scalars_are_told_apart() -> None:
     comparison = Comparison([TensorSpec("y", "FP32", (ANY, ANY)), TensorSpec("n", "FP32", ())])
     for width in (2, 3, 2):
         row = np.ones((1, width), np.float32)
-        assert comparison.add([row, np.float32(1)[()] * np.ones(())], [row, np.ones(())]) == ""
+        one = {"y": row, "n": np.ones(())}
+        assert comparison.add(one, one) == ""
     scores, scalar = comparison.figures()
     assert (scores.compared, scores.elements, scalar.elements) == (3, 7, 3)
 
@@ -96,7 +116,7 @@ def test_it_counts_the_same_whether_runs_come_one_by_one_or_together(pairs: list
     """Many runs of a row, or one run of many rows."""
     one_by_one = Comparison([LABEL])
     for their, our in pairs:
-        one_by_one.add([np.array([their])], [np.array([our])])
+        one_by_one.add({"label": np.array([their])}, {"label": np.array([our])})
     together = compared(LABEL, np.array([their for their, _ in pairs]), np.array([our for _, our in pairs]))
     assert one_by_one.figures() == (together,)
 

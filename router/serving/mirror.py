@@ -1,0 +1,188 @@
+"""Copies of the champion's runs for the warm-up worker. What becomes of them never reaches a caller.
+
+A run is offered once its replies have gone out, as references to what is there anyway: the callers' elements and the
+session's outputs. A thread of the lowest priority makes messages of them and writes them to the warm-up worker's
+socket. While that is full, copies wait in a bounded queue, and what finds no place there is dropped and counted:
+nothing ever waits on the path of a request, and no lock is taken there.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+import structlog
+
+from router.core.request import Elements
+from router.core.table import Version
+
+if TYPE_CHECKING:
+    from router.serving.call import Call
+    from router.serving.plan import Plan
+
+Array = np.ndarray[Any, Any]
+
+log = structlog.get_logger()
+
+MAX_RUNS: Final = 256
+"""Runs that wait at most."""
+MAX_BYTES: Final = 32 << 20
+"""A run waits if so many bytes have room for all that wait before it, were they as large as it is."""
+BURST_S: Final = 0.1
+"""Of the rate, what may come at once."""
+LOOK_S: Final = 0.005
+"""How often the thread looks for copies: waking it for each would cost the loop thread more than a copy does."""
+KNOCK_S: Final = 0.2
+"""How soon a socket that could not be reached is tried again; what comes meanwhile is dropped."""
+LOWEST: Final = 19
+LENGTH: Final = struct.Struct(">I")
+RATE, FULL, ABSENT = "rate", "full", "absent"
+"""Why copies are dropped: beyond the rate, no place in the queue, nobody at the socket."""
+
+
+class Copied(NamedTuple):
+    """A run as it waits: of each call its plan, its id as it travels and its elements; outputs of all together."""
+
+    version: Version
+    calls: list[tuple[Plan, bytes, Sequence[Elements]]]
+    outputs: Sequence[Array]
+    seconds: float
+
+
+def lowest_priority() -> None:
+    """Of the thread that calls."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST)
+
+
+class Mirror:
+    """The mirror of one model in one worker, from `start` to `stop`. `encode` makes the message of a run.
+
+    `fraction` of the runs are copied, at most `max_per_s` requests a second. `offered`, `sent` and `dropped` count
+    requests. Their sums are added to by several threads without a lock, as are the tokens: an addition is not divided
+    by the interpreter, and if it were, a figure would be off by one run.
+    """
+
+    def __init__(
+        self,
+        fraction: float,
+        max_per_s: float,
+        connect: Callable[[], socket.socket],
+        encode: Callable[[Copied], bytes],
+        choose: Callable[[], float] = random.random,
+        calm: Callable[[], None] = lowest_priority,
+    ) -> None:
+        self.offered = 0
+        self.sent = 0
+        self.dropped = {RATE: 0, FULL: 0, ABSENT: 0}
+        self._fraction = fraction
+        self._per_ns = max_per_s / 1e9
+        self._most = max(max_per_s * BURST_S, 1.0)
+        self._tokens = self._most
+        self._at = 0
+        self._connect = connect
+        self._encode = encode
+        self._choose = choose
+        self._calm = calm
+        self._queue: deque[Copied] = deque()
+        self._stopped = threading.Event()
+        self._socket: socket.socket | None = None
+        self._knock_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
+
+    def offer(
+        self, version: Version, calls: Sequence[Call], outputs: Sequence[Array], run_ns: int, now_ns: int
+    ) -> None:
+        """A run has answered its calls: copy it if its turn has come and there is room. From any thread; at once."""
+        if calls[0].plan.served_by != "champion" or (self._fraction < 1.0 and self._choose() >= self._fraction):
+            return
+        count = len(calls)
+        self.offered += count
+        tokens = min(self._tokens + (now_ns - self._at) * self._per_ns, self._most)
+        self._at = now_ns
+        if tokens < 1.0:
+            self._tokens = tokens
+            self.dropped[RATE] += count
+            return
+        self._tokens = tokens - count  # a batch may go into debt
+        nbytes = sum([call.nbytes for call in calls]) + sum([output.nbytes for output in outputs])
+        waiting = len(self._queue)
+        if waiting >= MAX_RUNS or (waiting + 1) * nbytes > MAX_BYTES:
+            self.dropped[FULL] += count
+            return
+        copied = [(call.plan, call.id_field, call.elements) for call in calls]
+        self._queue.append(Copied(version, copied, outputs, run_ns / 1e9))
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send no more. Returns at once."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        self._calm()
+        while not self._stopped.is_set():
+            try:
+                copied = self._queue.popleft()
+            except IndexError:
+                self._stopped.wait(LOOK_S)
+                continue
+            try:
+                sent = self._reached() and self._send(copied)
+            except Exception:  # a fault of ours costs this copy
+                log.exception("a run could not be copied", model=copied.version.model)
+                sent = False
+            if sent:
+                self.sent += len(copied.calls)
+            else:
+                self.dropped[ABSENT] += len(copied.calls)
+            del copied  # what waits shall not be kept by a thread at rest
+        self._queue.clear()
+        self._hang_up()
+
+    def _reached(self) -> bool:
+        """Whether there is somebody at the socket."""
+        now = time.monotonic()
+        if self._socket is None and now >= self._knock_at:
+            self._knock_at = now + KNOCK_S
+            try:
+                self._socket = self._connect()
+                self._socket.setblocking(False)
+            except OSError:
+                self._hang_up()
+        return self._socket is not None
+
+    def _send(self, copied: Copied) -> bool:
+        """Write one message as a whole, whenever the socket has room; False when there is nobody any more."""
+        connection = self._socket
+        assert connection is not None
+        message = self._encode(copied)
+        left = memoryview(LENGTH.pack(len(message)) + message)
+        while left:
+            try:
+                left = left[connection.send(left) :]
+            except BlockingIOError:
+                if self._stopped.is_set():
+                    return False
+                poll = select.poll()
+                poll.register(connection, select.POLLOUT)
+                poll.poll(50)
+            except OSError:
+                self._hang_up()
+                return False
+        return True
+
+    def _hang_up(self) -> None:
+        connection, self._socket = self._socket, None
+        if connection is not None:
+            connection.close()
