@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -188,16 +188,9 @@ class Database:
             wrong = trouble(error)
             log.error("a change was not stored", reason=wrong.reason, error=repr(getattr(error, "orig", error)))
             raise Refused(f"the change was not made: {wrong.reason}; {wrong.mend}") from error
-        for link, entry in zip(links, change.entries, strict=True):  # the anchor outside: whoever keeps the log has it
-            log.info(
-                "audit",
-                sequence=link.sequence,
-                head=link.hash,
-                action=entry.action,
-                actor=entry.actor,
-                model=entry.model,
-                version=entry.number,
-            )
+        with suppress(OSError):  # the change is durable, even if nobody reads the log any more
+            for link, entry in zip(links, change.entries, strict=True):
+                _tell(link, entry)
 
     # ---- what is looked up ----
 
@@ -288,6 +281,19 @@ def _append(connection: Connection, entries: tuple[Entry, ...]) -> list[Link]:
         sequence, head = link.sequence, link.hash
     _replace(connection, AUDIT_HEAD, {"one": 1, "sequence": sequence, "hash": head}, ("one",))
     return links
+
+
+def _tell(link: Link, entry: Entry) -> None:
+    """The anchor outside: whoever keeps the structured log has noted every head."""
+    log.info(
+        "audit",
+        sequence=link.sequence,
+        head=link.hash,
+        action=entry.action,
+        actor=entry.actor,
+        model=entry.model,
+        version=entry.number,
+    )
 
 
 def _record(row: RowMapping) -> AuditRecord:

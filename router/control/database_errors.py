@@ -22,13 +22,13 @@ class Trouble:
 
 
 _KNOWN: Final = {
-    sqlite3.SQLITE_FULL: Trouble("the disk is full", "make room for the state directory, then ask again"),
-    sqlite3.SQLITE_BUSY: Trouble("another program holds the store", "let it finish or end it, then ask again"),
-    sqlite3.SQLITE_LOCKED: Trouble("another program holds the store", "let it finish or end it, then ask again"),
+    sqlite3.SQLITE_FULL: Trouble("the disk is full", "make room for the state directory, then try again"),
+    sqlite3.SQLITE_BUSY: Trouble("another program holds the store", "let it finish or end it, then try again"),
+    sqlite3.SQLITE_LOCKED: Trouble("another program holds the store", "let it finish or end it, then try again"),
     sqlite3.SQLITE_READONLY: Trouble("the store can only be read", "let this user write the state directory"),
     sqlite3.SQLITE_PERM: Trouble("the store cannot be opened", "let this user write the state directory"),
     sqlite3.SQLITE_CANTOPEN: Trouble("the store cannot be opened", "let this user write the state directory"),
-    sqlite3.SQLITE_IOERR: Trouble("the disk does not take it", "look at the disk and its quotas, then ask again"),
+    sqlite3.SQLITE_IOERR: Trouble("the disk does not take it", "look at the disk and its quotas, then try again"),
     sqlite3.SQLITE_CORRUPT: Trouble("the store is damaged", "stop the server and put back a copy of it", damaged=True),
     sqlite3.SQLITE_NOTADB: Trouble("it is no store", "stop the server and put back a copy of it", damaged=True),
 }
