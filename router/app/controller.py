@@ -27,6 +27,7 @@ from router.control.faults import FaultBoard
 from router.control.inspection import Inspector
 from router.control.lifecycle import Lifecycle
 from router.control.store import TABLE, Store
+from router.core.access import Caller
 from router.edge.admin import Admin, serve_admin
 from router.edge.http import ServerFacts, application, http_server
 from router.edge.link import LinkServer, WorkerHandle
@@ -206,9 +207,9 @@ class Controller:
         """A worker has sent its figures."""
         self._total.put(worker.incarnation, telemetry)
 
-    async def forwarded(self, method: str, message: bytes) -> bytes:
+    async def forwarded(self, method: str, message: bytes, caller: Caller) -> bytes:
         """Answer a client's request. Raises a RouterError."""
-        return await self._repository.answer(method, message)
+        return await self._repository.answer(method, message, caller)
 
     # ---- what people ask ----
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from google.protobuf.message import DecodeError, Message
 
 from router import __version__
+from router.core.access import Caller, bearer
 from router.core.table import VersionState
 from router.core.tensor import TensorSpec
 from router.edge.codec import Decoder, ReplyEncoder, varint
@@ -51,9 +52,17 @@ class Forward(Protocol):
     """The way to the controller."""
 
     def __call__(
-        self, method: str, message: bytes, deadline: float | None, answered: Callable[[bytes | RouterError], None]
+        self,
+        method: str,
+        message: bytes,
+        deadline: float | None,
+        answered: Callable[[bytes | RouterError], None],
+        caller: Caller,
     ) -> Callable[[], object]:
-        """Ask the controller; `answered` takes what it says, on another thread. Gives what takes the question back."""
+        """Ask the controller for a caller; `answered` takes what it says, on another thread.
+
+        Gives what takes the question back.
+        """
 
 
 def reply_encoder(model: str, version: str, marks: Any, outputs: Sequence[TensorSpec]) -> ReplyEncoder:
@@ -159,7 +168,8 @@ class Inference:
                 else:
                     rpc.finish(answer)
 
-            take_back = self._forward(method, rpc.message, rpc.deadline, answered)
+            caller = Caller(bearer(rpc.metadata), (rpc.identity,) if rpc.identity else ())
+            take_back = self._forward(method, rpc.message, rpc.deadline, answered, caller)
             rpc.on_cancel(lambda: _ignore(take_back()))
 
         return handle

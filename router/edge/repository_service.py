@@ -3,35 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
 from router.control.lifecycle import Lifecycle
+from router.control.records import Order
+from router.core.access import NOBODY, Caller, Register
 from router.core.table import VersionState
+from router.edge.access import Doorkeeper
 from router.errors import InvalidRequest, NotFound, Refused, Unimplemented
 from router.pb import inference_pb2 as pb
 from router.pb.link_pb2 import Telemetry
 
+CLIENT: Final = "client"
+"""Who loads and unloads where anybody may."""
+
 
 class RepositoryService:
-    """Statistics, index, load and unload. `figures` asks all workers anew."""
+    """Statistics, index, load and unload. `figures` asks all workers anew, `doorkeeper` knows who may load."""
 
-    def __init__(self, lifecycle: Lifecycle, figures: Callable[[], Awaitable[Telemetry]], explicit: bool) -> None:
+    def __init__(
+        self,
+        lifecycle: Lifecycle,
+        figures: Callable[[], Awaitable[Telemetry]],
+        explicit: bool,
+        doorkeeper: Doorkeeper | None = None,
+    ) -> None:
         self._lifecycle = lifecycle
         self._figures = figures
         self._explicit = explicit
+        self._doorkeeper = doorkeeper or Doorkeeper(Register())
 
-    async def answer(self, method: str, message: bytes) -> bytes:
+    async def answer(self, method: str, message: bytes, caller: Caller = NOBODY) -> bytes:
         """The answer to one method. Raises a RouterError."""
         if method == "ModelStatistics":
             return await self._statistics(_parse(pb.ModelStatisticsRequest, message))
         if method == "RepositoryIndex":
             return self._index(_parse(pb.RepositoryIndexRequest, message))
         if method == "RepositoryModelLoad":
-            return await self._load(_parse(pb.RepositoryModelLoadRequest, message))
+            order = await self._order(caller, method)
+            return await self._load(_parse(pb.RepositoryModelLoadRequest, message), order)
         if method == "RepositoryModelUnload":
-            return await self._unload(_parse(pb.RepositoryModelUnloadRequest, message))
+            order = await self._order(caller, method)
+            return await self._unload(_parse(pb.RepositoryModelUnloadRequest, message), order)
         raise Unimplemented(f"this server has no method {method}")
 
     async def _statistics(self, request: pb.ModelStatisticsRequest) -> bytes:
@@ -63,21 +78,31 @@ class RepositoryService:
                     response.models.add(name=name, version=number, state=version.state.value, reason=version.reason)
         return response.SerializeToString()
 
-    async def _load(self, request: pb.RepositoryModelLoadRequest) -> bytes:
+    async def _order(self, caller: Caller, method: str) -> Order:
+        """Who wants it, if they may have it. Raises Unauthenticated, Denied.
+
+        The name in a certificate of this port counts for the audit log only: its authority says who may ask for
+        answers, not who may change what answers.
+        """
+        if self._doorkeeper.open:
+            return Order(caller.names[0] if caller.names else CLIENT)
+        return Order((await self._doorkeeper.admit(Caller(caller.token), method)).name)
+
+    async def _load(self, request: pb.RepositoryModelLoadRequest, order: Order) -> bytes:
         model = self._named(request.model_name, request.repository_name)
         for name in request.parameters:
             raise InvalidRequest(
                 f"parameter '{name[:200]}' of a load is not served: settings belong in the model's model.toml"
             )
-        await self._lifecycle.load(model)
+        await self._lifecycle.load(model, order=order)
         return pb.RepositoryModelLoadResponse().SerializeToString()
 
-    async def _unload(self, request: pb.RepositoryModelUnloadRequest) -> bytes:
+    async def _unload(self, request: pb.RepositoryModelUnloadRequest, order: Order) -> bytes:
         model = self._named(request.model_name, request.repository_name)
         for name in request.parameters:
             if name != "unload_dependents":  # nothing here depends on another model
                 raise InvalidRequest(f"unknown parameter '{name[:200]}' of an unload")
-        await self._lifecycle.unload(model)
+        await self._lifecycle.unload(model, order=order)
         return pb.RepositoryModelUnloadResponse().SerializeToString()
 
     def _named(self, second: str, first: str) -> str:

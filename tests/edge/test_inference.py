@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from router.core.access import NOBODY, Caller, digest
 from router.core.request import Request
 from router.edge.inference import _MAX_PIPELINED, SERVICE, Inference
+from router.edge.transport import Metadata
 from router.errors import InvalidRequest, NotFound, NotReady, RouterError
 from router.pb import inference_pb2 as pb
 
@@ -80,8 +82,10 @@ class FakeRpc:
 
     deadline = 5.0
 
-    def __init__(self, message: bytes = b"") -> None:
+    def __init__(self, message: bytes = b"", metadata: Metadata = (), identity: str = "") -> None:
         self.message = message
+        self.metadata = metadata
+        self.identity = identity
         self.answer: bytes | RouterError | None = None
         self.cancel: Callable[[], None] | None = None
 
@@ -104,15 +108,22 @@ class Setup:
     def __init__(self) -> None:
         self.router = FakeRouter()
         self.forwarded: list[tuple[str, bytes, float | None]] = []
+        self.callers: list[Caller] = []
         self.taken_back = 0
         self.answered: Callable[[bytes | RouterError], None] | None = None
         self.inference = Inference(self.router, self.forward, lambda: True)  # type: ignore[arg-type]
 
     def forward(
-        self, method: str, message: bytes, deadline: float | None, answered: Callable[[bytes | RouterError], None]
+        self,
+        method: str,
+        message: bytes,
+        deadline: float | None,
+        answered: Callable[[bytes | RouterError], None],
+        caller: Caller,
     ) -> Callable[[], object]:
         """The way to the controller."""
         self.forwarded.append((method, message, deadline))
+        self.callers.append(caller)
         self.answered = answered
 
         def take_back() -> None:
@@ -260,6 +271,14 @@ def test_what_the_controller_knows_is_asked_there(setup: Setup) -> None:
     assert rpc.cancel is not None
     rpc.cancel()
     assert setup.taken_back == 1
+
+
+def test_who_asks_is_told_to_the_controller(setup: Setup) -> None:
+    """The digest of a bearer token, which itself goes no further; the name that a certificate proves."""
+    setup.unary("RepositoryModelLoad", FakeRpc())
+    metadata = (("x-other", b"1"), ("authorization", "Bearer rt_secret"))
+    setup.unary("RepositoryModelLoad", FakeRpc(metadata=metadata, identity="ada"))
+    assert setup.callers == [NOBODY, Caller(digest("rt_secret"), ("ada",))]
 
 
 def test_a_request_that_cannot_be_read_is_refused(setup: Setup) -> None:
