@@ -1,106 +1,50 @@
-"""What serves, and how that changes: look at the repository, prepare everywhere, store, flip.
+"""The life of versions: who serves, and how that changes. Every act is recorded, durable, then visible to all workers.
 
-A change is a new table. It is prepared by every worker before anything visible changes, written to the store, and
-only then named by the generation word, in one store of eight bytes that all workers read. A worker that joins
-meanwhile waits: joins and swaps take one lock. A worker that serves without having prepared the new table would
-have nothing to answer from: whoever cannot be reached is waited for, then ended (the supervisor starts it again).
+The one place that decides. `swap` makes a table visible, `change` makes it durable first, `lookout` compares with the
+repository, `opening` finds first champions, `examination` takes a version from a file to ready.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, TypeVar
 
 import structlog
 
-from router.control.inspection import Request, Result
-from router.control.policy import fitted
-from router.control.repository import FoundModel, named, route, scan
-from router.core.table import Route, Version, VersionState, VersionTable
-from router.errors import NotFound, Refused, RouterError, SettingsError
+from router.control.change import Changes, Draft, Store
+from router.control.events import Events
+from router.control.examination import Examination, Warmups
+from router.control.examiner import Examiner, Gates, Progress, Trials
+from router.control.lookout import NOT_ASKED, Lookout
+from router.control.opening import Opening
+from router.control.planning import Planning
+from router.control.records import ModelView, Order, PromotionPlan, VersionRecord
+from router.control.registry import Registry
+from router.control.repository import FoundModel, named, scan
+from router.control.room import Room
+from router.control.succession import Succession
+from router.control.swap import PATIENCE_S, Crew, Swap, Word, Worker
+from router.control.switches import Switches
+from router.control.turns import Turns
+from router.core.gate import Report
+from router.core.table import VersionTable
+from router.core.version import SERVING, UNDER_TRIAL, Stage
+from router.errors import NotFound, Refused
 
 log = structlog.get_logger()
 
-MAX_ATTEMPTS: Final = 4
-"""How often a table is cut down by what the workers refuse before the change is given up."""
-PATIENCE_S: Final = 5.0
-"""A change waits so long for a worker that serves but is not here: it knocks several times a second."""
-_LOOK_S: Final = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A version that a worker could not load."""
-
-    model: str
-    version: str
-    reason: str
-
-
-class Worker(Protocol):
-    """A worker that has joined."""
-
-    index: int
-
-    async def prepare(self, table: VersionTable) -> Sequence[Refusal]:
-        """Load what is missing and run it once; what could not be loaded. Raises ConnectionError when it is gone."""
-
-    async def retire(self, before: int) -> None:
-        """Tables of older generations are not needed any more."""
-
-    async def bind(self) -> None:
-        """Open the port."""
-
-
-class Crew(Protocol):
-    """All worker processes, joined or not."""
-
-    def serving(self) -> Collection[int]:
-        """The indices of those whose port is open."""
-
-    def fence(self, index: int) -> None:
-        """End the process if its port is open; the supervisor starts another."""
-
-
-class Word(Protocol):
-    """The generation word."""
-
-    generation: int
-
-
-class Store(Protocol):
-    """What outlives the processes."""
-
-    def load(self) -> VersionTable:
-        """The stored table, of generation 0 when there is none. Raises RouterError, OSError."""
-
-    def save(self, table: VersionTable) -> None:
-        """Durable when it returns. Raises OSError."""
-
-
-class Trials(Protocol):
-    """Tries versions before any worker sees them."""
-
-    def inspect(self, requests: Iterable[Request]) -> Iterator[Result]:
-        """One result for each request, in their order. Blocks."""
-
-    def close(self) -> None:
-        """Give back what the trials needed."""
-
-
-Progress = Callable[[int, int, Request | None], None]
-"""Told how many of how many versions have been tried, and which is next."""
+ROUTER: Final = Order()
+Answer = TypeVar("Answer")
 
 
 class Lifecycle:
-    """The one place that changes the table. `explicit`: models serve only when they are asked for.
-
-    `wanted` are those that are asked for at the start; `*` stands for all that are there then. `allow_faults`: settings
-    may make a model fail.
+    """`explicit`: models serve only when they are asked for; `wanted` are those asked for at the start, `*` all that
+    are there then. `allow_faults`: settings may make a model fail. `clock` gives seconds since 1970.
     """
 
     def __init__(
@@ -109,379 +53,295 @@ class Lifecycle:
         store: Store,
         word: Word,
         trials: Trials,
+        gates: Gates,
+        warmups: Warmups,
         crew: Crew,
+        room: Room,
         explicit: bool,
         wanted: Collection[str],
         progress: Progress = lambda done, of, request: None,  # noqa: ARG005
         patience_s: float = PATIENCE_S,
         allow_faults: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._scan = functools.partial(scan, models, allow_faults)
-        self._store = store
         self._word = word
-        self._trials = trials
-        self._crew = crew
         self._explicit = explicit
         self._wanted = set(wanted)
-        self._progress = progress
-        self._patience_s = patience_s
-        self._changing = asyncio.Lock()  # one change at a time, from the look at the repository on
-        self._lock = asyncio.Lock()  # a swap or a join
-        self._started = asyncio.Event()
-        self._workers: set[Worker] = set()
-        self._changes: set[asyncio.Task[None]] = set()
-        self._spares: dict[str, Version] = {}
-        self._last = 0  # generations are used once, also by tables that never served
-        self.table = VersionTable(0, {})
+        self._clock = clock
+        self._room = room
+        self.events = Events(clock)
+        self._registry = Registry(clock)
+        self._swap = Swap(word, crew, patience_s)
+        self._turns = Turns()
+        self._changes = Changes(self._registry, self._swap, store, self.events, self._turns, clock)
+        self._examiner = Examiner(trials, gates, progress)
+        self._lookout = Lookout(self._changes, self._examiner, explicit)
+        self._opening = Opening(self._changes, self._examiner, self._lookout)
+        self._examination = Examination(self._changes, self._examiner, self._lookout, warmups, room)
+        self._planning = Planning(self._changes, room)
+        succession, switches = Succession(self._changes, self._planning, self._examination), Switches(self._changes)
+        self.promote, self.rollback = succession.promote, succession.rollback
+        self.freeze, self.set_alias, self.set_fallback = switches.freeze, switches.set_alias, switches.set_fallback
+
+    @property
+    def table(self) -> VersionTable:
+        """What serves. Until there is a first table it is none that could be told to anybody."""
+        return self._swap.table
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a first table."""
+        return self._turns.started.is_set()
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """The models that may not be promoted; EVERYTHING among them stands for all."""
+        return self._registry.frozen
+
+    def versions(self, model: str = "") -> list[ModelView]:
+        """Models with their versions. Raises NotFound for one that is not known."""
+        if model:
+            self._registry.known(model)
+        names = {*self.table.routes, *self._registry.found} if not model else {model}
+        return [self._registry.view(name, self.table.routes.get(name)) for name in sorted(names)]
 
     # ---- starting ----
 
     async def start(self) -> None:
-        """Make the first table: the stored one if workers may be serving it, else what the repository holds now.
+        """Make the first table: the stored one if workers may be serving it, else what is stored and still there.
 
         Raises SettingsError when there can be none.
         """
-        stored = await asyncio.to_thread(load_stored, self._store)
+        stored = await asyncio.to_thread(self._changes.store.load)
+        self._registry.put(stored.records.values())
+        self._registry.frozen = stored.frozen
+        for route in stored.table.routes.values():
+            for number, version in route.versions.items():
+                record = stored.records.get((route.model, number))
+                if record is not None and record.stage in SERVING and version.path:
+                    self._changes.versions[route.model, number] = version
         serving = self._word.generation
-        if 0 < serving <= stored.generation:
+        if 0 < serving <= stored.table.generation:
             # Whoever serves has prepared the stored table: it was stored after that, and may wait for its flip.
-            self._wanted = {model for model, each in stored.routes.items() if each.champion}
-            log.info("serving goes on", generation=stored.generation)
-        else:
-            self.table = stored
-            stored = await self._first(stored, serving)
-        self.table = stored
-        self._last = self._word.generation = stored.generation
-        self._started.set()
+            self._wanted = {model for model, each in stored.table.routes.items() if each.champion}
+            self._swap.begin(stored.table)
+            self._registry.found = await asyncio.to_thread(self._scan)
+            log.info("serving goes on", generation=stored.table.generation)
+            self._turns.started.set()
+            self._turns.keep(self._resume())
+            return
+        self._swap.table = stored.table
+        await self._first(stored.table, serving)
+        self._turns.started.set()
 
-    @property
-    def started(self) -> bool:
-        """Whether there is a first table. Until then `table` is none that could be told to anybody."""
-        return self._started.is_set()
-
-    async def _first(self, stored: VersionTable, serving: int) -> VersionTable:
+    async def _first(self, stored: VersionTable, serving: int) -> None:
+        """The table of a server of which nothing runs yet."""
         found = await asyncio.to_thread(self._scan)
         self._wanted = named(found, self._wanted)
-        routes = self._fitting(await self._try_all(found))
         if serving:
             log.error("the stored table is older than the one that serves", serving=serving, stored=stored.generation)
-            for index in self._crew.serving():
-                self._crew.fence(index)
-        elif stored.generation and routes == stored.routes:
-            return stored
-        table = VersionTable(max(stored.generation, serving) + 1, routes)
-        try:
-            await asyncio.to_thread(self._store.save, table)
-        except OSError as error:
-            raise SettingsError(f"the state directory cannot be written: {error.strerror}") from error
-        return table
+            self._swap.fence_all()
+        self._changes.versions.clear()  # their files may be others by now
+        draft = Draft()
+        self._opening.settle(draft, self._wanted if self._explicit else None)
+        self._lookout.seen(draft, found)
+        self._registry.put(draft.records.values())
+        await self._lookout.follow(draft)
+        await self._opening.begin(
+            draft, [each for each in found.values() if self._wants_champion(each.name, draft)], ROUTER
+        )
+        self._registry.put(draft.records.values())
+        table = self._changes.first(draft, max(stored.generation, serving) + 1)
+        if not serving and stored.generation and stored.answers_like(table.routes):
+            table = VersionTable(stored.generation, table.routes)
+        await self._changes.save_first(draft, table)
+        self._swap.begin(table)
+
+    def _wants_champion(self, model: str, draft: Draft | None = None) -> bool:
+        """Whether a model is to serve and nothing is there that could."""
+        if self._explicit and model not in self._wanted:
+            return False
+        records = {**self._registry.records, **(draft.records if draft is not None else {})}
+        mine = [record for (name, _), record in records.items() if name == model]
+        # One that has lost its champion is not given an untried version by itself: that is for its owner to say.
+        return not any(record.stage in SERVING or record.memory_bytes for record in mine)
+
+    async def _resume(self) -> None:
+        """After a restart of this process alone: what was under trial begins anew."""
+        async with self._turns.lock:
+            draft = Draft()
+            self._lookout.seen(draft, self._registry.found)
+            under_trial = [each for each in self._registry.records.values() if each.stage in UNDER_TRIAL]
+            for record in under_trial:
+                again = "its trial was broken off when the controller ended"
+                draft.put(replace(record, stage=Stage.FAILED, reason=again, since=self._clock()))
+            await self._changes.commit(draft)
+        for record in under_trial:
+            warm = record.stage is Stage.WARMING
+            order = Order(record.actor, "begun anew: the controller had ended")
+            self._turns.keep(self._examined(record.model, record.number, order, warm=warm))
+
+    # ---- workers ----
 
     async def join(self, worker: Worker) -> None:
         """Bring a worker to the table that serves, then let it open its port. Raises ConnectionError, RouterError."""
-        await self._started.wait()
-        async with self._lock:
-            if not await worker.prepare(self.table):
-                await self._take_in(worker)
-                return
-        # Not all that serves could be loaded here. Workers must agree: look at what it refuses again, change for all.
-        async with self._changing:
-            refusals = await worker.prepare(self.table)
-            routes = self.table.routes
-            if refusals:
-                found = await asyncio.to_thread(self._scan)
-                refused = {refusal.model for refusal in refusals} & set(found)
-                tried = await self._try({name: found[name] for name in refused})
-                routes = {**routes, **{name: self._serving_on(each) for name, each in tried.items()}}
-            await self._change(routes, joining=worker)
-
-    async def _take_in(self, worker: Worker) -> None:
-        await worker.bind()
-        self._workers.add(worker)
+        await self._turns.started.wait()
+        if not await self._swap.join(worker):
+            return
+        # Not all that serves could be loaded here. Workers must agree: what it refuses serves nowhere.
+        async with self._turns.lock:
+            draft = Draft()
+            for refusal in await worker.prepare(self.table):
+                record = self._registry.record(refusal.model, refusal.version)
+                if record.stage in SERVING:
+                    self._changes.lose(draft, record, refusal.reason)
+            await self._changes.commit(draft, joining=worker)
 
     def leave(self, worker: Worker) -> None:
         """The worker is gone."""
-        self._workers.discard(worker)
+        self._swap.leave(worker)
 
-    # ---- changing: to the end, even if whoever asked goes away meanwhile ----
+    # ---- the repository ----
 
     async def refresh(self) -> None:
-        """Look at the repository again and serve what it holds now. Raises RouterError; nothing has changed then."""
+        """Look at the repository again: settings, versions, models. Raises RouterError; what serves goes on then."""
 
-        async def change() -> None:
-            await self._change(await self._try_all(await asyncio.to_thread(self._scan)))
+        async def look() -> list[VersionRecord]:
+            draft = Draft()
+            fresh = self._lookout.seen(draft, await asyncio.to_thread(self._scan))
+            self._registry.put(each for each in draft.records.values() if each in fresh)
+            await self._lookout.follow(draft)
+            await self._changes.commit(draft)
+            return fresh
 
-        await self._shielded(change)
+        fresh = await self._turns.alone(look)
+        starting = [each for each in self._registry.found.values() if self._wants_champion(each.name)]
+        if starting:
+            await self._begin(starting, ROUTER)
+        for record in fresh:
+            self._by_policy(record)
 
-    async def load(self, model: str) -> None:
-        """Serve a model (again, from what is on disk now). Raises RouterError; what served goes on then."""
-        await self._shielded(lambda: self._load(model))
-
-    async def unload(self, model: str) -> None:
-        """Serve a model no more. Raises RouterError; nothing has changed then."""
-
-        async def change() -> None:
-            each = self.table.routes.get(model)
-            if each is None:
-                raise NotFound(f"unknown model '{model[:200]}'")
-            await self._change({**self.table.routes, model: _unloaded(each)})
-            self._wanted.discard(model)
-
-        await self._shielded(change)
-
-    async def set_fallback(self, model: str, on: bool) -> None:
-        """Switch a model to its fallback, so that nothing is run, or back. Raises RouterError; nothing has changed."""
-
-        async def change() -> None:
-            each = self.table.routes.get(model)
-            if each is None:
-                raise NotFound(f"unknown model '{model[:200]}'")
-            if on and not each.settings.fallback.chain:
-                raise Refused(f"model '{model}' has no fallback to switch to: set `fallback.chain` in its model.toml")
-            await self._change({**self.table.routes, model: replace(each, switched=on)})
-
-        await self._shielded(change)
-
-    async def _load(self, model: str) -> None:
-        found = await asyncio.to_thread(self._scan)
-        if model not in found:
-            raise NotFound(f"the repository holds no model '{model[:200]}'")
-        made = (await self._try({model: found[model]}))[model]
-        others = {name: self.table.routes.get(name) or _unloaded(route(each, {})) for name, each in found.items()} | {
-            name: each for name, each in self.table.routes.items() if each.champion
-        }
-        routes = self._fitted({**others, model: made})
-        made = routes[model]
-        if made.champion is None and model in self._spares:
-            raise Refused(f"model '{model}' cannot be loaded, and serves on as it was: {_reasons(made)}")
-        await self._change(routes)
-        now = self.table.routes[model]
-        if now.champion is not None:
-            self._wanted.add(model)
-        if now.champion is None or now.champion != made.champion:  # the workers had a word in it
-            goes_on = f", version {now.champion} serves on" if now.champion else ""
-            raise Refused(f"model '{model}' cannot be loaded{goes_on}: {_reasons(now)}")
-
-    async def _shielded(self, change: Callable[[], Awaitable[None]]) -> None:
-        task = asyncio.ensure_future(self._alone(change))
-        self._changes.add(task)
-        task.add_done_callback(self._changes.discard)
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(_told_nobody)
-            raise
-
-    async def _alone(self, change: Callable[[], Awaitable[None]]) -> None:
-        await self._started.wait()
-        async with self._changing:
-            await change()
-
-    def _absent(self) -> set[int]:
-        return set(self._crew.serving()) - {worker.index for worker in self._workers}
-
-    async def _gathered(self) -> None:
-        """Wait for workers that serve but are not here, as when this process has just been started again."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._patience_s
-        while absent := self._absent():
-            if loop.time() > until:
-                for index in absent:
-                    log.error("a worker serves but cannot be reached: it is ended", worker=index)
-                    self._crew.fence(index)
-                until = loop.time() + self._patience_s
-            await asyncio.sleep(_LOOK_S)
-
-    # ---- looking ----
-
-    async def _try_all(self, found: Mapping[str, FoundModel]) -> dict[str, Route]:
-        """The routes of a whole repository."""
-        asked = {name: each for name, each in found.items() if not self._explicit or name in self._wanted}
-        tried = await self._try(asked)
-        return {
-            name: self._serving_on(tried[name]) if name in tried else _unloaded(self._route(each, {}))
-            for name, each in found.items()
-        }
-
-    async def _try(self, found: Mapping[str, FoundModel]) -> dict[str, Route]:
-        """The routes of some models, all of whose versions are tried."""
-        requests = [request for model in found.values() for request in model.requests()]
-        results: dict[str, dict[str, Result]] = {name: {} for name in found}
-        for result in await asyncio.to_thread(self._inspect, requests):
-            results[result.model][result.number] = result
-            if result.note:
-                log.info("a version was tried", model=result.model, version=result.number, note=result.note)
-        routes = {name: self._route(model, results[name]) for name, model in found.items()}
-        for name, model in found.items():
-            self._spares.pop(name, None)
-            if (spare := _spare(self.table.routes.get(name), model, results[name])) is not None:
-                self._spares[name] = spare
-            for number, version in routes[name].versions.items():
-                if version.state is not VersionState.READY and not version.left_out:
-                    facts = {"model": name, "version": number, "reason": version.reason}
-                    log.warning("a version cannot be served", **facts)
-        return routes
-
-    def _route(self, model: FoundModel, results: Mapping[str, Result]) -> Route:
-        """The route of a model, switched to its fallback as long as nobody switches it back."""
-        serving = self.table.routes.get(model.name)
-        return replace(route(model, results), switched=serving is not None and serving.switched)
-
-    def _fitting(self, routes: Mapping[str, Route]) -> dict[str, Route]:
-        """The routes without what their settings do not fit; the version that serves now goes on where it fits them."""
-        made = self._fitted(routes)
-        return fitted({name: self._serving_on(each) if routes[name].champion else each for name, each in made.items()})
-
-    @staticmethod
-    def _fitted(routes: Mapping[str, Route]) -> dict[str, Route]:
-        made = fitted(routes)
-        for name, each in made.items():
-            for number, version in each.versions.items():
-                if version.state is not routes[name].versions[number].state:
-                    facts = {"model": name, "version": number, "reason": version.reason}
-                    log.warning("a version cannot be served", **facts)
-        return made
-
-    def _serving_on(self, made: Route) -> Route:
-        """The route, with the version that serves now when nothing newer can."""
-        spare = self._spares.get(made.model)
-        if made.champion is not None or spare is None:
-            return made
-        return replace(made, champion=spare.number, versions={**made.versions, spare.number: spare})
-
-    def _inspect(self, requests: list[Request]) -> list[Result]:
-        results: list[Result] = []
-        self._progress(0, len(requests), requests[0] if requests else None)
-        try:
-            for result in self._trials.inspect(requests):
-                results.append(result)
-                upcoming = requests[len(results)] if len(results) < len(requests) else None
-                self._progress(len(results), len(requests), upcoming)
-        finally:
-            self._trials.close()
-        return results
-
-    # ---- the swap ----
-
-    async def _change(self, routes: Mapping[str, Route], joining: Worker | None = None) -> None:
-        """Swap to these routes, with every worker that serves; `joining` is then one of them."""
-        routes = self._fitting(routes)
-        if joining is None and routes == self.table.routes:
+    def _by_policy(self, record: VersionRecord) -> None:
+        found = self._registry.found[record.model]
+        champion = self._registry.at(record.model, Stage.CHAMPION)
+        policy = found.settings.lifecycle.on_new_version
+        if policy == "none" or champion is None or int(record.number) <= int(champion.number):
             return
-        while True:
-            await self._gathered()
-            async with self._lock:
-                if not self._absent():
-                    await self._publish(routes, joining)
-                    if joining is not None:
-                        await self._take_in(joining)
-                    return
+        order = Order(reason=f"lifecycle.on_new_version = {policy}")
+        self._turns.keep(self._examined(record.model, record.number, order, warm=policy == "warm"))
 
-    async def _publish(self, routes: Mapping[str, Route], joining: Worker | None) -> None:
-        """Prepare, store, flip. What a worker refuses is left out; its model keeps what it had."""
-        workers = self._workers | ({joining} if joining else set())
-        for _ in range(MAX_ATTEMPTS):
-            self._last += 1
-            table = VersionTable(self._last, routes)
-            refusals = await self._prepared(table, workers)
-            if not refusals:
-                break
-            for refusal in refusals:
-                if (spare := self._spares.get(refusal.model)) is not None and spare.number == refusal.version:
-                    del self._spares[refusal.model]
-                facts = {"model": refusal.model, "version": refusal.version, "reason": refusal.reason}
-                log.warning("a worker cannot load a version", **facts)
-            routes = self._fitting(
-                {name: self._serving_on(each) for name, each in _without(routes, self.table.routes, refusals).items()}
-            )
-        else:
-            raise Refused("the workers could not agree on what to load; nothing has changed")
-        try:
-            await asyncio.to_thread(self._store.save, table)
-        except OSError as error:
-            raise Refused(f"the change could not be stored ({error.strerror}); nothing has changed") from error
-        self.table = table
-        self._word.generation = table.generation
-        log.info("a new table serves", generation=table.generation, models=len(routes))
-        for worker in workers:
-            try:
-                await worker.retire(table.generation)
-            except ConnectionError:
-                self._workers.discard(worker)
+    async def _begin(self, models: Sequence[FoundModel], order: Order) -> dict[str, str]:
+        """Have models serve that serve nothing; the reasons of those that cannot."""
 
-    async def _prepared(self, table: VersionTable, workers: set[Worker]) -> list[Refusal]:
-        """Have all workers prepare a table; what they refuse. Those who are gone are taken out of `workers`."""
-        asked = list(workers)
-        answers = await asyncio.gather(*(worker.prepare(table) for worker in asked), return_exceptions=True)
-        refusals: list[Refusal] = []
-        for worker, answer in zip(asked, answers, strict=True):
-            if isinstance(answer, ConnectionError):  # when it comes back it prepares what is stored then
-                workers.discard(worker)
-                self._workers.discard(worker)
-                self._crew.fence(worker.index)
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                refusals += answer
-        return refusals
+        async def begin() -> dict[str, str]:
+            draft = Draft()
+            failures = await self._opening.begin(draft, models, order)
+            await self._changes.commit(draft)
+            return failures
 
+        return await self._turns.alone(begin)
 
-def load_stored(store: Store) -> VersionTable:
-    """The stored table. Raises SettingsError with the mend."""
-    try:
-        return store.load()
-    except (RouterError, OSError, ValueError) as error:
-        reason = f" ({error.strerror})" if isinstance(error, OSError) else ""
-        wrong = f"the stored table of routes, table.json, cannot be read{reason}"
-        raise SettingsError(f"{wrong}; remove it from the state directory to begin anew") from error
+    async def load(self, model: str, number: str = "", order: Order = ROUTER) -> None:
+        """Have a model serve, or one of its versions be ready. Raises RouterError; what served goes on then."""
+        found = (await asyncio.to_thread(self._scan)).get(model)
+        if found is None:
+            raise NotFound(f"the repository holds no model '{model[:200]}'")
+        self._wanted.add(model)
+        await self.refresh()
+        champion = self._registry.at(model, Stage.CHAMPION)
+        wanted = number or next(iter(found.chosen()), "")
+        if found.reason or not wanted:
+            self._give_up(model, found.reason or "it has no version that is to be served")
+        if champion is None and not number:
+            failures = await self._begin([found], order) if self._registry.at(model, *SERVING) is None else {}
+            if self._registry.at(model, Stage.CHAMPION) is None:
+                self._give_up(model, failures.get(model) or self._reasons(model))
+            return
+        record = self._registry.record(model, wanted)
+        if record.stage not in SERVING:
+            report = await self._examined(model, wanted, order, warm=False)
+            if not report.passed:
+                goes_on = f", version {champion.number} serves on" if champion else ""
+                why = self._registry.record(model, wanted).reason
+                raise Refused(f"model '{model}' cannot be loaded{goes_on}: version {wanted}: {why}")
+        elif record.mark:
+            raise Refused(f"version {wanted} of model '{model}': {record.mark}")
+        if not number and (champion is None or champion.number != wanted):
+            await self.promote(model, wanted, order)
 
+    def _give_up(self, model: str, reason: str) -> None:
+        self._wanted.discard(model)
+        raise Refused(f"model '{model}' cannot be loaded: {reason}")
 
-def _spare(serving: Route | None, found: FoundModel, tried: Mapping[str, Result]) -> Version | None:
-    """The champion that serves now, where it is not to be loaded any more but is still there.
+    def _reasons(self, model: str) -> str:
+        return "; ".join(f"version {each.number}: {each.reason}" for each in self._registry.of(model))
 
-    It goes on until what was to take its place can.
-    """
-    number = serving.champion if serving is not None else None
-    if serving is None or number is None or number not in found.versions or number in tried:
-        return None
-    return serving.versions[number]
+    async def unload(self, model: str, number: str = "", order: Order = ROUTER) -> None:
+        """Serve a model, or one of its versions, no more. Raises RouterError; nothing has changed then."""
 
+        async def change() -> None:
+            self._registry.known(model)
+            going = [each for each in self._registry.of(model) if each.stage in SERVING and number in {"", each.number}]
+            if number:
+                record = self._registry.record(model, number)
+                if record.stage is Stage.CHAMPION:
+                    raise Refused(
+                        f"version {number} of model '{model}' is its champion: promote another, or unload all"
+                    )
+                if not going:
+                    raise Refused(f"version {number} of model '{model}' is {record.stage}, it is not loaded")
+            draft = Draft()
+            for record in going:
+                draft.put(self._lookout.retired(record, order, NOT_ASKED))
+            draft.entries.append(self._changes.entry(order, "unload", model, number))
+            await self._changes.commit(draft)
+            if not number:
+                self._wanted.discard(model)
 
-def _told_nobody(task: asyncio.Task[None]) -> None:
-    """The end of a change whose caller has gone."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.warning("a change failed after its caller had gone", reason=str(error))
+        await self._turns.alone(change)
 
+    # ---- trials ----
 
-def _reasons(each: Route) -> str:
-    return "; ".join(f"version {number}: {version.reason}" for number, version in each.versions.items())
+    async def test(self, model: str, number: str, order: Order) -> Report:
+        """Put a version through its gates; one that passes is ready. Raises RouterError."""
+        return await self._examined(model, number, order, warm=False)
 
+    async def warm(self, model: str, number: str, order: Order) -> Report:
+        """The same, then the warm-up; the report of the last of both. Raises RouterError."""
+        return await self._examined(model, number, order, warm=True)
 
-def _unloaded(each: Route) -> Route:
-    """The route of a model that nobody has asked for."""
-    versions = {
-        number: replace(version, state=VersionState.UNAVAILABLE, reason="unloaded", left_out=True)
-        for number, version in each.versions.items()
-    }
-    return replace(each, champion=None, versions=versions)
+    async def _examined(self, model: str, number: str, order: Order, *, warm: bool) -> Report:
+        await self._turns.started.wait()
+        if (model, number) not in self._registry.records:
+            await self.refresh()
+        return await self._turns.shielded(self._examination.run(model, number, order, warm=warm))
 
+    # ---- who answers ----
 
-def _without(
-    routes: Mapping[str, Route], serving: Mapping[str, Route], refusals: Iterable[Refusal]
-) -> dict[str, Route]:
-    """The routes without the versions that a worker refused; a champion so lost falls back to the one before."""
-    made = dict(routes)
-    for refusal in refusals:
-        each = made.get(refusal.model)
-        if each is None or refusal.version not in each.versions:
-            raise RouterError("a worker refused a version that the table does not hold")
-        versions: dict[str, Version] = dict(each.versions)
-        versions[refusal.version] = replace(
-            versions[refusal.version], state=VersionState.UNAVAILABLE, reason=refusal.reason
-        )
-        ready = [number for number, version in versions.items() if version.state is VersionState.READY]
-        before = serving[refusal.model].champion if refusal.model in serving else None
-        champion = each.champion
-        if champion == refusal.version:
-            champion = before if before in ready else max(ready, key=int, default=None)
-        made[refusal.model] = replace(each, champion=champion, versions=versions)
-    return made
+    async def plan(self, model: str, number: str) -> PromotionPlan:
+        """What a promotion would do. Raises NotFound."""
+        return await self._planning.promotion(model, number)
+
+    # ---- time passes ----
+
+    async def sweep(self) -> None:
+        """Let go of standbys whose window is over; to be called every second or so."""
+        now = self._clock()
+        over = []
+        for record in list(self._registry.records.values()):
+            if record.stage is Stage.STANDBY and record.model in self.table.routes:
+                window = self.table.routes[record.model].settings.lifecycle.rollback_window_s
+                if now - record.since > window:
+                    over.append(record)
+        if over:
+
+            async def change() -> None:
+                draft = Draft()
+                for record in over:
+                    if self._registry.records[record.model, record.number] == record:
+                        draft.put(self._lookout.retired(record, ROUTER, "retired: its rollback window is over"))
+                        draft.entries.append(self._changes.entry(ROUTER, "retire", record.model, record.number))
+                await self._changes.commit(draft)
+
+            await self._turns.alone(change)

@@ -1,4 +1,4 @@
-"""The model repository on disk: which models and versions there are, what is asked of them, and the route they make.
+"""The model repository on disk: which models and versions there are, what is asked of them, and how they serve.
 
     <root>/<model>/<positive integer>/model.onnx
     <root>/<model>/model.toml      the owner's settings, optional
@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from router.config import explain
 from router.control.artefact import shown
 from router.control.inspection import Request, Result
-from router.core.table import Batching, Route, Version, VersionState
+from router.core.table import Batching, Version, VersionState
 from router.core.tensor import ANY, BYTES, Signature, TensorSpec
 from router.errors import ModelBroken, SettingsError
 from router.model_settings import ModelSettings, model_settings
@@ -74,6 +74,9 @@ class FoundModel:
     name: str
     reason: str = ""
     versions: Mapping[str, FoundVersion] = field(default_factory=dict)
+    folder: Path | None = None
+    latest: bool = False
+    """Of its versions only the newest is asked for."""
     settings: ModelSettings = field(default_factory=ModelSettings)
     """model.toml over config.pbtxt over the defaults."""
     filename: str = MODEL_FILE
@@ -84,23 +87,53 @@ class FoundModel:
     declared: str = ""
     """The text of config.pbtxt."""
 
-    def requests(self) -> tuple[Request, ...]:
-        """What the inspector has to try, newest version first."""
+    def request(self, number: str) -> Request:
+        """What the inspector has to try of one version."""
         batch = self.settings.batch
-        return tuple(
-            Request(
-                self.name,
-                version.number,
-                version.directory,
-                self.filename,
-                Batching(batch.max_size, batch.max_wait_us),
-                batch.rows_independent,
-                self.never_joined,
-                self.settings.sessions.providers,
-            )
-            for version in reversed(list(self.versions.values()))
-            if not version.reason
+        return Request(
+            self.name,
+            number,
+            self.versions[number].directory,
+            self.filename,
+            Batching(batch.max_size, batch.max_wait_us),
+            batch.rows_independent,
+            self.never_joined,
+            self.settings.sessions.providers,
         )
+
+    def chosen(self) -> list[str]:
+        """The versions that the owner wants served, newest first."""
+        return [version.number for version in reversed(self.versions.values()) if not version.reason]
+
+    def older(self) -> list[str]:
+        """Those that may begin where none of the chosen can: with the newest alone asked for, the ones before it."""
+        return [version.number for version in reversed(self.versions.values()) if version.left_out and self.latest]
+
+    def version(self, result: Result) -> Version:
+        """A version as it serves, by what its trial showed. Raises ModelBroken with the reason why it cannot."""
+        if not result.ok:
+            raise ModelBroken(result.reason)
+        reason = contradiction(self, result.signature)
+        if reason:
+            raise ModelBroken(reason)
+        return Version(
+            self.name,
+            result.number,
+            result.digest,
+            str(self.versions[result.number].directory / self.filename),
+            VersionState.READY,
+            "",
+            result.signature,
+            result.batching,
+            self.settings.sessions.intra_op_threads,
+            result.file_bytes,
+            self.declared,
+        )
+
+    @property
+    def exam(self) -> Path | None:
+        """The operator's exam, where there is one."""
+        return self.folder / "exam" if self.folder is not None and (self.folder / "exam").is_dir() else None
 
 
 def scan(root: Path, allow_faults: bool = False) -> Mapping[str, FoundModel]:
@@ -139,50 +172,6 @@ def named(found: Mapping[str, FoundModel], wanted: Collection[str]) -> set[str]:
     for name in sorted(set(wanted) - set(found)):
         raise SettingsError(f"the model repository holds no model '{shown(name, 200)}'")
     return set(wanted)
-
-
-def route(found: FoundModel, results: Mapping[str, Result]) -> Route:
-    """The route of a model, from what the trials of its versions (by number) showed.
-
-    Every version is there: READY, or UNAVAILABLE with a reason. The newest one that is ready is the champion. A model
-    without any version has one of the empty number, which carries the reason.
-    """
-    versions: dict[str, Version] = {}
-    for number, version in found.versions.items():
-        path = str(version.directory / found.filename)
-        result = results.get(number)
-        if version.reason or result is None:
-            versions[number] = Version(
-                found.name,
-                number,
-                "",
-                path,
-                VersionState.UNAVAILABLE,
-                version.reason or "it has not been tried yet",
-                declared=found.declared,
-                left_out=version.left_out,
-            )
-            continue
-        reason = "" if result.ok else result.reason
-        if not reason:
-            reason = contradiction(found, result.signature)
-        versions[number] = Version(
-            found.name,
-            number,
-            result.digest,
-            path,
-            VersionState.UNAVAILABLE if reason else VersionState.READY,
-            reason,
-            result.signature,
-            result.batching,
-            found.settings.sessions.intra_op_threads,
-            result.file_bytes,
-            found.declared,
-        )
-    if not versions:
-        versions[""] = Version(found.name, "", "", "", VersionState.UNAVAILABLE, found.reason, declared=found.declared)
-    ready = [number for number, version in versions.items() if version.state is VersionState.READY]
-    return Route(found.name, max(ready, key=int, default=None), versions, found.settings)
 
 
 def contradiction(found: FoundModel, signature: Signature) -> str:
@@ -248,7 +237,7 @@ def _model(directory: Path, name: str, home: str, allow_faults: bool) -> FoundMo
         inputs, outputs = _tensors(config)
     except (ModelBroken, SettingsError) as error:
         broken = {number: FoundVersion(number, directory / number, str(error)) for number in numbers}
-        return FoundModel(name, str(error), broken, declared=text)
+        return FoundModel(name, str(error), broken, directory, declared=text)
     versions = {}
     for number in sorted({*numbers, *chosen}, key=int):
         reason = ""
@@ -265,6 +254,8 @@ def _model(directory: Path, name: str, home: str, allow_faults: bool) -> FoundMo
         name,
         "" if versions else missing or f"it has no version: put one at `{shown(name)}/1/{MODEL_FILE}`",
         versions,
+        directory,
+        rule.split(" = ")[1].startswith("latest"),
         settings,
         (config.default_model_filename if config else "") or MODEL_FILE,
         _never_joined(toml, config, settings),

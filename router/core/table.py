@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Final
 
 from router.core.tensor import Signature
 from router.model_settings import ModelSettings
+
+CHAMPION: Final = "champion"
+STANDBY: Final = "standby"
+ROLES: Final = frozenset({CHAMPION, STANDBY, "challenger", "latest"})
+"""Names in the place of a version's number that are not for aliases."""
 
 
 class VersionState(StrEnum):
@@ -56,7 +62,8 @@ class Version:
 class Route:
     """How a model's requests are answered now. `champion` is the number that answers, None when nothing can.
 
-    `switched`: an operator has switched the model to its fallback, nothing is run.
+    `switched`: an operator has switched the model to its fallback, nothing is run. `standby` is the champion before,
+    loaded for a rollback; `aliases` are names of operators for versions, by name.
     """
 
     model: str
@@ -64,6 +71,32 @@ class Route:
     versions: Mapping[str, Version]
     settings: ModelSettings = field(default_factory=ModelSettings)
     switched: bool = False
+    standby: str | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def number(self, named: str) -> str | None:
+        """The version that a caller means: a number, a role or an alias; empty is the champion.
+
+        None where nothing has that role. A name that nobody knows comes back as it is.
+        """
+        if not named or named == CHAMPION:
+            return self.champion
+        if named == STANDBY:
+            return self.standby
+        return self.aliases.get(named, named)
+
+
+    def answers_like(self, other: Route) -> bool:
+        """Whether callers are answered by both in the same way, but for the reasons of versions that do not serve."""
+        return self._answering == other._answering
+
+    @property
+    def _answering(self) -> Route:
+        quiet = {
+            number: version if version.state is VersionState.READY else replace(version, state=VersionState.UNAVAILABLE, reason="", left_out=False, digest="", path="")
+            for number, version in self.versions.items()
+        }
+        return replace(self, versions=quiet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +105,8 @@ class VersionTable:
 
     generation: int
     routes: Mapping[str, Route]
+
+    def answers_like(self, routes: Mapping[str, Route]) -> bool:
+        """Whether callers are answered by these routes in the same way."""
+        mine = self.routes
+        return mine.keys() == routes.keys() and all(mine[name].answers_like(each) for name, each in routes.items())

@@ -26,6 +26,8 @@ def route_to_message(route: Route) -> pb.Route:
         versions=[_version_to_message(version) for version in route.versions.values()],
         settings=route.settings.model_dump_json(exclude_unset=True),
         switched=route.switched,
+        standby=route.standby or "",
+        aliases=route.aliases,
     )
 
 
@@ -76,6 +78,8 @@ def routes_from_messages(messages: Iterable[pb.Route]) -> list[Route]:
             {each.number: _version_from_message(message.model, each) for each in message.versions},
             ModelSettings.model_validate_json(message.settings or "{}"),
             message.switched,
+            message.standby or None,
+            dict(message.aliases),
         )
         for message in messages
     ]

@@ -24,13 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _POOL.AddSerializedFile(b'\n\x0btable.proto\x12\x0frouter.table.v1\")\n\tDimension\x12\x0c\n\x04size\x18\x01 \x01(\x03\x12\x0e\n\x06symbol\x18\x02 \x01(\t\"e\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12)\n\x05shape\x18\x03 \x03(\x0b\x32\x1a.router.table.v1.Dimension\x12\x10\n\x08optional\x18\x04 \x01(\x08\"^\n\tSignature\x12\'\n\x06inputs\x18\x01 \x03(\x0b\x32\x17.router.table.v1.Tensor\x12(\n\x07outputs\x18\x02 \x03(\x0b\x32\x17.router.table.v1.Tensor\"E\n\x08\x42\x61tching\x12\x10\n\x08max_size\x18\x01 \x01(\r\x12\x13\n\x0bmax_wait_us\x18\x02 \x01(\x04\x12\x12\n\ndecided_by\x18\x03 \x01(\t\"\x84\x02\n\x07Version\x12\x0e\n\x06number\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12-\n\tsignature\x18\x06 \x01(\x0b\x32\x1a.router.table.v1.Signature\x12+\n\x08\x62\x61tching\x18\x07 \x01(\x0b\x32\x19.router.table.v1.Batching\x12\x18\n\x10intra_op_threads\x18\x08 \x01(\r\x12\x12\n\nfile_bytes\x18\t \x01(\x04\x12\x10\n\x08\x64\x65\x63lared\x18\n \x01(\t\x12\x10\n\x08left_out\x18\x0b \x01(\x08\"x\n\x05Route\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08\x63hampion\x18\x02 \x01(\t\x12*\n\x08versions\x18\x03 \x03(\x0b\x32\x18.router.table.v1.Version\x12\x10\n\x08settings\x18\x04 \x01(\t\x12\x10\n\x08switched\x18\x05 \x01(\x08\"C\n\x05Table\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12&\n\x06routes\x18\x02 \x03(\x0b\x32\x16.router.table.v1.Routeb\x06proto3')
+DESCRIPTOR = _POOL.AddSerializedFile(b'\n\x0btable.proto\x12\x0frouter.table.v1\")\n\tDimension\x12\x0c\n\x04size\x18\x01 \x01(\x03\x12\x0e\n\x06symbol\x18\x02 \x01(\t\"e\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12)\n\x05shape\x18\x03 \x03(\x0b\x32\x1a.router.table.v1.Dimension\x12\x10\n\x08optional\x18\x04 \x01(\x08\"^\n\tSignature\x12\'\n\x06inputs\x18\x01 \x03(\x0b\x32\x17.router.table.v1.Tensor\x12(\n\x07outputs\x18\x02 \x03(\x0b\x32\x17.router.table.v1.Tensor\"E\n\x08\x42\x61tching\x12\x10\n\x08max_size\x18\x01 \x01(\r\x12\x13\n\x0bmax_wait_us\x18\x02 \x01(\x04\x12\x12\n\ndecided_by\x18\x03 \x01(\t\"\x84\x02\n\x07Version\x12\x0e\n\x06number\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12-\n\tsignature\x18\x06 \x01(\x0b\x32\x1a.router.table.v1.Signature\x12+\n\x08\x62\x61tching\x18\x07 \x01(\x0b\x32\x19.router.table.v1.Batching\x12\x18\n\x10intra_op_threads\x18\x08 \x01(\r\x12\x12\n\nfile_bytes\x18\t \x01(\x04\x12\x10\n\x08\x64\x65\x63lared\x18\n \x01(\t\x12\x10\n\x08left_out\x18\x0b \x01(\x08\"\xef\x01\n\x05Route\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08\x63hampion\x18\x02 \x01(\t\x12*\n\x08versions\x18\x03 \x03(\x0b\x32\x18.router.table.v1.Version\x12\x10\n\x08settings\x18\x04 \x01(\t\x12\x10\n\x08switched\x18\x05 \x01(\x08\x12\x0f\n\x07standby\x18\x06 \x01(\t\x12\x34\n\x07\x61liases\x18\x07 \x03(\x0b\x32#.router.table.v1.Route.AliasesEntry\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"C\n\x05Table\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12&\n\x06routes\x18\x02 \x03(\x0b\x32\x16.router.table.v1.Routeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'table_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_ROUTE_ALIASESENTRY']._loaded_options = None
+  _globals['_ROUTE_ALIASESENTRY']._serialized_options = b'8\001'
   _globals['_DIMENSION']._serialized_start=32
   _globals['_DIMENSION']._serialized_end=73
   _globals['_TENSOR']._serialized_start=75
@@ -41,8 +43,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHING']._serialized_end=343
   _globals['_VERSION']._serialized_start=346
   _globals['_VERSION']._serialized_end=606
-  _globals['_ROUTE']._serialized_start=608
-  _globals['_ROUTE']._serialized_end=728
-  _globals['_TABLE']._serialized_start=730
-  _globals['_TABLE']._serialized_end=797
+  _globals['_ROUTE']._serialized_start=609
+  _globals['_ROUTE']._serialized_end=848
+  _globals['_ROUTE_ALIASESENTRY']._serialized_start=802
+  _globals['_ROUTE_ALIASESENTRY']._serialized_end=848
+  _globals['_TABLE']._serialized_start=850
+  _globals['_TABLE']._serialized_end=917
 # @@protoc_insertion_point(module_scope)

@@ -71,18 +71,29 @@ class Version(_message.Message):
     def __init__(self, number: _Optional[str] = ..., digest: _Optional[str] = ..., path: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., batching: _Optional[_Union[Batching, _Mapping]] = ..., intra_op_threads: _Optional[int] = ..., file_bytes: _Optional[int] = ..., declared: _Optional[str] = ..., left_out: _Optional[bool] = ...) -> None: ...
 
 class Route(_message.Message):
-    __slots__ = ("model", "champion", "versions", "settings", "switched")
+    __slots__ = ("model", "champion", "versions", "settings", "switched", "standby", "aliases")
+    class AliasesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CHAMPION_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     SWITCHED_FIELD_NUMBER: _ClassVar[int]
+    STANDBY_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
     model: str
     champion: str
     versions: _containers.RepeatedCompositeFieldContainer[Version]
     settings: str
     switched: bool
-    def __init__(self, model: _Optional[str] = ..., champion: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[Version, _Mapping]]] = ..., settings: _Optional[str] = ..., switched: _Optional[bool] = ...) -> None: ...
+    standby: str
+    aliases: _containers.ScalarMap[str, str]
+    def __init__(self, model: _Optional[str] = ..., champion: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[Version, _Mapping]]] = ..., settings: _Optional[str] = ..., switched: _Optional[bool] = ..., standby: _Optional[str] = ..., aliases: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Table(_message.Message):
     __slots__ = ("generation", "routes")

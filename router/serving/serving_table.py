@@ -12,7 +12,7 @@ from router.core.fallback import Reason, Step, check_default
 from router.core.prediction import form_of, predicted
 from router.core.question import Question
 from router.core.request import Checked, Header, Parameters, check, expected
-from router.core.table import Route, Version, VersionState, VersionTable
+from router.core.table import STANDBY, Route, Version, VersionState, VersionTable
 from router.errors import InvalidRequest, NotFound, NotReady
 from router.serving.fallback import Answerer, Default, Failover, Fallback
 from router.serving.lanes import Lane
@@ -66,7 +66,9 @@ class ServingTable:
         Raises NotFound for what is unknown, NotReady for what is known but cannot answer.
         """
         route = self.route(model)
-        number = version or route.champion
+        number = route.number(version)
+        if number is None and version == STANDBY:
+            raise NotReady(f"model '{model}' has no standby")
         if number is None:
             reasons = "; ".join(f"version {v.number}: {v.reason}" for v in route.versions.values() if v.reason)
             raise NotReady(f"model '{model}' has no version that can answer" + (f" ({reasons})" if reasons else ""))

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from router.control.lifecycle import Refusal
+from router.control.swap import Refusal
+from router.core.access import NOBODY, Caller
 from router.core.faults import Fault
 from router.core.table import VersionTable
 from router.edge.link import LinkClient, LinkServer, WorkerHandle
@@ -64,8 +65,10 @@ class FakeController:
             raise ValueError("a fault of ours")
         self.figures.append(telemetry.resident_bytes)
 
-    async def forwarded(self, method: str, message: bytes) -> bytes:
+    async def forwarded(self, method: str, message: bytes, caller: Caller) -> bytes:
         """Echo, or fail as told."""
+        if method == "who":
+            return repr(caller).encode()
         if method == "missing":
             raise NotFound("no such thing")
         if method == "fault":
@@ -211,6 +214,15 @@ def test_a_question_is_forwarded(pair: Pair) -> None:
     assert (missing.status, str(missing)) == (Status.NOT_FOUND, "no such thing")
     assert isinstance(fault, RouterError)
     assert (fault.status, str(fault)) == (Status.INTERNAL, str(InternalError()))
+
+
+def test_who_asks_travels_with_the_question(pair: Pair) -> None:
+    """Token and certificate, or nobody."""
+    answers: list[bytes | RouterError] = []
+    for caller in (Caller("d" * 64, ("ada",)), NOBODY):
+        pair.link.forward("who", b"", None, answers.append, caller)
+        eventually(lambda: answers)
+        assert answers.pop() == repr(caller).encode()
 
 
 def test_a_question_ends_by_its_deadline(pair: Pair) -> None:

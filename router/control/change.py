@@ -1,0 +1,236 @@
+"""A change on its way: gathered, agreed with the workers, made durable, then visible."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import structlog
+
+from router.control.events import Events
+from router.control.policy import fitted
+from router.control.records import Change, Entry, Order, Stored, VersionRecord
+from router.control.registry import Registry, route_of
+from router.control.swap import Refusal, Routes, Swap, Worker
+from router.control.turns import Turns
+from router.core.gate import Report
+from router.core.table import Route, Version, VersionState, VersionTable
+from router.core.version import SERVING, Stage
+from router.errors import Refused, RouterError, SettingsError
+
+log = structlog.get_logger()
+
+
+class Store(Protocol):
+    """What outlives the processes. All methods block."""
+
+    def load(self) -> Stored:
+        """Everything, a table of generation 0 when there is nothing. Raises RouterError."""
+
+    def save(self, change: Change) -> None:
+        """Durable when it returns. Raises Refused; nothing has changed then."""
+
+    def reports(self, model: str, number: str = "", kind: str = "", last: int = 0) -> list[Report]:
+        """Reports, newest first; `last` 0: the newest of each kind and version."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """What a change is to bring. `routes` are those whose operators' switches or aliases change.
+
+    `must`: a version without which the change makes no sense.
+    """
+
+    records: dict[tuple[str, str], VersionRecord] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    routes: dict[str, Route] = field(default_factory=dict)
+    frozen: frozenset[str] | None = None
+    must: tuple[str, str] | None = None
+
+    def put(self, *records: VersionRecord) -> None:
+        """These take the place of those before."""
+        for record in records:
+            self.records[record.model, record.number] = record
+
+
+class Changes:
+    """Makes drafts durable and visible. One at a time: whoever commits has its turn."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        swap: Swap,
+        store: Store,
+        events: Events,
+        turns: Turns,
+        clock: Callable[[], float],
+    ) -> None:
+        self.registry = registry
+        self.swap = swap
+        self.store = store
+        self.events = events
+        self.clock = clock
+        self.turns = turns
+        self.versions: dict[tuple[str, str], Version] = {}
+        """What is known of versions that can be loaded."""
+
+    @property
+    def table(self) -> VersionTable:
+        """What serves."""
+        return self.swap.table
+
+    def entry(
+        self,
+        order: Order,
+        action: str,
+        model: str = "",
+        number: str = "",
+        before: Mapping[str, object] | None = None,
+        after: Mapping[str, object] | None = None,
+    ) -> Entry:
+        """An act by somebody, now."""
+        return Entry(self.clock(), order.actor, action, model, number, order.reason, before or {}, after or {})
+
+    def routes(self, draft: Draft) -> Routes:
+        """All routes as they would be."""
+        records = {**self.registry.records, **draft.records}
+        by_model: dict[str, list[VersionRecord]] = {}
+        for (model, _), record in records.items():
+            by_model.setdefault(model, []).append(record)
+        found = self.registry.found
+        served = {model for model, mine in by_model.items() if any(each.stage in SERVING for each in mine)}
+        made: dict[str, Route] = {}
+        for model in sorted({*found, *served}):
+            there = found.get(model)
+            before = draft.routes.get(model) or self.table.routes.get(model)
+            if there is None and before is None:
+                continue
+            mine = {number: version for (name, number), version in self.versions.items() if name == model}
+            made[model] = route_of(there, before, by_model.get(model, ()), mine)
+        return self._told(fitted(made), made)
+
+    @staticmethod
+    def _told(fitting: Routes, made: Routes) -> Routes:
+        for name, each in fitting.items():
+            for number, version in each.versions.items():
+                if version.state is not made[name].versions[number].state:
+                    log.warning("a version cannot be served", model=name, version=number, reason=version.reason)
+        return fitting
+
+    async def commit(self, draft: Draft, joining: Worker | None = None) -> int:
+        """Durable, then visible to all workers, in one flip; gives the generation. Raises RouterError: then nothing
+        has changed."""
+        routes = self.routes(draft)
+        if joining is None and self.table.answers_like(routes):
+            if draft.records or draft.entries or draft.reports or draft.frozen is not None:
+                await self._save(draft, None)
+            self.swap.table = VersionTable(self.table.generation, routes)  # why others do not serve may be new
+            return self.table.generation
+
+        async def cut(refused: Routes, refusals: Sequence[Refusal]) -> Routes:
+            for refusal in refusals:
+                self._lose(draft, refused, refusal)
+            return self.routes(draft)
+
+        workers = await self.swap.to(routes, lambda table: self._save(draft, table), cut, joining)
+        self._let_go(workers)
+        return self.table.generation
+
+    async def _save(self, draft: Draft, table: VersionTable | None) -> None:
+        change = Change(table, tuple(draft.records.values()), tuple(draft.reports), tuple(draft.entries), draft.frozen)
+        await asyncio.to_thread(self.store.save, change)
+        for record in draft.records.values():
+            before = self.registry.records.get((record.model, record.number))
+            if before is None or before.stage is not record.stage:
+                text = f"version {record.number} is {record.stage}" + (f": {record.reason}" if record.reason else "")
+                self.events.tell("moved", record.model, record.number, text, stage=record.stage, actor=record.actor)
+        self.registry.put(draft.records.values())
+        if draft.frozen is not None:
+            self.registry.frozen = draft.frozen
+        if table is not None:
+            text = f"generation {table.generation} serves"
+            self.events.tell("swapped", draft.must[0] if draft.must else "", "", text, table.generation)
+
+    def first(self, draft: Draft, generation: int) -> VersionTable:
+        """The table of a server that starts."""
+        return VersionTable(generation, self.routes(draft))
+
+    async def save_first(self, draft: Draft, table: VersionTable) -> None:
+        """Make it durable, before any worker sees it. Raises SettingsError when it cannot be."""
+        try:
+            await self._save(draft, table)
+        except Refused as error:
+            raise SettingsError(f"the state directory cannot be written: {error}") from error
+
+    # ---- what workers refuse ----
+
+    def _lose(self, draft: Draft, routes: Routes, refusal: Refusal) -> None:
+        """A worker cannot load a version: it serves no more; its model goes on with what it has. Raises Refused."""
+        key = (refusal.model, refusal.version)
+        record = draft.records.get(key) or self.registry.records.get(key)
+        each = routes.get(refusal.model)
+        if record is None or each is None or refusal.version not in each.versions:
+            raise RouterError("a worker refused a version that the table does not hold")
+        if key == draft.must:
+            raise Refused(f"version {record.number} of model '{record.model}' cannot be loaded: {refusal.reason}")
+        self.lose(draft, record, refusal.reason)
+
+    def lose(self, draft: Draft, record: VersionRecord, reason: str) -> None:
+        """A version that served cannot: another takes its place, the standby before any other."""
+        order = Order(reason=reason)
+        draft.put(self.registry.moved(record, Stage.FAILED, order, reason))
+        draft.entries.append(self.entry(order, "lost", record.model, record.number))
+        self.versions.pop((record.model, record.number), None)
+        log.warning("a version cannot be served", model=record.model, version=record.number, reason=reason)
+        if record.stage is not Stage.CHAMPION:
+            return
+        others = [draft.records.get((each.model, each.number), each) for each in self.registry.of(record.model)]
+        for stage in (Stage.STANDBY, Stage.READY):
+            heir = next((each for each in others if each.stage is stage), None)
+            if heir is not None and (heir.model, heir.number) in self.versions:
+                why = f"version {record.number} cannot be loaded"
+                draft.put(self.registry.moved(heir, Stage.CHAMPION, order, why))
+                draft.entries.append(self.entry(order, "succeeded", heir.model, heir.number))
+                return
+
+    # ---- what is not needed any more ----
+
+    def _let_go(self, workers: Collection[Worker]) -> None:
+        going = [each for each in self.registry.records.values() if each.stage is Stage.DRAINING]
+        self.turns.keep(self._drain(workers, self.table.generation, going))
+
+    async def _drain(self, workers: Collection[Worker], generation: int, going: Sequence[VersionRecord]) -> None:
+        """Have the workers let go of older tables; versions that drained meanwhile are retired then."""
+        told = await asyncio.gather(*(worker.retire(generation) for worker in workers), return_exceptions=True)
+        for answer in told:
+            if isinstance(answer, BaseException) and not isinstance(answer, ConnectionError):
+                log.error("a worker could not let go of older tables", reason=str(answer))
+        async with self.turns.lock:
+            draft = Draft()
+            for record in going:
+                if self.registry.records[record.model, record.number] == record:
+                    draft.put(self.registry.moved(record, Stage.RETIRED, Order(record.actor), record.reason))
+                    self.versions.pop((record.model, record.number), None)
+            try:
+                await self.commit(draft)
+            except RouterError as error:  # it is tried again with the next change, or at the next start
+                log.error("versions that have drained could not be stored as retired", reason=str(error))
+
+    # ---- answers to whoever asks ----
+
+    def loaded(self, model: str, number: str) -> bool:
+        """Whether all workers hold the version."""
+        route = self.table.routes.get(model)
+        version = route.versions.get(number) if route is not None else None
+        return version is not None and version.state is VersionState.READY
+
+    def route(self, model: str, **changed: object) -> Route:
+        """A model's route with other switches. Raises NotFound."""
+        route = self.table.routes.get(model)
+        if route is None:
+            self.registry.record(model, "")
+            raise Refused(f"model '{model}' serves nothing")
+        return replace(route, **changed)  # type: ignore[arg-type]  # by name

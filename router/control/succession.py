@@ -1,0 +1,128 @@
+"""Who answers for a model: one version takes the place of another, in one flip, and back the same way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from router.control.change import Changes, Draft
+from router.control.examination import Examination
+from router.control.planning import Planning
+from router.control.policy import misfit
+from router.control.records import Order, Swapped, VersionRecord
+from router.core.version import SERVING, Stage
+from router.errors import Conflict, InvalidRequest, Refused
+
+log = structlog.get_logger()
+
+
+class Succession:
+    """Promotion and rollback."""
+
+    def __init__(self, changes: Changes, planning: Planning, examination: Examination) -> None:
+        self._changes = changes
+        self._registry = changes.registry
+        self._planning = planning
+        self._examination = examination
+        self._latest: dict[str, str] = {}  # who changed the champion of a model last, for those who came second
+
+    async def promote(
+        self, model: str, number: str, order: Order, expected: str = "", override: bool = False
+    ) -> Swapped:
+        """Make a version the champion, in one flip; the one before stands by.
+
+        `expected`: the champion that whoever asks believes in, by default the one of this moment. `override`: although
+        its gates say no. Raises NotFound, Refused, NoRoom, Conflict when somebody else was first.
+        """
+        if override and not order.reason:
+            raise InvalidRequest("an override needs a reason: say why with --reason")
+
+        async def change(draft: Draft) -> None:
+            record = self._registry.record(model, number)
+            if record.stage is Stage.CHAMPION:
+                raise Refused(f"version {number} of model '{model}' is its champion already")
+            obstacles = self._planning.obstacles(record, override=override)
+            if obstacles:
+                raise Refused(obstacles[0])
+            if record.stage not in SERVING:
+                record = await self._examination.made_ready(record, order)
+            self._succeed(draft, record, order)
+
+        return await self._swapped("promote", model, order, expected, change)
+
+    async def rollback(self, model: str, number: str, order: Order, expected: str = "") -> Swapped:
+        """Make the standby the champion again, or with a `number` any version that is still there.
+
+        Allowed where gates would refuse, and while promotions are frozen. Raises NotFound, Refused, NoRoom, Conflict.
+        """
+
+        async def change(draft: Draft) -> None:
+            self._registry.known(model)
+            standby = self._registry.at(model, Stage.STANDBY)
+            if not number and standby is None:
+                kept = ", ".join(each.number for each in self._registry.of(model) if each.stage is not Stage.CHAMPION)
+                raise Refused(
+                    f"model '{model}' has no standby: name a version to go back to; it has {kept or 'no other'}"
+                )
+            record = self._registry.record(model, number) if number else standby
+            assert record is not None
+            if record.stage is Stage.CHAMPION:
+                raise Refused(f"version {number} of model '{model}' is its champion already")
+            if record.stage not in SERVING:
+                record = await self._examination.made_ready(record, order)
+            self._succeed(draft, record, order)
+
+        return await self._swapped("rollback", model, order, expected, change)
+
+    def _succeed(self, draft: Draft, record: VersionRecord, order: Order) -> None:
+        """`record` becomes champion, the champion stands by, who stood by drains."""
+        registry, model = self._registry, record.model
+        version, route = self._changes.versions[model, record.number], self._changes.table.routes[model]
+        if reason := misfit(route, version, self._changes.table.routes):
+            raise Refused(f"version {record.number} of model '{model}': {reason}")
+        champion, standby = registry.at(model, Stage.CHAMPION), registry.at(model, Stage.STANDBY)
+        if standby is not None and standby.number != record.number:
+            why = f"version {champion.number if champion else '?'} stands by now"
+            draft.put(registry.moved(standby, Stage.DRAINING, order, f"retired: {why}"))
+        if champion is not None:
+            draft.put(registry.moved(champion, Stage.STANDBY, order, f"version {record.number} took its place"))
+        draft.put(registry.moved(record, Stage.CHAMPION, order, order.reason))
+        draft.must = (model, record.number)
+
+    async def _swapped(
+        self,
+        action: str,
+        model: str,
+        order: Order,
+        expected: str,
+        change: Callable[[Draft], Awaitable[None]],
+    ) -> Swapped:
+        began = time.monotonic()
+        seen = self._registry.at(model, Stage.CHAMPION)
+
+        async def alone() -> Swapped:
+            now = self._registry.at(model, Stage.CHAMPION)
+            was = now.number if now is not None else None
+            believed = expected or (seen.number if seen is not None else None)
+            if was != believed:
+                who = self._latest.get(model, "somebody else was first")
+                raise Conflict(
+                    f"the champion of '{model}' is version {was or 'none'}, not {believed or 'none'}: {who}; look again"
+                )
+            draft = Draft()
+            await change(draft)
+            chosen = next(each for each in draft.records.values() if each.stage is Stage.CHAMPION)
+            before, after = {"champion": was}, {"champion": chosen.number}
+            draft.entries.append(self._changes.entry(order, action, model, chosen.number, before, after))
+            generation = await self._changes.commit(draft)
+            took = time.monotonic() - began
+            self._latest[model] = f"{order.actor} has made it so by {action}"
+            route = self._changes.table.routes[model]
+            text = f"{action}: version {chosen.number} answers, {was or 'none'} before, after {took * 1e3:.0f} ms"
+            self._changes.events.tell("champion", model, chosen.number, text, generation, actor=order.actor)
+            log.info("the champion has changed", model=model, version=chosen.number, action=action, actor=order.actor)
+            return Swapped(generation, model, chosen.number, route.standby, was, took)
+
+        return await self._changes.turns.alone(alone)

@@ -1,0 +1,86 @@
+"""What operators switch by hand: no promotions, names for versions, a model's fallback."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from router.control.change import Changes, Draft
+from router.control.records import EVERYTHING, Order
+from router.core.table import ROLES
+from router.errors import InvalidRequest, NotFound, Refused
+
+Facts = dict[str, object]
+LONGEST_ALIAS = 100
+"""Characters."""
+
+
+class Switches:
+    """Freeze, alias, fallback."""
+
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
+        self._registry = changes.registry
+
+    async def freeze(self, model: str, on: bool, order: Order) -> None:
+        """No promotions of a model (EVERYTHING: of any), or promotions again. Raises NotFound, Refused."""
+
+        async def change() -> None:
+            if model != EVERYTHING:
+                self._registry.known(model)
+            frozen = self._registry.frozen | {model} if on else self._registry.frozen - {model}
+            if not on and model != EVERYTHING and EVERYTHING in self._registry.frozen:
+                raise Refused("all models are frozen: thaw all of them, by `router thaw` without a model")
+            entry = self._changes.entry(order, "freeze" if on else "thaw", model)
+            await self._changes.commit(Draft(entries=[entry], frozen=frozen))
+            self._changes.events.tell(
+                "frozen", model, text="no promotions" if on else "promotions again", actor=order.actor
+            )
+
+        await self._changes.turns.alone(change)
+
+    async def set_alias(self, model: str, alias: str, number: str, order: Order) -> int:
+        """Let a version go by a name as well; without a `number` the name goes. Gives the generation that serves then.
+
+        Raises NotFound, InvalidRequest for a name that cannot be one.
+        """
+        if not alias or alias in ROLES or alias.isdigit() or len(alias) > LONGEST_ALIAS or not alias.isprintable():
+            raise InvalidRequest(
+                f"'{alias[:LONGEST_ALIAS]}' cannot be an alias: it takes a name of at most {LONGEST_ALIAS} characters"
+                f" that is neither a number nor one of {', '.join(sorted(ROLES))}"
+            )
+
+        async def change() -> int:
+            self._registry.known(model)
+            route = self._changes.route(model)
+            aliases = {name: at for name, at in route.aliases.items() if name != alias}
+            if number:
+                self._registry.record(model, number)
+                aliases[alias] = number
+            elif alias not in route.aliases:
+                raise NotFound(f"model '{model}' has no alias '{alias}'; it has {', '.join(route.aliases) or 'none'}")
+            draft = Draft(routes={model: replace(route, aliases=aliases)})
+            before: Facts = {alias: route.aliases.get(alias)}
+            after: Facts = {alias: number or None}
+            draft.entries.append(self._changes.entry(order, "alias", model, number, before, after))
+            generation = await self._changes.commit(draft)
+            self._changes.events.tell(
+                "alias", model, number, f"'{alias}' is {f'version {number}' if number else 'gone'}"
+            )
+            return generation
+
+        return await self._changes.turns.alone(change)
+
+    async def set_fallback(self, model: str, on: bool, order: Order) -> None:
+        """Switch a model to its fallback, so that nothing is run, or back. Raises RouterError; nothing has changed."""
+
+        async def change() -> None:
+            each = self._changes.route(model)
+            if on and not each.settings.fallback.chain:
+                raise Refused(f"model '{model}' has no fallback to switch to: set `fallback.chain` in its model.toml")
+            draft = Draft(routes={model: replace(each, switched=on)})
+            before: Facts = {"switched": each.switched}
+            after: Facts = {"switched": on}
+            draft.entries.append(self._changes.entry(order, "fallback", model, "", before, after))
+            await self._changes.commit(draft)
+
+        await self._changes.turns.alone(change)

@@ -1,0 +1,273 @@
+"""A lifecycle's surroundings: workers with gates, a store that fails, trials that say what they are told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from router.control.inspection import Request, Result
+from router.control.lifecycle import Lifecycle
+from router.control.records import Change, Entry, Stored, VersionRecord
+from router.control.room import Room
+from router.control.swap import Refusal
+from router.core.gate import Outcome, Report, Verdict
+from router.core.table import Version, VersionState, VersionTable
+from router.core.tensor import Signature, TensorSpec
+from router.model_settings import ModelSettings
+
+SIGNATURE = Signature((TensorSpec("x", "FP32", (-1,), ("n",)),), (TensorSpec("y", "FP32", (-1,), ("n",)),))
+
+
+class House:
+    """A repository on disk, fakes around it, and the order of what happened in `events`."""
+
+    def __init__(self, root: Path, *models: str) -> None:
+        self.root = root / "models"
+        self.root.mkdir()
+        self.events: list[str] = []
+        self.broken: set[str] = set()
+        self.stored = VersionTable(0, {})
+        self.records: dict[tuple[str, str], VersionRecord] = {}
+        self.frozen: frozenset[str] = frozenset()
+        self.entries: list[Entry] = []
+        self.kept: list[Report] = []
+        self.failing: dict[str, str] = {}
+        self.warmth = asyncio.Event()
+        self.now = 1000.0
+        self.memory = 1 << 30
+        self.takes = 0
+        self.tested: list[tuple[str, str, str]] = []
+        self.store_error: Exception | None = None
+        self.word = 0
+        self.open: set[int] = set()
+        self.fenced: list[int] = []
+        self.closed = 0
+        self.digest = "d"
+        self.signatures: dict[str, Signature] = {}
+        for model in models:
+            self.put(model)
+
+    def put(self, model: str, version: int = 1) -> None:
+        """A version on disk."""
+        (self.root / model / str(version)).mkdir(parents=True)
+
+    def drop(self, model: str, version: int) -> None:
+        """A version goes."""
+        (self.root / model / str(version)).rmdir()
+
+    # The word.
+    @property
+    def generation(self) -> int:
+        """What the word says."""
+        return self.word
+
+    @generation.setter
+    def generation(self, generation: int) -> None:
+        assert generation >= self.word, "the word went back"
+        self.events.append(f"word {generation}")
+        self.word = generation
+
+    # The store.
+    def load(self) -> Stored:
+        """What is stored."""
+        if self.store_error is not None:
+            raise self.store_error
+        return Stored(self.stored, dict(self.records), self.frozen)
+
+    def save(self, change: Change) -> None:
+        """Store."""
+        if self.store_error is not None:
+            raise self.store_error
+        if change.table is not None:
+            self.events.append(f"stored {change.table.generation}")
+            self.stored = change.table
+        self.records |= {(each.model, each.number): each for each in change.records}
+        self.kept += change.reports
+        self.entries += change.entries
+        if change.frozen is not None:
+            self.frozen = change.frozen
+
+    def reports(self, model: str, number: str = "", kind: str = "", last: int = 0) -> list[Report]:  # noqa: ARG002
+        """Those of a version."""
+        return [each for each in self.kept if (each.model, each.number) == (model, number)]
+
+    # The gates.
+    def test(
+        self,
+        candidate: Version,
+        champion: Version | None,
+        settings: ModelSettings,  # noqa: ARG002
+        exam: Path | None,  # noqa: ARG002
+        told: Callable[[Outcome], None],
+    ) -> Report:
+        """What is in `failing` does."""
+        self.tested.append((candidate.model, candidate.number, champion.number if champion else ""))
+        reason = self.failing.get(f"{candidate.model}/{candidate.number}")
+        verdict = Verdict.PASS if reason is None else Verdict.FAIL
+        outcome = Outcome("exam", verdict, reason or "well", blocks=True)
+        told(outcome)
+        memory = Outcome("memory", Verdict.PASS, "", figures={"session_bytes": self.takes})
+        return Report("test", candidate.model, candidate.number, candidate.digest, (outcome, memory), self.now, 1.0)
+
+    # The warm-up.
+    async def warm(
+        self,
+        version: Version,
+        champion: Version | None,  # noqa: ARG002
+        settings: ModelSettings,  # noqa: ARG002
+        told: Callable[[Any], None],
+    ) -> Report:
+        """As long as `warmth` is not set."""
+        told("one sample")
+        await self.warmth.wait()
+        reason = self.failing.get(f"warm {version.model}/{version.number}")
+        verdict = Verdict.PASS if reason is None else Verdict.FAIL
+        outcome = Outcome("agreement", verdict, reason or "well", blocks=True)
+        return Report("warm", version.model, version.number, version.digest, (outcome,), self.now, 1.0)
+
+    # The trials.
+    def inspect(self, requests: Iterable[Request]) -> Iterator[Result]:
+        """Everything is well but what is in `broken`."""
+        for request in requests:
+            name = f"{request.model}/{request.number}"
+            ok = name not in self.broken
+            reason = "" if ok else "it is broken"
+            yield Result(
+                request.model,
+                request.number,
+                ok,
+                reason,
+                self.digest if ok else "",
+                self.signatures.get(name, SIGNATURE),
+            )
+
+    def close(self) -> None:
+        """Count."""
+        self.closed += 1
+
+    # The crew.
+    def serving(self) -> set[int]:
+        """Those whose port is open."""
+        return set(self.open)
+
+    def fence(self, index: int) -> None:
+        """End one."""
+        if index in self.open:
+            self.fenced.append(index)
+            self.open.discard(index)
+
+    def lifecycle(self, *wanted: str, explicit: bool = False, patience_s: float = 5.0) -> Lifecycle:
+        """A controller's lifecycle."""
+        return Lifecycle(
+            self.root,
+            store=self,
+            word=self,
+            trials=self,
+            gates=self,
+            warmups=self,
+            crew=self,
+            room=Room(lambda: self.memory, workers=2),
+            explicit=explicit,
+            wanted=wanted,
+            patience_s=patience_s,
+            clock=lambda: self.now,
+        )
+
+    def worker(self, index: int = 0) -> FakeWorker:
+        """A worker that has not joined yet."""
+        return FakeWorker(self, index)
+
+
+class FakeWorker:
+    """Prepares what it is told, at its `gate`; refuses what is in `refuses`."""
+
+    def __init__(self, house: House, index: int) -> None:
+        self.house = house
+        self.index = index
+        self.refuses: dict[str, str] = {}
+        self.prepared: list[int] = []
+        self.retired: list[int] = []
+        self.gate: asyncio.Event | None = None
+        self.at_gate = asyncio.Event()
+        self.gone = False
+        self.fails: Exception | None = None
+
+    async def prepare(self, table: VersionTable) -> Sequence[Refusal]:
+        """Wait at the gate, then say what is refused."""
+        if self.gone:
+            raise ConnectionError
+        self.house.events.append(f"worker {self.index} prepares {table.generation}")
+        if self.gate is not None:
+            self.at_gate.set()
+            await self.gate.wait()
+        if self.gone:
+            raise ConnectionError
+        if self.fails is not None:
+            raise self.fails
+        refusals = [
+            Refusal(route.model, version.number, self.refuses[f"{route.model}/{version.number}"])
+            for route in table.routes.values()
+            for version in route.versions.values()
+            if version.state is VersionState.READY and f"{route.model}/{version.number}" in self.refuses
+        ]
+        if not refusals:
+            self.prepared.append(table.generation)
+        return refusals
+
+    async def retire(self, before: int) -> None:
+        """Remember."""
+        if self.gone:
+            raise ConnectionError
+        self.retired.append(before)
+
+    async def bind(self) -> None:
+        """Open the port."""
+        if self.gone:
+            raise ConnectionError
+        assert self.house.word in self.prepared, "it would serve what it has not prepared"
+        self.house.open.add(self.index)
+
+    def die(self, lifecycle: Lifecycle) -> None:
+        """As by kill -9."""
+        self.gone = True
+        self.house.open.discard(self.index)
+        lifecycle.leave(self)
+        if self.gate is not None:
+            self.gate.set()
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end, soon."""
+
+    async def bounded() -> None:
+        await asyncio.wait_for(work, 20)
+
+    asyncio.run(bounded())
+
+
+async def settled(*conditions: Callable[[], bool]) -> None:
+    """Let everything go on until the conditions hold."""
+    for condition in conditions:
+        for _ in range(2000):
+            if condition():
+                break
+            await asyncio.sleep(0.001)
+        assert condition()
+
+
+async def started(house: House, workers: int = 2, **more: Any) -> tuple[Lifecycle, list[FakeWorker]]:
+    """A lifecycle with workers that serve."""
+    lifecycle = house.lifecycle(**more)
+    await lifecycle.start()
+    crew = [house.worker(i) for i in range(workers)]
+    for worker in crew:
+        await lifecycle.join(worker)
+    house.events.clear()
+    return lifecycle, crew
+
+
+def champions(lifecycle: Lifecycle) -> dict[str, str | None]:
+    """Who answers for each model."""
+    return {name: route.champion for name, route in lifecycle.table.routes.items()}
