@@ -2,7 +2,8 @@
 
     word 0       the generation word: the number of the table of routes that serves now
     word 1       the process id of the supervisor that made the board
-    word 8 …     a slot of eight words per child: slot 0 is the controller, slot 1 + i is worker i
+    word 8 …     a slot of eight words per child: slot 0 is the controller, slot 1 + i is worker i, the last one the
+                 warm-up worker
 
 A word is eight aligned bytes. Each is written by one process only and read or written through
 `memoryview(mmap).cast("Q")[i]`, which is one machine instruction (`struct.pack_into` clears before it writes, so
@@ -21,12 +22,17 @@ CONTROLLER = 0
 
 _LINE = 8  # words in a cache line of 64 bytes
 _GENERATION, _SUPERVISOR = 0, 1
-_BEAT, _PHASE, _PID, _RESTARTS, _WORN = range(5)
+_BEAT, _PHASE, _PID, _RESTARTS, _WORN, _WANTED = range(6)
 
 
 def worker_slot(index: int) -> int:
     """The slot of worker `index` (0, 1, …)."""
     return CONTROLLER + 1 + index
+
+
+def warmup_slot(workers: int) -> int:
+    """The slot of the warm-up worker of a server with so many workers."""
+    return worker_slot(workers)
 
 
 class Phase(IntEnum):
@@ -38,7 +44,7 @@ class Phase(IntEnum):
 
 
 class Slot:
-    """One child's line. The child writes `beat`, `phase` and `worn`, the supervisor the rest."""
+    """One child's line. The child writes `beat`, `phase`, `worn`, the controller `wanted`, the supervisor the rest."""
 
     __slots__ = ("_at", "_words")
 
@@ -87,6 +93,15 @@ class Slot:
     def wear_out(self) -> None:
         """Ask for it. For the child."""
         self._words[self._at + _WORN] = 1
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a child that runs only on demand is asked for."""
+        return self._words[self._at + _WANTED] != 0
+
+    @wanted.setter
+    def wanted(self, wanted: bool) -> None:
+        self._words[self._at + _WANTED] = wanted
 
     def vacate(self) -> None:
         """The child has gone, and what it wrote with it. For the supervisor, which has reaped it."""

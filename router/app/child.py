@@ -17,6 +17,8 @@ EX_CONFIG = 78
 
 RUNNING, QUARANTINE, ANSWERS = "running", "quarantine", "answers"
 """In the state directory: what workers run now, what they run no more, and the folder of the memory of answers."""
+WARMING, SAMPLES = "warming", "samples"
+"""What the warm-up worker runs now, and the folder of recorded requests."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -52,8 +54,15 @@ def adopt(state: Path, index: int) -> tuple[Board, Slot]:
 
 
 def link_path(state: Path) -> Path:
-    """Where controller and workers meet, a socket in the state directory.
+    """Where controller and workers meet, a socket in the state directory."""
+    return _socket_path(state, "link.sock")
 
-    A Unix socket's path has at most 107 bytes; through an open directory it is always short enough.
-    """
-    return Path(f"/proc/self/fd/{os.open(state, os.O_PATH | os.O_DIRECTORY)}/link.sock")
+
+def mirror_path(state: Path) -> Path:
+    """Where the warm-up worker takes copies of the workers' runs, a socket in the state directory."""
+    return _socket_path(state, "mirror.sock")
+
+
+def _socket_path(state: Path, name: str) -> Path:
+    """A Unix socket's path has at most 107 bytes; through an open directory it is always short enough."""
+    return Path(f"/proc/self/fd/{os.open(state, os.O_PATH | os.O_DIRECTORY)}/{name}")

@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from router import __version__
-from router.app.board import CONTROLLER, Board, Slot, worker_slot
+from router.app.board import CONTROLLER, Board, Slot, warmup_slot, worker_slot
 from router.app.child import EX_CONFIG
 from router.app.crashes import Crashes
 from router.app.ports import claim_ports
 from router.app.refusal import Refused
 from router.app.state import owned, usable, write
-from router.app.watch import Watch
+from router.app.watch import NICED_STILL_S, STILL_S, Watch
 
 TICK_S = 0.1
 LEAVE_S = 2.0
@@ -61,18 +61,23 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """One process of the server. `index` is a worker's number, None for the controller."""
+    """One process of the server. `index` is a worker's number, None for the others.
+
+    `on_demand`: it runs only while its slot says that it is wanted, and the server is whole without it.
+    """
 
     name: str
     slot: int
     index: int | None
+    on_demand: bool = False
 
 
 def roster(workers: int) -> list[Child]:
-    """The controller and the workers."""
+    """The controller, the workers, and the warm-up worker."""
     return [
         Child("controller", CONTROLLER, None),
         *(Child(f"worker-{index}", worker_slot(index), index) for index in range(workers)),
+        Child("warm-up", warmup_slot(workers), None, on_demand=True),
     ]
 
 
@@ -82,7 +87,7 @@ def commands_for(options: Path) -> Callable[[Child], list[str]]:
 
     def command(child: Child) -> list[str]:
         if child.index is None:
-            return [*python, "router.app.controller", str(options)]
+            return [*python, "router.app.warmup" if child.on_demand else "router.app.controller", str(options)]
         return [*python, "router.app.worker", str(options), "--index", str(child.index)]
 
     return command
@@ -96,7 +101,7 @@ class _Ward:
     def __init__(self, child: Child, slot: Slot) -> None:
         self.child = child
         self.slot = slot
-        self.watch = Watch()
+        self.watch = Watch(NICED_STILL_S if child.on_demand else STILL_S)
         self.process: subprocess.Popen[bytes] | None = None
         self.due = 0.0  # monotonic seconds of the next start, while there is no process
         self.restarts = 0
@@ -132,7 +137,9 @@ class Supervisor:
         self._log = log
         self._signals = signals
         self._crashes = crashes
-        self._up = False  # every child has served: from now on nothing but a signal stops the server
+        self._up = (
+            False  # every child but those on demand has served: from now on nothing but a signal stops the server
+        )
         self._draining = False
         self._next_relief = 0.0  # monotonic seconds
 
@@ -155,7 +162,7 @@ class Supervisor:
                 self._look(now)
                 self._relieve(now)
                 self._crashes.look()
-                if not self._up and all(ward.seen_serving for ward in self._wards):
+                if not self._up and all(ward.seen_serving or ward.child.on_demand for ward in self._wards):
                     self._up = True
                     self._log.line("info", f"ready after {now - began:.1f} s")
         finally:
@@ -163,7 +170,7 @@ class Supervisor:
 
     def _start_due(self, now: float) -> None:
         for ward in self._wards:
-            if ward.process is None and ward.due <= now:
+            if ward.process is None and ward.due <= now and (ward.slot.wanted or not ward.child.on_demand):
                 ward.watch.started(now)
                 try:
                     # Blocked in the child until it is ready for them (child.adopt); pending for us meanwhile.
@@ -189,7 +196,9 @@ class Supervisor:
             if self._draining:
                 if returncode not in {0, EX_CONFIG, -signal.SIGTERM, -signal.SIGKILL}:
                     self._log.line("warning", f"{ward.child.name} (pid {pid}) {_how(returncode)} while it drained")
-            elif returncode == EX_CONFIG and not self._up:
+            elif ward.child.on_demand and not returncode:  # it is not wanted any more, or begins afresh
+                ward.due = now
+            elif returncode == EX_CONFIG and not self._up and not ward.child.on_demand:
                 return self._drain(f"{ward.child.name} cannot work with this configuration", 1)
             else:
                 if relieved and not returncode:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 STILL_S = 1.0
 """A child that has beaten and then does not for this long is killed."""
+NICED_STILL_S = 30.0
+"""For one of the lowest priority: on a busy machine it may go without a core for long."""
 SILENT_S = 60.0
 """So is one that has not beaten at all for this long."""
 LONGEST_STEP_S = 0.15
@@ -16,9 +18,10 @@ HEALTHY_S = 30.0
 class Watch:
     """When one child is to be killed, and how long after its death it is started again. Time comes in, in seconds."""
 
-    __slots__ = ("_beats", "_delay", "_looked", "_still", "_well_since")
+    __slots__ = ("_beats", "_delay", "_looked", "_most", "_still", "_well_since")
 
-    def __init__(self) -> None:
+    def __init__(self, still_s: float = STILL_S) -> None:
+        self._most = still_s
         self._delay = 0.0
         self.started(0.0)
 
@@ -42,7 +45,7 @@ class Watch:
                 self._delay = 0.0
         if self._well_since is None:
             return f"showed no sign of life for {self._still:.0f} s" if self._still >= SILENT_S else None
-        return f"stood still for {self._still:.1f} s" if self._still >= STILL_S else None
+        return f"stood still for {self._still:.1f} s" if self._still >= self._most else None
 
     def died(self) -> float:
         """Seconds until the child is to be started again: 0, then from FIRST_DELAY_S doubling to LONGEST_DELAY_S."""

@@ -77,7 +77,11 @@ def test_what_one_writes_the_other_reads(tmp_path: Path) -> None:
     assert (seen.pid, seen.restarts, seen.beats, seen.phase, seen.serves) == (4321, 7, 2, Phase.SERVING, True)
     others = [theirs.slot(CONTROLLER), theirs.slot(worker_slot(0))]
     assert [(other.pid, other.restarts, other.beats, other.phase) for other in others] == [(0, 0, 0, 0)] * 2
+    slot.wanted = True
     slot.vacate()
+    assert seen.wanted  # that is the controller's to say
+    slot.wanted = False
+    assert not seen.wanted
     assert (seen.pid, seen.restarts, seen.beats, seen.phase) == (0, 7, 0, Phase.STARTING)
 
 

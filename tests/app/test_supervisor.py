@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import pytest
 
 import router
-from router.app.board import CONTROLLER, Board, Slot, worker_slot
+from router.app.board import CONTROLLER, Board, Slot, warmup_slot, worker_slot
 from router.app.supervisor import Child, commands_for, roster
 from router.app.watch import STILL_S
 
@@ -220,6 +220,43 @@ def test_worn_out_workers_are_relieved_one_at_a_time(server: Servers) -> None:
     assert waiting.pid in before
     assert running.log.count("is worn out") == 1
     assert "restart" not in running.log
+
+
+def test_the_warm_up_worker_runs_while_it_is_wanted(server: Servers) -> None:
+    """The server is ready without it; it starts on demand, is not started again when it leaves unwanted, and its
+    crashes end nothing."""
+    running = server().up()
+    slot = running.slot(warmup_slot(2))
+    assert slot.pid == 0
+    slot.wanted = True
+    first = eventually(lambda: slot.serves and slot.pid)
+    os.kill(first, signal.SIGKILL)
+    second = eventually(lambda: slot.pid not in {0, first} and slot.serves and slot.pid)
+    assert slot.restarts == 1
+    slot.wanted = False
+    os.kill(second, signal.SIGTERM)
+    eventually(lambda: slot.pid == 0)
+    assert f"warm-up (pid {first}) was ended by SIGKILL; restart now" in running.log
+    assert f"warm-up (pid {second})" not in running.log
+    running.tell("warm-up", "config")  # not even that is a reason to stop
+    slot.wanted = True
+    eventually(lambda: slot.restarts >= 3)
+    assert running.slot(worker_slot(0)).serves
+    running.process.terminate()
+    assert running.code() == 0
+
+
+def test_a_warm_up_worker_that_cannot_work_does_not_keep_the_server_from_starting(server: Servers) -> None:
+    """Even if it is wanted before all are up."""
+    starting = server()
+    starting.tell("warm-up", "config")
+    starting.tell("worker-0", "mute")
+    starting.start()
+    eventually(lambda: (starting.state / "board").exists() and starting.slot(CONTROLLER).serves)
+    slot = starting.slot(warmup_slot(2))
+    slot.wanted = True
+    eventually(lambda: slot.restarts >= 2)
+    assert starting.process.poll() is None
 
 
 def test_a_killed_controller_is_replaced_and_the_generation_stays(server: Servers) -> None:
@@ -472,12 +509,15 @@ def test_port_0_gives_free_ports_that_children_hear_of(server: Servers) -> None:
         worker.close()
 
 
-def test_children_are_the_controller_and_numbered_workers() -> None:
+def test_children_are_the_controller_numbered_workers_and_the_warm_up_worker() -> None:
     """Each has a slot of its own and is started as a module of the package with the options' path."""
     children = roster(2)
-    assert [(child.name, child.slot) for child in children] == [("controller", 0), ("worker-0", 1), ("worker-1", 2)]
+    slots = [("controller", 0), ("worker-0", 1), ("worker-1", 2), ("warm-up", 3)]
+    assert [(child.name, child.slot) for child in children] == slots
+    assert [child.on_demand for child in children] == [False, False, False, True]
     command = commands_for(Path("o.json"))
     assert command(children[0])[-2:] == ["router.app.controller", "o.json"]
+    assert command(children[3])[-2:] == ["router.app.warmup", "o.json"]
     assert command(Child("worker-1", 2, 1))[-4:] == ["router.app.worker", "o.json", "--index", "1"]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from router.app.watch import FIRST_DELAY_S, HEALTHY_S, LONGEST_DELAY_S, SILENT_S, STILL_S, Watch
+from router.app.watch import FIRST_DELAY_S, HEALTHY_S, LONGEST_DELAY_S, NICED_STILL_S, SILENT_S, STILL_S, Watch
 
 
 def looks(watch: Watch, since: float, until: float, beats: Callable[[float], int]) -> tuple[float, str] | None:
@@ -33,6 +33,15 @@ def test_a_child_that_stops_beating_is_killed_after_a_second() -> None:
     assert found is not None
     assert found[0] == pytest.approx(10.0 + STILL_S, abs=0.11)
     assert found[1] == "stood still for 1.0 s"
+
+
+def test_a_child_of_the_lowest_priority_may_stand_still_for_longer() -> None:
+    """It may be without a core; one that stands still for good is killed all the same."""
+    watch = Watch(NICED_STILL_S)
+    watch.started(0.0)
+    found = looks(watch, 0.0, 60.0, lambda now: 1 + int(min(now, 10.0) * 10))
+    assert found is not None
+    assert found[0] == pytest.approx(10.0 + NICED_STILL_S, abs=0.11)
 
 
 def test_a_child_may_take_its_time_to_the_first_beat() -> None:
