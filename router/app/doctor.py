@@ -9,7 +9,7 @@ import resource
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
@@ -23,14 +23,17 @@ from router.app.ports import claim_ports
 from router.app.refusal import Refused
 from router.app.state import examine as check_state
 from router.config import ServerSettings
-from router.control.inspection import Inspector, Result
-from router.control.lifecycle import Progress, load_stored
+from router.control.database import FILE, Database
+from router.control.examiner import Progress
+from router.control.inspection import Inspector
 from router.control.policy import fitted
-from router.control.repository import FoundModel, route, scan
-from router.control.store import TABLE, Store
-from router.core.table import Route, Version, VersionState
+from router.control.records import Stored, VersionRecord
+from router.control.registry import route_of
+from router.control.repository import FoundModel, scan
+from router.core.table import Route, Version, VersionState, VersionTable
+from router.core.version import SERVING, Stage
 from router.edge.tables import from_text, to_text
-from router.errors import SettingsError
+from router.errors import ModelBroken, SettingsError
 
 MEMORY_PER_FILE_BYTE = 2.0
 """A loaded model takes about twice its file: the weights, and what kernels prepack of them."""
@@ -115,7 +118,7 @@ def _state(settings: ServerSettings) -> Iterator[Finding]:
     directory = settings.state
     try:
         check_state(directory)
-        load_stored(Store(directory / TABLE, to_text, from_text))
+        _stored(directory)
     except Refused as refused:
         yield Finding(Grade.BAD, "state directory", refused.wrong, refused.mend)
         return
@@ -162,23 +165,59 @@ def _models(settings: ServerSettings, progress: Progress) -> Iterator[Finding]:
     yield from _threads(found.values())
 
 
+def _stored(state: Path) -> Stored:
+    """What a server would go on from; nothing is made. Raises SettingsError."""
+    if not (state / FILE).exists():
+        return Stored(VersionTable(0, {}))
+    database = Database(state / FILE, to_text, from_text)
+    try:
+        return database.load()
+    finally:
+        database.close()
+
+
 def _tried(settings: ServerSettings, found: Sequence[FoundModel], progress: Progress) -> Iterator[Route]:
-    """The routes that a server would make, each of its models tried in a child process as the server does it."""
-    of = sum(len(model.requests()) for model in found)
-    done = 0
+    """The routes that a server would make, each version that would serve tried in a child process as the server does.
+
+    Their gates are not tried.
+    """
+    stored = {}
+    with contextlib.suppress(SettingsError):  # told as a finding of its own
+        stored = dict(_stored(settings.state).records)
+    wanted = {model.name: _would_serve(model, stored) for model in found}
+    of, done = sum(len(records) for records in wanted.values()), 0
     with contextlib.ExitStack() as at_exit:
         memory = settings.state  # what is found out spares the server the trial; but a doctor makes no directory
         if not memory.is_dir():
             memory = Path(at_exit.enter_context(tempfile.TemporaryDirectory()))
         inspector = at_exit.enter_context(Inspector(memory))
         for model in found:
-            results: dict[str, Result] = {}
-            for request in model.requests():
+            versions: dict[str, Version] = {}
+            records = wanted[model.name]
+            for number, record in list(records.items()):
+                request = model.request(number)
                 progress(done, of, request)
-                results |= {result.number: result for result in inspector.inspect([request])}
+                (result,) = inspector.inspect([request])
+                try:
+                    versions[number] = model.version(result)
+                except ModelBroken as error:
+                    records[number] = replace(record, stage=Stage.FAILED, reason=str(error))
                 done += 1
-            yield route(model, results)
+            if not any(each.stage is Stage.CHAMPION for each in records.values()) and versions:
+                newest = max(versions, key=int)
+                records[newest] = replace(records[newest], stage=Stage.CHAMPION)
+            yield route_of(model, None, records.values(), versions)
         progress(done, of, None)
+
+
+def _would_serve(model: FoundModel, stored: Mapping[tuple[str, str], VersionRecord]) -> dict[str, VersionRecord]:
+    """The versions of a model that a server would load: those that are stored, else those that are asked for."""
+    kept = {
+        number: record
+        for (name, number), record in stored.items()
+        if name == model.name and record.stage in SERVING and number in model.versions
+    }
+    return kept or {number: VersionRecord(model.name, number, "", Stage.READY) for number in reversed(model.chosen())}
 
 
 def _model(tried: Route) -> Iterator[Finding]:
