@@ -6,9 +6,9 @@ import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from router.errors import SettingsError
 
@@ -45,13 +46,54 @@ class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+RoleName = Literal["viewer", "operator", "approver", "admin"]
+"""A later one may do all that an earlier one may."""
+
+_RESERVED: Final = ("router", "local", "client")
+
+
+def _name(value: str) -> str:
+    if not 0 < len(value) <= 80 or not value.isprintable():
+        raise ValueError("a name has 1 to 80 characters that can be printed")
+    if value in _RESERVED:
+        raise ValueError("the audit log has this name for acts of nobody in particular: choose another")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+"""Of somebody who acts, as the audit log tells it."""
+
+
+class TokenSettings(_Settings):
+    """`[tokens.NAME]`: who has this token acts as NAME."""
+
+    role: RoleName
+    sha256: str
+    """Of the token, 64 hexadecimal digits; the token itself is not kept."""
+
+    @field_validator("sha256")
+    @classmethod
+    def _is_a_hash(cls, value: str) -> str:
+        if not re.fullmatch("[0-9a-f]{64}", value):
+            raise ValueError("expected 64 hexadecimal digits, as `router token create` prints them (not the token)")
+        return value
+
+
+class AccessSettings(_Settings):
+    """`[access]`: names in certificates of the admin port's `admin_tls_client_ca`, and their roles."""
+
+    certificates: dict[Name, RoleName] = {}
+
+
 class ServerSettings(_Settings):
     """What `router serve` is told, by flags or by the table `[server]` of a file. The descriptions are its help."""
 
     models: File = Field(Path("models"), description="The model repository.")
     grpc: Address = Field("127.0.0.1:8001", description="Inference.")
     http: Address = Field("127.0.0.1:8002", description="Metrics and health.")
-    admin: Address = Field("127.0.0.1:8003", description="Admin gRPC, on this machine only.")
+    admin: Address = Field(
+        "127.0.0.1:8003", description="Admin gRPC; beyond this machine only with tokens or certificates."
+    )
     workers: int = Field(
         default_factory=lambda: min(len(os.sched_getaffinity(0)), 4),
         ge=1,
@@ -73,6 +115,12 @@ class ServerSettings(_Settings):
     tls_client_ca: File | None = Field(
         None, description="Only clients with a certificate of this authority (PEM) are served."
     )
+    admin_tls_cert: File | None = Field(None, description="The admin port's certificate (PEM).")
+    admin_tls_key: File | None = Field(None, description="Its key (PEM).")
+    admin_tls_client_ca: File | None = Field(
+        None,
+        description="Admin only with a certificate of this authority (PEM); `[access.certificates]` has the roles.",
+    )
     max_message_mib: int = Field(64, ge=1, le=2047, description="The largest request or answer.")
     answers_mib: int = Field(
         64, ge=4, le=1 << 20, description="Disk for remembered answers, where a model asks for them (`model.toml`)."
@@ -92,12 +140,23 @@ class ServerSettings(_Settings):
         False, description="Models may be made to fail, by model.toml or `router faults`. For tests only."
     )
 
+    tokens: dict[Name, TokenSettings] = Field({}, description="Who may do what with a bearer token.")
+    access: AccessSettings = Field(AccessSettings(), description="Who may do what with a certificate.")
+
     @model_validator(mode="after")
     def _tls_is_whole(self) -> ServerSettings:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("--tls-cert and --tls-key (tls_cert, tls_key) go together: give both or neither")
-        if self.tls_client_ca is not None and self.tls_cert is None:
-            raise ValueError("--tls-client-ca (tls_client_ca) needs --tls-cert and --tls-key (tls_cert, tls_key)")
+        for port, cert, key, ca in (
+            ("", self.tls_cert, self.tls_key, self.tls_client_ca),
+            ("admin_", self.admin_tls_cert, self.admin_tls_key, self.admin_tls_client_ca),
+        ):
+            of_cert, of_key, of_ca = (f"{port}tls_{each}" for each in ("cert", "key", "client_ca"))
+            if (cert is None) != (key is None):
+                both = f"{flag(of_cert)} and {flag(of_key)} ({of_cert}, {of_key})"
+                raise ValueError(f"{both} go together: give both or neither")
+            if ca is not None and cert is None:
+                raise ValueError(
+                    f"{flag(of_ca)} ({of_ca}) needs {flag(of_cert)} and {flag(of_key)} ({of_cert}, {of_key})"
+                )
         return self
 
     @model_validator(mode="after")
@@ -108,20 +167,55 @@ class ServerSettings(_Settings):
             )
         return self
 
-    @field_validator("admin")
-    @classmethod
-    def _admin_is_local(cls, value: str) -> str:
-        host = value.rpartition(":")[0].strip("[]")
-        if host != "localhost":
-            try:
-                local = ipaddress.ip_address(host).is_loopback
-            except ValueError:
-                local = False
-            if not local:
-                raise ValueError(
-                    "admin is open to whoever reaches it: choose an address of this machine, 127.0.0.1:PORT"
-                )
-        return value
+    @model_validator(mode="after")
+    def _tokens_differ(self) -> ServerSettings:
+        known: dict[str, str] = {}
+        for name, token in self.tokens.items():
+            other = known.setdefault(token.sha256, name)
+            if other != name:
+                raise ValueError(f"[tokens.{name}] is the token of [tokens.{other}]: make each name one of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _admin_is_guarded(self) -> ServerSettings:
+        asked = self.admin_tls_client_ca is not None
+        if self.access.certificates and not asked:
+            raise ValueError(
+                "[access.certificates] names certificates that nobody is asked for:"
+                " give --admin-tls-client-ca (admin_tls_client_ca)"
+            )
+        if self.guarded or (local(self.admin) and not asked):
+            return self
+        mend = "`router token create` makes a token, [access.certificates] names certificates"
+        if asked:
+            raise ValueError(f"--admin-tls-client-ca (admin_tls_client_ca) is given, and nobody has a role: {mend}")
+        raise ValueError(
+            f"--admin (admin) {self.admin} can be reached from other machines and is open to everybody: {mend};"
+            " or choose an address of this machine, 127.0.0.1:PORT"
+        )
+
+    @property
+    def guarded(self) -> bool:
+        """Whether anybody has a role, so that who has none may do nothing."""
+        return bool(self.tokens or self.access.certificates)
+
+
+TABLES: Final = ("tokens", "access")
+"""Keys of the settings that are tables of the file beside `[server]`; all others have a flag."""
+
+
+def options() -> dict[str, FieldInfo]:
+    """The keys of `[server]`, which have flags."""
+    return {key: field for key, field in ServerSettings.model_fields.items() if key not in TABLES}
+
+
+def local(address: str) -> bool:
+    """Whether only this machine reaches an address."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def flag(key: str) -> str:
@@ -133,11 +227,13 @@ def flag(key: str) -> str:
 def explain(error: ValidationError, where: str, flags: Collection[str] = ()) -> str:
     """One line that names the key, the value and what is allowed. A key in `flags` is named by its option."""
     first = error.errors()[0]
-    key = _shown(".".join(str(part) for part in first["loc"]))
+    key = _shown(".".join(str(part) for part in first["loc"] if part != "[key]"))
     if first["type"] == "extra_forbidden":
         return f"{where}: unknown key `{key}`; remove it or correct its spelling"
     message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     message = message[0].lower() + message[1:]
+    if first["loc"][-1:] == ("sha256",):  # it may be the token, by mistake
+        return f"{where}: `{key}`: {message}"
     if not key:  # of several keys, which the message names
         return message
     top, value = str(first["loc"][0]), _shown(repr(first["input"]))
@@ -168,17 +264,29 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
 
 def server_settings(config: Path | None, flags: dict[str, Any]) -> ServerSettings:
     """Flags over the file's `[server]` over the defaults. Raises SettingsError with one line."""
-    tables = read_toml(config, str(config)) if config else {}
-    unknown = set(tables) - {"server"}
+    return settings_in(read_toml(config, str(config)) if config else {}, config, flags)
+
+
+def settings_in(tables: Mapping[str, Any], config: Path | None, flags: dict[str, Any]) -> ServerSettings:
+    """The same for tables that have been read, of the file `config`. Raises SettingsError with one line."""
+    unknown = set(tables) - {"server", *TABLES}
     if unknown:
-        raise SettingsError(f"{config}: unknown table [{_shown(min(unknown))}]; [server] is known")
+        raise SettingsError(
+            f"{config}: unknown table [{_shown(min(unknown))}]; [server], [tokens.NAME] and [access] are known"
+        )
     table = tables.get("server", {})
     if not isinstance(table, dict):
         raise SettingsError(
             f"{config}: `server` = {_shown(repr(table))}: expected a table, that is a line [server] above the keys"
         )
+    for key in TABLES:
+        if key in table:
+            raise SettingsError(f"{config}: [server]: unknown key `{key}`; [{key}] is a table of its own")
+    beside = {key: tables[key] for key in TABLES if key in tables}
     try:
-        return ServerSettings.model_validate({**table, **flags})
+        return ServerSettings.model_validate({**table, **beside, **flags})
     except ValidationError as error:
         where = f"{config}: [server]" if config else "command line"
+        if error.errors()[0]["loc"][:1] in {(key,) for key in TABLES}:
+            where = str(config)
         raise SettingsError(explain(error, where, flags)) from error

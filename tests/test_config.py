@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from router.config import ServerSettings, flag, server_settings
+from router.config import TABLES, ServerSettings, flag, options, server_settings
 from router.errors import SettingsError
 from router.model_settings import ModelSettings, model_settings, remote_address
 
@@ -41,9 +41,12 @@ def test_flags_go_before_the_file_which_goes_before_the_defaults(tmp_path: Path)
     [
         ("server = 3", "router.toml: `server` = 3: expected a table, that is a line [server] above the keys"),
         ("[[server]]", "router.toml: `server` = [{}]: expected a table, that is a line [server] above the keys"),
-        ("[serve]", "router.toml: unknown table [serve]; [server] is known"),
-        ("grpc = 1", "router.toml: unknown table [grpc]; [server] is known"),
-        ('"a\\nb\\u001b" = 1', "router.toml: unknown table [a\\nb\\x1b]; [server] is known"),
+        ("[serve]", "router.toml: unknown table [serve]; [server], [tokens.NAME] and [access] are known"),
+        ("grpc = 1", "router.toml: unknown table [grpc]; [server], [tokens.NAME] and [access] are known"),
+        (
+            '"a\\nb\\u001b" = 1',
+            "router.toml: unknown table [a\\nb\\x1b]; [server], [tokens.NAME] and [access] are known",
+        ),
         ("[server]\nspeed = 3", "router.toml: [server]: unknown key `speed`; remove it or correct its spelling"),
         ("[server]\nworkers = 0", "router.toml: [server]: `workers` = 0: it should be greater than or equal to 1"),
         ("[server]\ngrpc = 8001", "router.toml: [server]: `grpc` = 8001: it should be a valid string"),
@@ -68,6 +71,91 @@ def test_a_mistake_on_the_command_line_names_the_flag_and_no_file(tmp_path: Path
     assert in_file(tmp_path, "[server]\nmax_message_mib = 0", max_message_mib=4000).startswith("--max-message 4000: ")
     assert in_file(tmp_path, "[server]\nworkers = 0", grpc="127.0.0.1:1").startswith("router.toml: [server]: `workers`")
     assert refusal(tls_cert="x.pem").startswith("--tls-cert and --tls-key (tls_cert, tls_key) go together")
+
+
+HASH = "a" * 64
+TOKEN = f"[tokens.ada]\nrole = 'operator'\nsha256 = '{HASH}'\n"
+TLS = "admin_tls_cert = 'c'\nadmin_tls_key = 'k'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[tokens.ada]\nrole = 'boss'", "router.toml: `tokens.ada.role` = 'boss': it should be 'viewer', 'operator', "),
+        ("[tokens.ada]\nrole = 'admin'", "router.toml: `tokens.ada.sha256`: field required"),
+        (TOKEN + "password = 1", "router.toml: unknown key `tokens.ada.password`"),
+        ("tokens = 3", "router.toml: `tokens` = 3: it should be a valid dictionary"),
+        (TOKEN.replace("ada", "local"), "router.toml: `tokens.local` = 'local': the audit log has this name"),
+        (TOKEN.replace("ada", '"a\\nb"'), "router.toml: `tokens.a\\nb` = "),
+        (
+            TOKEN + TOKEN.replace("ada", "bob"),
+            "[tokens.bob] is the token of [tokens.ada]: make each name one of its own",
+        ),
+        ("[access]\ntokens = 3", "router.toml: unknown key `access.tokens`"),
+        ("[access.certificates]\nada = 'x'", "router.toml: `access.certificates.ada` = 'x': it should be 'viewer', "),
+        (
+            "[access.certificates]\nada = 'viewer'",
+            "[access.certificates] names certificates that nobody is asked for: ",
+        ),
+        ("[server]\ntokens = {}", "router.toml: [server]: unknown key `tokens`; [tokens] is a table of its own"),
+        (
+            "[server]\nadmin_tls_key = 'x'",
+            "--admin-tls-cert and --admin-tls-key (admin_tls_cert, admin_tls_key) go tog",
+        ),
+        (
+            "[server]\nadmin_tls_client_ca = 'x'",
+            "--admin-tls-client-ca (admin_tls_client_ca) needs --admin-tls-cert and --admin-tls-key (admin_tls_cert, ",
+        ),
+        (
+            f"[server]\n{TLS}admin_tls_client_ca = 'x'",
+            "--admin-tls-client-ca (admin_tls_client_ca) is given, and nobody has a role: `router token create` makes",
+        ),
+    ],
+)
+def test_a_mistake_about_who_may_what(tmp_path: Path, text: str, line: str) -> None:
+    """Nobody is let in by a mistake, and nobody is locked out by one that was not told."""
+    assert in_file(tmp_path, text).startswith(line)
+
+
+def test_a_token_in_the_place_of_its_hash_is_not_told(tmp_path: Path) -> None:
+    """The line may be seen by others."""
+    line = in_file(tmp_path, TOKEN.replace(HASH, "rt_secret"))
+    assert line == (
+        "router.toml: `tokens.ada.sha256`: expected 64 hexadecimal digits, as `router token create` prints them"
+        " (not the token)"
+    )
+
+
+@pytest.mark.parametrize("admin", ["0.0.0.0:8003", "[::]:1", "192.0.2.7:8003", "example.org:8003", "8.8.8.8:0"])
+def test_an_admin_port_that_others_reach_needs_credentials(tmp_path: Path, admin: str) -> None:
+    """It is refused without a token and without certificates that have a role; TLS alone proves nobody."""
+    line = in_file(tmp_path, f"[server]\n{TLS}", admin=admin)
+    assert line.startswith(f"--admin (admin) {admin} can be reached from other machines and is open to everybody: ")
+    assert "`router token create` makes a token" in line
+    (tmp_path / "router.toml").write_text(TOKEN)
+    made = server_settings(tmp_path / "router.toml", {"admin": admin})
+    assert made.guarded
+    assert made.tokens["ada"].role == "operator"
+    (tmp_path / "router.toml").write_text(
+        f"[server]\n{TLS}admin_tls_client_ca = 'ca'\n[access.certificates]\n'ada.example' = 'approver'"
+    )
+    assert server_settings(tmp_path / "router.toml", {"admin": admin}).access.certificates == {
+        "ada.example": "approver"
+    }
+
+
+@pytest.mark.parametrize("admin", ["127.0.0.1:8003", "localhost:8003", "[::1]:8003", "127.9.9.9:0"])
+def test_an_admin_port_of_this_machine_may_be_open(admin: str) -> None:
+    """Whoever can run programs here reaches it."""
+    assert not server_settings(None, {"admin": admin}).guarded
+
+
+@pytest.mark.parametrize("table", ["[tokens.ada]\nrole = 'admin'", "[access.certificates]\nada = 'admin'"])
+def test_a_model_gives_nobody_a_role(tmp_path: Path, table: str) -> None:
+    """Roles stand in the server's file only."""
+    (tmp_path / "model.toml").write_text(table)
+    with pytest.raises(SettingsError, match=r"unknown key `(tokens|access)`"):
+        model_settings(tmp_path / "model.toml")
 
 
 @pytest.mark.parametrize("port", ["", "x", "-1", "65536", "٨٠٠١", "８００１", "¹", "1_0", "+1", " 1", "9" * 5000])
@@ -150,9 +238,17 @@ def test_a_remote_target_has_an_address_and_a_model(target: str, parts: tuple[st
 
 def test_every_key_has_a_flag_of_its_own() -> None:
     """The unit is left out, what may be repeated is in the singular."""
-    flags = {flag(key) for key in ServerSettings.model_fields}
-    assert len(flags) == len(ServerSettings.model_fields)
-    assert {"--grace", "--drain-delay", "--max-message", "--spin", "--load-model", "--models"} <= flags
+    flags = {flag(key) for key in options()}
+    assert len(flags) == len(options()) == len(ServerSettings.model_fields) - len(TABLES)
+    assert {
+        "--admin-tls-client-ca",
+        "--grace",
+        "--drain-delay",
+        "--max-message",
+        "--spin",
+        "--load-model",
+        "--models",
+    } <= flags
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from loadtest.sla import scenario
-from router.config import ServerSettings, flag, server_settings
+from router.config import flag, options, server_settings
 from router.model_settings import ModelSettings
 from router.model_settings import model_settings as settings_of
 from tests.server import MODELS, ROOT, Server, environment, eventually, pixels, put, running, starting
@@ -117,7 +117,7 @@ def test_the_settings_of_the_server_are_as_shown(tmp_path: Path) -> None:
     (tmp_path / "router.toml").write_text(SERVER_TOML)
     assert server_settings(tmp_path / "router.toml", {}).model_fields_set == {"models", "grpc", "drain_delay_s"}
     rows = ["| key | flag | default | what |", "|---|---|---|---|"]
-    for key, field in ServerSettings.model_fields.items():
+    for key, field in options().items():
         default = field.default if isinstance(field.default, int | float) else str(field.default)
         shown = "" if field.default in {None, (), PydanticUndefined} else f"`{json.dumps(default)}`"
         rows.append(f"| `{key}` | `{flag(key)}` | {shown} | {field.description} |")
