@@ -2,30 +2,25 @@
 
 It loads a version the way a worker would, runs it once, and looks whether rows of different callers may share a run.
 If a version takes this process with it, or never lets it go, that is the finding; router/control/inspection.py, the
-parent, draws it. The parent's lines come on stdin, answers go to what was stdout; whatever else writes to stdout
-(native libraries do) is turned to stderr.
+parent, draws it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import math
-import os
-import resource
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, Final
 
 import numpy as np
 import onnxruntime as ort
 
+from router.app import trial_manners
 from router.app.reasons import explain, plain
 from router.app.signature import check_types, declared, with_ranks
 from router.control import artefact, rows, trial_rows
@@ -43,7 +38,6 @@ FREE_SIZES: Final = (4, 1, 32, 224)
 ELEMENTS_LIMIT: Final = 4 << 20
 """No made-up input is larger."""
 
-_PR_SET_PDEATHSIG: Final = 1
 _BFLOAT16: Final = 16
 """TensorProto.DataType.BFLOAT16"""
 
@@ -236,31 +230,12 @@ def _agreed(trial: Trial, signature: Signature) -> str:
     return trial.slow or why or SHOWN
 
 
-def _listen(requests: SimpleQueue[bytes], handle: int) -> None:
-    """Reads requests on a thread of its own, so that the parent's end is noticed in the middle of a run."""
-    with open(handle, "rb") as stream:
-        for line in stream:
-            requests.put(line)
-    os._exit(0)
-
-
 def main() -> None:
     """Answers until stdin ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
+    begun = trial_manners.begin()
+    if begun is None:
         return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.nice(10)  # serving comes first
-    with contextlib.suppress(OSError):  # and if memory ends, this process goes first
-        Path("/proc/self/oom_score_adj").write_text("800", encoding="ascii")
-    incoming, answers = os.dup(0), os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.dup2(2, 1)
-    requests: SimpleQueue[bytes] = SimpleQueue()
-    threading.Thread(target=_listen, args=(requests, incoming), name="requests", daemon=True).start()
+    questions, answers = begun
 
     def answer(reply: Reply) -> None:
         answers.write(REPLY.dump_json(reply) + b"\n")
@@ -268,7 +243,7 @@ def main() -> None:
 
     answer(Reply())  # listening
     while True:
-        request = json.loads(requests.get())
+        request = json.loads(questions.get())
         try:
             finding = inspect(request, lambda so_far: answer(Reply(so_far=so_far)))
         except Exception as error:  # noqa: BLE001 - every question gets an answer
