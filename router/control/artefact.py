@@ -20,6 +20,9 @@ from router.errors import ModelBroken
 DATA_DIRECTORIES: Final = frozenset({"golden", "exam", "reference"})
 """Sub-directories with data *about* the model. They are no part of the digest, so no weights may lie in them."""
 
+COMPLETE: Final = "READY"
+"""An empty file of this name says that a version has been copied as a whole. It is no part of it either."""
+
 MODEL_LIMIT_BYTES: Final = 2**31 - 1
 """A protobuf message cannot be larger; bigger models keep their weights in files beside it."""
 
@@ -53,7 +56,8 @@ def shown(text: str | bytes, limit: int = 80) -> str:
 def digest(directory: Path) -> str:
     """SHA-256 (hex) over the sorted relative names and the contents of a version's files.
 
-    Every file counts (the model, its external data, whatever else lies there), except those in DATA_DIRECTORIES.
+    Every file counts (the model, its external data, whatever else lies there), except those in DATA_DIRECTORIES and
+    COMPLETE.
     A symbolic link counts by its text, and the file it leads to, which must be in the directory too, by itself.
     Raises ModelBroken where a link leaves the directory, for devices and pipes, and for what cannot be read.
     """
@@ -82,6 +86,11 @@ def stamp(directory: Path) -> tuple[tuple[str, int, int, int, int], ...]:
             raise ModelBroken(f"`{shown(name)}` cannot be read: {error.strerror}") from error
         seen.append((name, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns))
     return tuple(seen)
+
+
+def complete(directory: Path) -> bool:
+    """Whether whoever copied the version has said that it is whole."""
+    return (directory / COMPLETE).is_file()
 
 
 def inside(directory: Path, name: str) -> Path:
@@ -250,7 +259,7 @@ def _names(directory: Path) -> list[str]:
                     if entry.is_dir(follow_symlinks=False):
                         if below or entry.name not in DATA_DIRECTORIES:
                             waiting.append(name + "/")
-                    else:
+                    elif below or entry.name != COMPLETE:
                         found.append(name)
         except OSError as error:
             where = f"`{shown(below)}`" if below else "the version's directory"

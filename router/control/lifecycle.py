@@ -229,7 +229,12 @@ class Lifecycle:
         if policy == "none" or champion is None or int(record.number) <= int(champion.number):
             return
         order = Order(reason=f"lifecycle.on_new_version = {policy}")
-        self._turns.keep(self._examined(record.model, record.number, order, warm=policy == "warm"))
+
+        async def when_whole() -> None:
+            if await self._lookout.whole(found, record.number):
+                await self._examined(record.model, record.number, order, warm=policy == "warm")
+
+        self._turns.keep(when_whole())
 
     async def _begin(self, models: Sequence[FoundModel], order: Order) -> dict[str, str]:
         """Have models serve that serve nothing; the reasons of those that cannot."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import Final
 
 import structlog
 
@@ -20,13 +22,22 @@ log = structlog.get_logger()
 
 UNTRIED = "new: not tested yet"
 NOT_ASKED = "unloaded"
+SETTLED_S: Final = 2.0
+"""Files that have not changed for so long are taken for whole."""
 Stamp = tuple[tuple[str, int, int, int, int], ...]
 
 
 class Lookout:
-    """Compares. `explicit`: models serve only when they are asked for."""
+    """Compares. `explicit`: models serve only when they are asked for; `pause` lets so many seconds pass."""
 
-    def __init__(self, changes: Changes, examiner: Examiner, explicit: bool) -> None:
+    def __init__(
+        self,
+        changes: Changes,
+        examiner: Examiner,
+        explicit: bool,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._pause = pause
         self._changes = changes
         self._examiner = examiner
         self._explicit = explicit
@@ -58,6 +69,23 @@ class Lookout:
                 pass  # it has gone before anybody wanted it: no route shows it, and it may come again
         registry.found = found
         return fresh
+
+    async def whole(self, found: FoundModel, number: str) -> bool:
+        """Wait until a version has been copied: its files have stopped changing, or `READY` lies beside them.
+
+        False when it goes away meanwhile.
+        """
+        directory = found.versions[number].directory
+        before: Stamp | None = None
+        while True:
+            try:
+                now = artefact.stamp(directory)
+            except ModelBroken:
+                return False
+            if artefact.complete(directory) or now == before:
+                return True
+            before = now
+            await self._pause(SETTLED_S)
 
     def _mark(self, key: tuple[str, str], record: VersionRecord, found: Mapping[str, FoundModel]) -> str:
         model = found.get(key[0])
