@@ -7,7 +7,6 @@ input by a few roundings already changes the answer of the same row alone.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from router.core.tensor import ANY, BYTES, DTYPES, Signature, TensorSpec
+from router.core.tolerance import ABSOLUTE, RELATIVE, distance, largest
 
 Array = np.ndarray[Any, Any]
 Feeds = dict[str, Array]
@@ -26,6 +26,9 @@ BATCHES: Final = (2, 3, 5, 8, 32)
 
 FREE_SIZES: Final = (4, 1, 2, 3, 8, 16, 32, 64, 224)
 """What free dimensions other than the batch are set to, tried in this order."""
+
+GIVEN: Final = "given"
+"""The kind of rows that nobody made up."""
 
 KINDS: Final = {"normal": 100, "unit": 2, "whole": 10, "large": 1000, "zero": 1}
 """How the numbers of a row are drawn, and what its whole numbers stay below. Neighbours are of different kinds."""
@@ -51,10 +54,6 @@ ENOUGH_ROWS: Final = 8
 ROUNDING: Final = {"FP64": 1e-6, "FP32": 1e-6, "FP16": 2e-3, "BF16": 1.6e-2}
 """A change of a float input that is a few roundings of its type (FP64 as FP32, in which many models compute)."""
 
-RELATIVE: Final = {"FP64": 1e-4, "FP32": 1e-4, "FP16": 1e-2, "BF16": 5e-2}
-ABSOLUTE: Final = {"FP64": 1e-5, "FP32": 1e-5, "FP16": 5e-3, "BF16": 3e-2}
-"""Tolerances per datatype; the absolute one counts in units of the row's own largest number."""
-
 WIDENED: Final = 8.0
 WIDENED_MOST: Final = 0.05
 """So many times the change that roundings of the input make is allowed, up to this share of the scale."""
@@ -63,14 +62,16 @@ LABELS_ALLOWED: Final = 0.01
 """This share of rows may change a label, for ties, when the model's float outputs agree."""
 
 
-def agree(run: Run, signature: Signature, seed: int = 0) -> str:
+def agree(run: Run, signature: Signature, seed: int = 0, given: Sequence[Feeds] = ()) -> str:
     """ "" when each row's outputs are the same alone, in batches, elsewhere in a batch and beside other rows.
+
+    `given` are rows to be tried, each with a first dimension of 1, in the place of made-up ones.
 
     `run` takes one array for each input that must be given, by name, with the rows along axis 0, and returns the
     outputs in the signature's order; whatever exception it raises counts as a run that failed. Otherwise one line
     that says what differed, or "trial runs failed: …". About 300 rows are run. Raises nothing.
     """
-    return _Trial(run, signature, np.random.default_rng(seed)).verdict()
+    return _Trial(run, signature, np.random.default_rng(seed), given).verdict()
 
 
 class _Failed(Exception):
@@ -90,8 +91,11 @@ class _Row:
 class _Trial:
     """The trial of one model."""
 
-    def __init__(self, run: Run, signature: Signature, random: np.random.Generator) -> None:
+    def __init__(
+        self, run: Run, signature: Signature, random: np.random.Generator, given: Sequence[Feeds] = ()
+    ) -> None:
         self._run = run
+        self._given = given
         self._inputs = [spec for spec in signature.inputs if not spec.optional]
         self._outputs = signature.outputs
         self._random = random
@@ -109,7 +113,7 @@ class _Trial:
         except _Failed as failed:
             return f"trial runs failed: {failed}"
         scales = self._scales(rows)
-        for picks in ([0], [1], *self._batches(rows)):
+        for picks in (*([place] for place in range(min(2, len(rows)))), *self._batches(rows)):
             if why := self._differs(rows, picks, scales):
                 return why
         floats_agree = any(spec.datatype in RELATIVE for spec in self._outputs)
@@ -120,7 +124,9 @@ class _Trial:
         return ""
 
     def _rows(self) -> list[_Row]:
-        """Rows of all kinds that run alone. Raises _Failed, with the first reason, when there are too few."""
+        """The rows that were given, or rows of all kinds that run alone. Raises _Failed when there are too few."""
+        if self._given:
+            return [self._measured(GIVEN, feeds) for feeds in self._given]
         failure: _Failed | None = None
         for free in FREE_SIZES:
             rows: list[_Row] = []
@@ -176,7 +182,10 @@ class _Trial:
 
     def _tried(self, kind: str, free: int, ceiling: int) -> _Row:
         """A row that has run alone. Raises _Failed when it does not."""
-        feeds = self._made_up(kind, free, ceiling)
+        return self._measured(kind, self._made_up(kind, free, ceiling))
+
+    def _measured(self, kind: str, feeds: Feeds) -> _Row:
+        """The same for a row that is there."""
         alone = self._answers(feeds, 1)
         slack = [np.zeros(answer.shape, _slack_type(spec)) for spec, answer in zip(self._outputs, alone, strict=True)]
         if any(spec.datatype in ROUNDING for spec in self._inputs):
@@ -185,7 +194,7 @@ class _Trial:
                 for spec, known, near, room in zip(self._outputs, alone, nearby, slack, strict=True):
                     if near.shape != known.shape:
                         continue
-                    np.maximum(room, _distance(spec, near, known), out=room)
+                    np.maximum(room, distance(spec, near, known), out=room)
         return _Row(kind, feeds, alone, slack)
 
     def _rounded(self, feeds: Feeds) -> Feeds:
@@ -217,7 +226,7 @@ class _Trial:
 
     def _scales(self, rows: Sequence[_Row]) -> list[list[float]]:
         """For each row and output the size of its numbers: its own largest, or what its kind commonly has."""
-        own = [[_largest(spec, array) for spec, array in zip(self._outputs, row.alone, strict=True)] for row in rows]
+        own = [[largest(spec, array) for spec, array in zip(self._outputs, row.alone, strict=True)] for row in rows]
         common = {
             kind: np.median([sizes for row, sizes in zip(rows, own, strict=True) if row.kind == kind], axis=0)
             for kind in {row.kind for row in rows}
@@ -253,9 +262,9 @@ class _Trial:
                 if got.shape != alone.shape if isinstance(got, np.ndarray) else np.shape(alone) != ():
                     return f"output `{spec.name}` of a row has another shape in a batch of {len(picks)}"
                 if spec.datatype not in RELATIVE:
-                    self._labels_changed[spec.name] += bool(np.any(_distance(spec, got, alone) > slack))
+                    self._labels_changed[spec.name] += bool(np.any(distance(spec, got, alone) > slack))
                     continue
-                over = _distance(spec, got, alone) - self._allowed(alone, slack, scales[pick][index])
+                over = distance(spec, got, alone) - self._allowed(alone, slack, scales[pick][index])
                 if np.any(over > 0):
                     worst = np.unravel_index(int(np.argmax(over)), np.shape(over))
                     here, there = float(np.asarray(got)[worst]), float(np.asarray(alone)[worst])
@@ -278,21 +287,3 @@ def _said(error: Exception) -> str:
 
 def _slack_type(spec: TensorSpec) -> np.dtype[Any]:
     return np.dtype(np.float64 if spec.datatype in RELATIVE else np.bool_)
-
-
-def _distance(spec: TensorSpec, one: Array, other: Array) -> Array:
-    """How far apart two answers are: 0 where both are the same NaN or infinity; for labels whether they differ."""
-    if spec.datatype not in RELATIVE:
-        return np.asarray(np.not_equal(one, other), np.bool_)
-    left, right = np.asarray(one, np.float64), np.asarray(other, np.float64)
-    same = (left == right) | (np.isnan(left) & np.isnan(right))
-    with np.errstate(invalid="ignore", over="ignore"):
-        apart = np.abs(left - right)
-    return np.where(same, 0.0, np.where(np.isnan(apart), math.inf, apart))
-
-
-def _largest(spec: TensorSpec, array: Array) -> float:
-    if spec.datatype not in RELATIVE or not array.size:
-        return 0.0
-    numbers = np.abs(array.astype(np.float64))
-    return float(np.max(numbers, where=np.isfinite(numbers), initial=0.0))
