@@ -21,6 +21,8 @@ MOST_SECONDS: Final = 4 * 3600.0
 MOST_REQUESTS: Final = 10_000_000
 MOST_PER_SENDER: Final = 20_000.0
 """Requests/s that nobody's sender process keeps up with."""
+MOST_TIMES: Final = 2000
+"""An action is repeated."""
 MOST_BURSTS: Final = 100_000
 LEAST_BURST_S: Final = 0.001
 MOST_WAIT_S: Final = 600.0
@@ -136,6 +138,10 @@ Phase = Annotated[Constant | Ramp | Step | Bursts | Replay | Closed, Field(discr
 class _Action(_Table):
     at: Duration
     """Since the start."""
+    every: Duration | None = Field(None, gt=0)
+    """Done again and again, so long after each other."""
+    until: Duration | None = None
+    """No more from then on; without it, to the end."""
 
 
 class ProcessAction(_Action):
@@ -251,7 +257,27 @@ class Scenario(_Table):
         for number, action in enumerate(self.action):
             if action.at >= self.seconds:
                 raise ValueError(f"action {number} is due at {action.at:g} s, the phases end at {self.seconds:g} s")
+            if action.every is None and action.until is not None:
+                raise ValueError(f"action {number} has `until` without `every`: give both, or neither")
+            if action.every is not None and (many := self.seconds / action.every) > MOST_TIMES:
+                raise ValueError(
+                    f"action {number} would be done {many:.0f} times, at most {MOST_TIMES} are: raise its `every`"
+                )
         return self
+
+    @property
+    def timeline(self) -> tuple[Action, ...]:
+        """All actions in their order, each repetition an action of its own."""
+        done = []
+        for action in self.action:
+            ends = self.seconds if action.until is None else min(action.until, self.seconds)
+            at = action.at
+            while at < ends or at == action.at:
+                done.append(action.model_copy(update={"at": at, "every": None, "until": None}))
+                if action.every is None:
+                    break
+                at += action.every
+        return tuple(sorted(done, key=lambda action: action.at))
 
     @property
     def seconds(self) -> float:
@@ -272,7 +298,16 @@ class Scenario(_Table):
         for each in self.phase:
             lengths = ("lasts", "on", "off") if isinstance(each, Bursts) else ("lasts",)
             phases.append(each.model_copy(update={name: getattr(each, name) * scale for name in lengths}))
-        actions = [each.model_copy(update={"at": each.at * scale}) for each in self.action]
+        actions = [
+            each.model_copy(
+                update={
+                    "at": each.at * scale,
+                    "every": each.every and each.every * scale,
+                    "until": each.until and each.until * scale,
+                }
+            )
+            for each in self.action
+        ]
         return self.model_copy(update={"phase": tuple(phases), "action": tuple(actions)})
 
 

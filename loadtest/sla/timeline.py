@@ -119,7 +119,7 @@ class Timeline:
         clock: Callable[[], float] = time.monotonic,
         do: Callable[[Any, Subject, threading.Event], str] = perform,
     ) -> None:
-        self._actions = sorted(scenario.action, key=lambda action: action.at)
+        self._actions = scenario.timeline
         self._subject = subject
         self._start = 0.0
         self._clock = clock

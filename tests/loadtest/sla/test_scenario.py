@@ -156,6 +156,20 @@ def test_an_action_after_the_end_is_refused() -> None:
         parse(GOOD + "[[action]]\nat = '9s'\ndo = 'kill'\nwhat = 'worker-0'", "it.toml")
 
 
+def test_an_action_may_be_repeated() -> None:
+    """Until an instant, or to the end; in a quick run as often. What cannot be is named."""
+    actions = "[[action]]\nat = '2s'\nevery = '3s'\n{}\ndo = 'kill'\n[[action]]\nat = '4s'\ndo = 'hang_up'\n"
+    again = GOOD.replace('"2s"', '"30s"') + actions
+    scenario = parse(again.format("until = '9s'"), "it.toml")
+    assert [(each.at, each.do) for each in scenario.timeline] == [(2, "kill"), (4, "hang_up"), (5, "kill"), (8, "kill")]
+    assert [each.at for each in parse(again.format(""), "it.toml").timeline][-2:] == [26, 29]
+    assert len(scenario.quick().timeline) == len(scenario.timeline)
+    with pytest.raises(ScenarioError, match="`until` without `every`"):
+        parse(again.format("").replace("every = '3s'", "until = '3s'"), "it.toml")
+    with pytest.raises(ScenarioError, match="at most 2000 are: raise its `every`"):
+        parse(again.format("").replace("3s", "1ms"), "it.toml")
+
+
 def test_an_unknown_action_is_refused() -> None:
     """The known ones are told."""
     with pytest.raises(ScenarioError, match="'explode' is unknown; one of 'kill'"):
