@@ -105,13 +105,16 @@ class Register:
         return not self.tokens and not self.certificates
 
     def actor(self, caller: Caller, method: str) -> Actor:
-        """Who a caller is. A token that is shown decides; without one the certificate does. Raises Unauthenticated."""
+        """Who a caller is. A token that is shown decides; without one the certificate does.
+
+        Raises Unauthenticated; Denied for a certificate that has no role.
+        """
         if self.open:
             return LOCAL
         if caller.token:
-            found = None
+            found, shown = None, caller.token.encode("ascii", "replace")
             for known, actor in self.tokens.items():  # all of them, so that the time tells nothing
-                if hmac.compare_digest(known, caller.token):
+                if hmac.compare_digest(known.encode(), shown):
                     found = actor
             if found is None:
                 raise Unauthenticated(f"the token is not known here; {_needs(method)}")
@@ -120,7 +123,7 @@ class Register:
             if name in self.certificates:
                 return self.certificates[name]
         if caller.names:
-            raise Unauthenticated(f"no role is given to the certificate of '{caller.names[0][:80]}'; {_needs(method)}")
+            raise Denied(f"no role is given to the certificate of '{caller.names[0][:80]}'; {_needs(method)}")
         raise Unauthenticated(f"{_needs(method)}: send `authorization: Bearer TOKEN` (`router token create` makes one)")
 
 
@@ -144,7 +147,7 @@ def permit(actor: Actor, method: str, override: bool = False) -> None:
 
 def digest(token: str) -> str:
     """What is kept of a token: its SHA-256 in hexadecimal digits."""
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(token.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def bearer(metadata: Iterable[tuple[str, str | bytes]]) -> str:
