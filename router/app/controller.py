@@ -18,6 +18,7 @@ import structlog
 import uvloop
 
 from router import __version__
+from router.app.access import admin_credentials, open_doors, register_of
 from router.app.banner import Loading, banner
 from router.app.board import CONTROLLER, Board, Phase, Slot, worker_slot
 from router.app.child import EX_CONFIG, QUARANTINE, adopt, link_path
@@ -28,6 +29,7 @@ from router.control.inspection import Inspector
 from router.control.lifecycle import Lifecycle
 from router.control.store import TABLE, Store
 from router.core.access import Caller
+from router.edge.access import Access, Doorkeeper
 from router.edge.admin import Admin, serve_admin
 from router.edge.http import ServerFacts, application, http_server
 from router.edge.link import LinkServer, WorkerHandle
@@ -91,7 +93,8 @@ class Controller:
             allow_faults=settings.allow_faults,
         )
         self._faults = FaultBoard(self._lifecycle) if settings.allow_faults else None
-        self._repository = RepositoryService(self._lifecycle, self._figures, explicit)
+        self._doorkeeper = Doorkeeper(register_of(settings))
+        self._repository = RepositoryService(self._lifecycle, self._figures, explicit, self._doorkeeper)
         self._stop = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed: list[BaseException] = []
@@ -102,7 +105,10 @@ class Controller:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._look_again)
         self._keep(self._beat())
-        admin = await serve_admin(self._settings.admin, self._admin())
+        for line in open_doors(self._settings):
+            log.info(line)
+        access = Access(self._doorkeeper)
+        admin = await serve_admin(self._settings.admin, self._admin(), access, admin_credentials(self._settings))
         http = http_server(application(self._figures, self._facts, self._ready), self._settings.http)
         serving = self._keep(http.serve())
         link = LinkServer(self)
