@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,6 +31,8 @@ class Events:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._watchers: set[asyncio.Queue[Event | None]] = set()
+        self.closed = False
+        """Nothing more will be told."""
 
     def tell(
         self, kind: str, model: str = "", number: str = "", text: str = "", generation: int = 0, **facts: object
@@ -45,16 +47,23 @@ class Events:
                 self._watchers.discard(watcher)
                 watcher.put_nowait(None)
 
-    async def watch(self, model: str = "") -> AsyncIterator[Event]:
+    def close(self) -> None:
+        """Nothing more will be told: all watches end when they have given what is still to be given."""
+        self.closed = True
+        for watcher in self._watchers:
+            watcher.put_nowait(None)
+
+    async def watch(self, model: str = "") -> AsyncGenerator[Event, None]:
         """Everything from now on, of one model or of all; what concerns all models comes to everybody.
 
-        The first event is `hello`: what is done after it has come will be told. Ends when this watcher is too slow.
+        The first event is `hello`: what is done after it has come will be told. Ends when this watcher is too slow, and
+        when the server stops (`closed`).
         """
         watcher: asyncio.Queue[Event | None] = asyncio.Queue()
         self._watchers.add(watcher)
         try:
             yield Event(self._clock(), "hello", model)
-            while (event := await watcher.get()) is not None:
+            while not (self.closed and watcher.empty()) and (event := await watcher.get()) is not None:
                 if not model or event.model in {"", model}:
                     yield event
         finally:

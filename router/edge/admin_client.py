@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import ssl
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import grpc
@@ -11,117 +13,285 @@ from router.core.faults import Fault
 from router.edge.address import address
 from router.edge.faults import from_messages, to_messages
 from router.edge.listener import Listener, listener
-from router.errors import NotReady, RouterError, Status
+from router.errors import NotReady, RouterError, SettingsError, Status
 from router.pb import admin_pb2 as pb
 from router.pb import admin_pb2_grpc
 from router.pb.story_pb2 import ExplainRequest, Stories
 
-CHANGE_S: Final = 60.0
-"""A change waits for the one before it, which may load models."""
+CHANGE_S: Final = 600.0
+"""A change waits for the one before it, and both may load models."""
+TRIAL_S: Final = 86_400.0
+"""A test or a warm-up has a verdict by then: a warm-up waits for live traffic."""
 
 _OTHER_PORT: Final = "name the server's admin port with --admin HOST:PORT"
+_LIMITS: Final = [("grpc.max_receive_message_length", 64 << 20)]
 
 
 class AdminError(RouterError):
-    """What the server answered instead."""
+    """What the server answered instead. `reason` is the name of its error, `field` what of the request was wrong."""
 
-    def __init__(self, status: Status, message: str) -> None:
+    def __init__(self, status: Status, message: str, reason: str = "", field: str = "") -> None:
         super().__init__(message)
         self.status = status  # type: ignore[misc]  # the class names it for all other errors
+        self.reason = reason
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Whose server is trusted, and this client's own certificate; PEM. `context` is the same for a plain socket."""
+
+    context: ssl.SSLContext
+    ca: bytes
+    certificate: bytes | None = None
+    key: bytes | None = None
 
 
 class AdminClient:
     """One connection to the admin port. Methods raise NotReady when nobody answers, AdminError on refusal.
 
-    Raises SettingsError when `target` is not HOST:PORT.
+    `seconds` is how long a question may take. Raises SettingsError when `target` is not HOST:PORT or when the `token`
+    can be none.
     """
 
-    def __init__(self, target: str, seconds: float = 5.0) -> None:
+    def __init__(self, target: str, seconds: float = 5.0, token: str = "", tls: Tls | None = None) -> None:
         self._target = address(target)
         self._seconds = seconds
-        self._channel = grpc.insecure_channel(target)
+        self._tls = tls
+        self._metadata: list[tuple[str, str]] = []
+        if token:
+            if not (token.isascii() and token.isprintable()) or " " in token:
+                raise SettingsError(
+                    "the token holds characters that no token has; give it as `router token` printed it"
+                )
+            self._metadata.append(("authorization", f"Bearer {token}"))
+        if tls is None:
+            self._channel = grpc.insecure_channel(target, _LIMITS)
+        else:
+            credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate)
+            self._channel = grpc.secure_channel(target, credentials, _LIMITS)
         self._stub: Any = admin_pb2_grpc.AdminStub(self._channel)  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection, and with it whatever is asked on it."""
         self._channel.close()
+
+    # ---- the server ----
 
     def status(self) -> pb.Status:
         """The processes and what they do."""
-        answer: pb.Status = self._ask(self._stub.GetStatus, pb.GetStatusRequest(), self._seconds)
+        answer: pb.Status = self._ask(self._stub.GetStatus, pb.GetStatusRequest())
         return answer
 
     def models(self, name: str = "") -> pb.ListModelsResponse:
         """The table of routes that serves now."""
-        answer: pb.ListModelsResponse = self._ask(self._stub.ListModels, pb.ListModelsRequest(name=name), self._seconds)
+        answer: pb.ListModelsResponse = self._ask(self._stub.ListModels, pb.ListModelsRequest(name=name))
         return answer
+
+    def explain(self, request_id: str) -> Stories:
+        """What became of the requests of this id, newest first."""
+        answer: Stories = self._ask(self._stub.Explain, ExplainRequest(id=request_id))
+        return answer
+
+    def last_stories(self, last: int, model: str = "") -> Stories:
+        """The newest stories, of one model or of all."""
+        answer: Stories = self._ask(self._stub.Explain, ExplainRequest(last=last, model=model))
+        return answer
+
+    def watch(self, model: str = "", seconds: float | None = None) -> Generator[pb.Event, None, None]:
+        """What happens from now on, until `seconds` are over if they are given; the first event is `hello`."""
+        call = self._stub.Watch(pb.WatchRequest(model=model), timeout=seconds, metadata=self._metadata)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            if seconds is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                return
+            raise self._refusal(error) from error
+        finally:
+            call.cancel()
+
+    # ---- the life of versions ----
+
+    def versions(self, model: str = "") -> pb.ListVersionsResponse:
+        """Versions and where they stand."""
+        answer: pb.ListVersionsResponse = self._ask(self._stub.ListVersions, pb.ListVersionsRequest(model=model))
+        return answer
+
+    def load(self, model: str, version: str = "", reason: str = "") -> pb.Changed:
+        """Serve a version, or what the policy chooses."""
+        return self._change(self._stub.LoadModel, pb.LoadModelRequest(model=model, version=version, reason=reason))
+
+    def unload(self, model: str, version: str = "", reason: str = "") -> pb.Changed:
+        """Serve a version, or the whole model, no more."""
+        return self._change(self._stub.UnloadModel, pb.UnloadModelRequest(model=model, version=version, reason=reason))
+
+    def test(self, model: str, version: str, reason: str = "") -> pb.Report:
+        """Put a version through its gates; waits for the verdict."""
+        request = pb.TestVersionRequest(model=model, version=version, reason=reason)
+        answer: pb.Report = self._ask(self._stub.TestVersion, request, TRIAL_S, changes=True)
+        return answer
+
+    def warm(self, model: str, version: str, reason: str = "") -> pb.Report:
+        """Run a version beside the champion; waits for the verdict."""
+        request = pb.WarmVersionRequest(model=model, version=version, reason=reason)
+        answer: pb.Report = self._ask(self._stub.WarmVersion, request, TRIAL_S, changes=True)
+        return answer
+
+    def plan(self, model: str, version: str) -> pb.PromotionPlan:
+        """What a promotion would do."""
+        request = pb.PlanPromotionRequest(model=model, version=version)
+        answer: pb.PromotionPlan = self._ask(self._stub.PlanPromotion, request)
+        return answer
+
+    def promote(
+        self,
+        model: str,
+        version: str,
+        reason: str = "",
+        expected: str = "",
+        override: bool = False,
+        strategy: str = "",
+    ) -> pb.Changed:
+        """Make a version champion, where `expected` is given only if that is the champion now."""
+        request = pb.PromoteRequest(
+            model=model,
+            version=version,
+            strategy=strategy,
+            expected_champion=expected,
+            override=override,
+            reason=reason,
+        )
+        return self._change(self._stub.Promote, request)
+
+    def rollback(self, model: str, version: str = "", reason: str = "", expected: str = "") -> pb.Changed:
+        """Go back to a version; without one to the standby."""
+        request = pb.RollbackRequest(model=model, version=version, expected_champion=expected, reason=reason)
+        return self._change(self._stub.Rollback, request)
+
+    def freeze(self, model: str, frozen: bool, reason: str = "") -> None:
+        """Stop promotions of a model, or of all, or let them go on."""
+        request = pb.FreezeRequest(model=model, frozen=frozen, reason=reason)
+        self._ask(self._stub.Freeze, request, CHANGE_S, changes=True)
+
+    def set_alias(self, model: str, alias: str, version: str, reason: str = "") -> pb.Changed:
+        """Point an alias at a version; without one it is removed."""
+        request = pb.SetAliasRequest(model=model, alias=alias, version=version, reason=reason)
+        return self._change(self._stub.SetAlias, request)
+
+    def set_fallback(self, model: str, on: bool, reason: str = "") -> pb.SetFallbackResponse:
+        """Switch a model to its fallback, or back."""
+        request = pb.SetFallbackRequest(model=model, on=on, reason=reason)
+        answer: pb.SetFallbackResponse = self._ask(self._stub.SetFallback, request, CHANGE_S, changes=True)
+        return answer
+
+    # ---- what was kept ----
+
+    def reports(self, model: str, version: str = "", kind: str = "", last: int = 0) -> list[pb.Report]:
+        """What versions were put through, newest first."""
+        request = pb.ListReportsRequest(model=model, version=version, kind=kind, last=last)
+        answer: pb.ListReportsResponse = self._ask(self._stub.ListReports, request)
+        return list(answer.reports)
+
+    def audit(self, model: str = "", last: int = 0) -> pb.ListAuditResponse:
+        """Who did what."""
+        answer: pb.ListAuditResponse = self._ask(self._stub.ListAudit, pb.ListAuditRequest(model=model, last=last))
+        return answer
+
+    def verify_audit(self, head: str = "") -> pb.VerifyAuditResponse:
+        """Whether the audit log is whole, and holds a head that was noted outside."""
+        request = pb.VerifyAuditRequest(head=head)
+        answer: pb.VerifyAuditResponse = self._ask(self._stub.VerifyAudit, request, CHANGE_S)
+        return answer
+
+    def submit_actuals(self, model: str, actuals: Iterable[pb.Actual]) -> pb.SubmitActualsResponse:
+        """Say what came true for earlier predictions."""
+        request = pb.SubmitActualsRequest(model=model, actuals=actuals)
+        answer: pb.SubmitActualsResponse = self._ask(self._stub.SubmitActuals, request, CHANGE_S, changes=True)
+        return answer
+
+    # ---- faults and crashes ----
 
     def faults(self, model: str = "") -> dict[str, tuple[Fault, ...]]:
         """What is made to go wrong now, by model."""
-        answer: pb.ListFaultsResponse = self._ask(
-            self._stub.ListFaults, pb.ListFaultsRequest(model=model), self._seconds
-        )
+        answer: pb.ListFaultsResponse = self._ask(self._stub.ListFaults, pb.ListFaultsRequest(model=model))
         return {each.model: from_messages(each.faults) for each in answer.models}
 
     def set_faults(self, model: str, faults: Iterable[Fault]) -> int:
         """Make the runs of a model fail; in how many workers they do now. Without faults it is well."""
         request = pb.SetFaultsRequest(model=model, faults=to_messages(faults))
-        answer: pb.SetFaultsResponse = self._ask(self._stub.SetFaults, request, self._seconds)
+        answer: pb.SetFaultsResponse = self._ask(self._stub.SetFaults, request)
         return answer.workers
-
-    def set_fallback(self, model: str, on: bool) -> pb.SetFallbackResponse:
-        """Switch a model to its fallback, or back."""
-        request = pb.SetFallbackRequest(model=model, on=on)
-        answer: pb.SetFallbackResponse = self._ask(self._stub.SetFallback, request, CHANGE_S)
-        return answer
-
-    def explain(self, request_id: str) -> Stories:
-        """What became of the requests of this id, newest first."""
-        answer: Stories = self._ask(self._stub.Explain, ExplainRequest(id=request_id), self._seconds)
-        return answer
-
-    def last_stories(self, last: int, model: str = "") -> Stories:
-        """The newest stories, of one model or of all."""
-        answer: Stories = self._ask(self._stub.Explain, ExplainRequest(last=last, model=model), self._seconds)
-        return answer
 
     def quarantine(self) -> pb.ListQuarantineResponse:
         """The requests that were in runs when workers crashed."""
-        answer: pb.ListQuarantineResponse = self._ask(
-            self._stub.ListQuarantine, pb.ListQuarantineRequest(), self._seconds
-        )
+        answer: pb.ListQuarantineResponse = self._ask(self._stub.ListQuarantine, pb.ListQuarantineRequest())
         return answer
 
     def clear_quarantine(self) -> int:
         """Forget them; how many there were."""
         answer: pb.ClearQuarantineResponse = self._ask(
-            self._stub.ClearQuarantine, pb.ClearQuarantineRequest(), CHANGE_S
+            self._stub.ClearQuarantine, pb.ClearQuarantineRequest(), CHANGE_S, changes=True
         )
         return answer.cleared
 
-    def _ask(self, method: Any, request: Any, seconds: float) -> Any:
+    # ---- asking ----
+
+    def _change(self, method: Any, request: Any) -> pb.Changed:
+        answer: pb.Changed = self._ask(method, request, CHANGE_S, changes=True)
+        return answer
+
+    def _ask(self, method: Any, request: Any, seconds: float | None = None, *, changes: bool = False) -> Any:
         try:
-            return method(request, timeout=seconds)
+            return method(request, timeout=seconds or self._seconds, metadata=self._metadata)
         except grpc.RpcError as error:
-            code = error.code()
-            if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
-                raise NotReady(_absent(self._target)) from error
-            if code is grpc.StatusCode.UNIMPLEMENTED:
-                raise AdminError(Status.UNIMPLEMENTED, f"{self._target} is no admin port: {_OTHER_PORT}") from error
-            raise AdminError(Status(code.value[0]), error.details() or code.name) from error
+            raise self._refusal(error, changes=changes) from error
+
+    def _refusal(self, error: Any, *, changes: bool = False) -> RouterError:
+        from router.edge.error_details import told  # noqa: PLC0415  # what goes well needs none of google.rpc
+
+        code, said = error.code(), told(error)
+        if said is None and code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
+            after = "; whether the change was made, `router versions` tells" if changes and _may_be_done(error) else ""
+            return NotReady(_absent(self._target, self._tls) + after)
+        if said is None and code is grpc.StatusCode.UNIMPLEMENTED:
+            return AdminError(Status.UNIMPLEMENTED, f"{self._target} is no admin port: {_OTHER_PORT}")
+        message = error.details() or code.name
+        if code is grpc.StatusCode.UNAUTHENTICATED and "--token" not in message:
+            message += "; give a token with --token or in ROUTER_TOKEN, or a certificate with --admin-cert"
+        return AdminError(Status(code.value[0]), message, said.reason if said else "", said.field if said else "")
 
 
-def _absent(target: str) -> str:
+def _may_be_done(error: Any) -> bool:
+    """Whether the request may have arrived: not when there was no connection at all."""
+    return "failed to connect" not in (error.details() or "").lower()
+
+
+def _absent(target: str, tls: Tls | None) -> str:
     """Why nobody answers. The controller, which keeps this port, may be gone while the workers serve on."""
-    match listener(target):
+    match listener(target, tls.context if tls else None):
         case Listener.NOBODY:
             return (
                 f"nothing listens at {target}: start a server with `router serve`, or {_OTHER_PORT}; the controller of"
                 " a server that runs is back within seconds"
             )
-        case Listener.PLAIN | Listener.SILENT:
+        case Listener.TLS if tls is None:
+            return f"{target} serves with TLS: name the authority of its certificate (PEM) with --admin-ca FILE"
+        case Listener.PLAIN if tls is not None:
+            return f"{target} serves without TLS: leave --admin-ca, --admin-cert and --admin-key out"
+        case Listener.UNTRUSTED:
+            return f"the certificate of {target} is for another name or of another authority: is --admin-ca right?"
+        case Listener.MUTUAL_TLS if tls is None or tls.certificate is None:
+            ca = "--admin-ca FILE, " if tls is None else ""
+            return f"{target} asks for a certificate of yours: give {ca}--admin-cert FILE and --admin-key FILE"
+        case Listener.MUTUAL_TLS:
+            return f"{target} does not take your certificate: is --admin-cert of the authority that it trusts?"
+        case Listener.PLAIN | Listener.TLS | Listener.SILENT:
             return (
                 f"the controller at {target} does not answer, inference goes on without it: ask again, or see its log"
             )

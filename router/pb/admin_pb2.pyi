@@ -99,12 +99,14 @@ class SetFaultsResponse(_message.Message):
     def __init__(self, workers: _Optional[int] = ...) -> None: ...
 
 class SetFallbackRequest(_message.Message):
-    __slots__ = ("model", "on")
+    __slots__ = ("model", "on", "reason")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ON_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     model: str
     on: bool
-    def __init__(self, model: _Optional[str] = ..., on: _Optional[bool] = ...) -> None: ...
+    reason: str
+    def __init__(self, model: _Optional[str] = ..., on: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class SetFallbackResponse(_message.Message):
     __slots__ = ("generation",)

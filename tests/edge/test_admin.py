@@ -4,47 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
 from router.core.faults import Fault
-from router.core.fingerprint import of_version
-from router.core.table import Route, Version, VersionState, VersionTable
 from router.edge import listener
 from router.edge.admin import Admin, serve_admin
 from router.edge.admin_client import AdminClient, AdminError
-from router.errors import NotReady, Refused, SettingsError, Status
+from router.errors import NotReady, SettingsError, Status
 from router.pb import admin_pb2 as pb
-from router.pb.story_pb2 import ExplainRequest, Stories, Story
-from router.serving.quarantine import Suspect
+from tests.fake_admin import FakeLifecycle, FakeQuarantine, explain, served
 from tests.fake_inference import FakeServer
 from tests.fake_inference import serving as serving_inference
 from tests.server import free_port
-
-
-class FakeLifecycle:
-    """A table."""
-
-    table = VersionTable(
-        7, {name: Route(name, "1", {"1": Version(name, "1", "d", "/p", VersionState.READY)}) for name in ("b", "a")}
-    )
-
-    def __init__(self, started: bool = True) -> None:
-        self.started = started
-        self.switched: list[tuple[str, bool]] = []
-
-    async def set_fallback(self, model: str, on: bool) -> None:
-        """Remember; `b` has none."""
-        if model == "b":
-            raise Refused("model 'b' has no fallback")
-        self.switched.append((model, on))
-
-
-LIFECYCLE = FakeLifecycle()
 
 
 class FakeBoard:
@@ -63,57 +36,14 @@ class FakeBoard:
         return 2
 
 
-class FakeQuarantine:
-    """Two suspects, forgotten as soon as it is asked for."""
-
-    forgotten = True
-
-    def __init__(self) -> None:
-        known = of_version(FakeLifecycle.table.routes["a"].versions["1"]) | 5
-        self._suspects = [Suspect(known, 2, 9), Suspect(7, 1, 8)]
-
-    def suspects(self) -> list[Suspect]:
-        """All of them."""
-        return self._suspects
-
-    def ask_to_forget(self) -> None:
-        """Forget them."""
-        self._suspects = []
-
-
-async def explain(wanted: ExplainRequest) -> Stories:
-    """One story of request `a` to model `m`."""
-    fits = wanted.id in ("", "a") and wanted.model in ("", "m")
-    return Stories(stories=[Story(id="a", model="m")] if fits else [], kept=9)
-
-
-@contextmanager
-def serving(*more: Any, lifecycle: FakeLifecycle = LIFECYCLE) -> Iterator[str]:
-    """Where an admin service answers."""
-    address = f"127.0.0.1:{free_port()}"
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    admin = Admin(
-        lifecycle,  # type: ignore[arg-type]
-        lambda: pb.Status(version="9", ready=True),
-        explain,
-        FakeQuarantine(),  # type: ignore[arg-type]
-        *more,
-    )
-    server = asyncio.run_coroutine_threadsafe(serve_admin(address, admin), loop).result(10)
-    yield address
-    asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
+LIFECYCLE = FakeLifecycle()
 
 
 @pytest.fixture(scope="module")
 def target() -> Iterator[str]:
     """Of a server that allows no faults."""
-    with serving() as address:
-        yield address
+    with served(lifecycle=LIFECYCLE) as service:
+        yield service.address
 
 
 def test_status_and_models(target: str) -> None:
@@ -130,7 +60,7 @@ def test_status_and_models(target: str) -> None:
 
 def test_models_of_a_server_that_starts() -> None:
     """It is still loading: an older table is not told, and no model is unknown."""
-    with serving(lifecycle=FakeLifecycle(started=False)) as address, AdminClient(address) as client:
+    with served(lifecycle=FakeLifecycle(started=False)) as service, AdminClient(service.address) as client:
         for name in ("", "a", "nothing"):
             assert client.models(name) == pb.ListModelsResponse(loading=True)
 
@@ -146,7 +76,7 @@ def test_faults_are_refused_where_they_are_not_allowed(target: str) -> None:
 
 def test_faults_are_set_listed_and_taken_back() -> None:
     """Those of one model or of all that have some; a wrong one is INVALID_ARGUMENT and changes nothing."""
-    with serving(FakeBoard()) as address, AdminClient(address) as client:
+    with served(FakeBoard()) as service, AdminClient(service.address) as client:
         assert client.faults() == {}
         stall = Fault(kind="stall", ms=100, share=0.01)
         assert client.set_faults("a", [stall]) == 2
