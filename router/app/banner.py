@@ -13,7 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from router.app.show import console, routes_table
+from router.app.show import routes_table
+from router.app.terminal import console
 from router.config import ServerSettings
 from router.control.inspection import Request
 from router.core.table import VersionTable

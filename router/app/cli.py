@@ -17,37 +17,55 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from router import __version__
-from router.app.banner import Loading
-from router.app.checks import BEFORE_START
-from router.app.commands import Commands
-from router.app.doctor import Grade, as_object, examine, report
-from router.app.explain import explain
-from router.app.faults import faults
-from router.app.infer import infer
+from router.app.commands import Announced, Commands
 from router.app.refusal import Refused
 from router.app.seconds import Seconds
-from router.app.show import console, json_option, models, quarantine, status
-from router.app.switch import fallback
-from router.config import ServerSettings, flag, server_settings
+from router.config import ServerSettings, flag, options, server_settings
 from router.errors import SettingsError
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="router")
 def main() -> None:
-    """Serve ONNX models over gRPC, and look after them."""
+    """Serve ONNX models over gRPC, and look after them.
+
+    Exit codes: 0 done; 1 refused or failed, or no server answers; 2 a mistake on the command line; 3 a test or a
+    warm-up ended with the verdict that the version failed.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # tables have lines that not every terminal knows
             stream.reconfigure(errors="replace")
 
 
-main.add_command(fallback)
-main.add_command(explain)
-main.add_command(infer)
-main.add_command(faults)
-main.add_command(models)
-main.add_command(status)
-main.add_command(quarantine)
+LATER = (
+    ("infer", "infer", "Ask MODEL and print its answer."),
+    ("models", "show", "Show the models that a server knows, their versions and what they take and give."),
+    ("status", "show", "Show how a server is: its processes, ports and the generation that serves."),
+    ("versions", "versions", "Show the versions of all models or of one: where they stand, since when and why."),
+    ("test", "trial", "Put a version through its gates, MODEL VERSION or MODEL:VERSION, and show the report."),
+    ("warm", "trial", "Run a version beside the champion on copies of live requests until there is a verdict."),
+    ("report", "report", "Show what a version was put through: MODEL VERSION or MODEL:VERSION, or of all versions."),
+    ("plan", "plan", "Show what a change would do, without doing it."),
+    ("promote", "promotion", "Make a version champion and tell how it goes: MODEL VERSION or MODEL:VERSION."),
+    ("rollback", "promotion", "Go back to the version that stands by, in one flip, or to any that is kept."),
+    ("freeze", "hold", "Stop promotions of a model, or of all models."),
+    ("thaw", "hold", "Let promotions of a model, or of all models, go on."),
+    ("alias", "alias", "Let NAME stand for a VERSION of MODEL; without a version, show what it stands for."),
+    ("load", "loading", "Load a version of MODEL, or without one what the model's settings choose."),
+    ("unload", "loading", "Let a version of MODEL go, or without one all of the model."),
+    ("fallback", "switch", "Have a model's callers answered from its fallback, or by the model again."),
+    ("watch", "watching", "Tell what happens to all models or to one: moves, gates, progress, swaps."),
+    ("audit", "audit", "Show the newest acts, all or what concerns a MODEL; find out whether the log is whole."),
+    ("explain", "explain", "Tell what became of a recent request, or of the newest that are kept."),
+    ("faults", "faults", "Show what is made to go wrong, or change it for a MODEL."),
+    ("quarantine", "show", "Show the requests that were being run when workers crashed."),
+    ("token", "token", "Make tokens for the admin port: who has one may do what its role allows."),
+    ("completion", "completion", "Print what a shell needs to complete commands, models and versions."),
+)
+"""Command, module of this package, help in one line. Whoever serves or asks for help needs nothing of them."""
+
+for _name, _module, _help in LATER:
+    main.add_command(Announced(_name, f"router.app.{_module}", _help))
 
 _PATH = click.Path(path_type=Path)
 _STATE = Path(str(ServerSettings.model_fields["state"].default))
@@ -59,7 +77,7 @@ _UNITS = {"_s": "SECONDS", "_us": "MICROSECONDS", "_mib": "MIB"}
 
 def _server_options(command: Any) -> Any:
     """The settings of a server as options; `serve` and `doctor` share them."""
-    for key, field in reversed(ServerSettings.model_fields.items()):
+    for key, field in reversed(options().items()):
         command = _option(key, field)(command)
     file = "A TOML file; its table [server] takes the same settings, which flags go before."
     return click.option("--config", type=_PATH, metavar="FILE", help=file)(command)
@@ -91,6 +109,8 @@ def _option(key: str, field: FieldInfo) -> Any:
 @_server_options
 def serve(config: Path | None, **flags: Any) -> None:
     """Serve the models of a repository until stopped (Ctrl-C, SIGTERM or `router stop`)."""
+    from router.app.checks import BEFORE_START  # noqa: PLC0415  # for those who serve only
+
     try:
         settings = _settings(config, flags)
         for check in BEFORE_START:
@@ -113,9 +133,13 @@ def _settings(config: Path | None, flags: dict[str, Any]) -> ServerSettings:
 
 @main.command()
 @_server_options
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
 def doctor(config: Path | None, as_json: bool, **flags: Any) -> None:
     """Say what would go wrong if a server were started with these settings. Exit code 1: it would be refused."""
+    from router.app.banner import Loading  # noqa: PLC0415  # for those who ask only
+    from router.app.doctor import Grade, as_object, examine, report  # noqa: PLC0415
+    from router.app.terminal import console  # noqa: PLC0415
+
     try:
         findings = list(examine(_settings(config, flags), Loading()))
     except SettingsError as error:

@@ -1,7 +1,8 @@
-"""A group of commands that tells a mistake on the command line in one line."""
+"""A group of commands: mistakes are told in one line, and what a command needs is imported when it is run."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -32,3 +33,25 @@ class Commands(click.Group):
         except click.Abort:
             sys.exit(130)
         sys.exit(result if isinstance(result, int) else 0)
+
+
+class Announced(click.Command):
+    """A command of another module: its name and one line of help are known, the rest is imported when it is called.
+
+    The module holds it under its name.
+    """
+
+    def __init__(self, name: str, module: str, short_help: str) -> None:
+        super().__init__(name, short_help=short_help)
+        self._module = module
+
+    def real(self) -> click.Command:
+        """The command itself."""
+        command: click.Command = getattr(importlib.import_module(self._module), str(self.name))
+        return command
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """What a group asks for first, to run a command, to show its help, to complete it."""
+        return self.real().make_context(info_name, args, parent, **extra)

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 import click
 from google.protobuf import json_format
 
-from router.app.show import admin_option, json_option
-from router.edge.admin_client import AdminClient
-from router.errors import RouterError
+from router.app.admin_reach import AdminReach, admin_option
+from router.app.terminal import json_option
 from router.pb.story_pb2 import Run, Story
 
 
@@ -21,18 +20,15 @@ from router.pb.story_pb2 import Run, Story
 )
 @admin_option
 @json_option
-def explain(what: str, last: int | None, target: str, as_json: bool) -> None:
+def explain(what: str, last: int | None, reach: AdminReach, as_json: bool) -> None:
     """Tell what became of a recent request, or with --last N [MODEL] of the newest that are kept.
 
     Kept are all requests that were slow, degraded or failed, and a sample of the rest.
     """
     if not what and last is None:
         raise click.UsageError("give a request's id, or --last N for the newest stories")
-    try:
-        with AdminClient(target) as client:
-            answer = client.explain(what) if last is None else client.last_stories(last, what)
-    except RouterError as error:
-        raise click.ClickException(str(error)) from error
+    with reach.asked() as client:
+        answer = client.explain(what) if last is None else client.last_stories(last, what)
     if as_json:
         click.echo(json_format.MessageToJson(answer, preserving_proto_field_name=True))
         return

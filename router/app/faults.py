@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from rich.markup import escape
 from rich.table import Table
 
-from router.app.show import admin_option, console, json_option
+from router.app.admin_reach import AdminReach, admin_option, mistake
+from router.app.terminal import console, json_option
 from router.config import explain
 from router.core.faults import Fault
-from router.edge.admin_client import AdminClient
-from router.errors import RouterError, SettingsError
+from router.errors import SettingsError
 
 _NUMBERS: Final = {"ms": float, "share": float, "factor": float, "after_s": float, "replica": int}
 
@@ -32,7 +32,7 @@ _NUMBERS: Final = {"ms": float, "share": float, "factor": float, "after_s": floa
 @click.option("--clear", is_flag=True, help="The model is well again.")
 @admin_option
 @json_option
-def faults(model: str, wanted: tuple[str, ...], clear: bool, target: str, as_json: bool) -> None:
+def faults(model: str, wanted: tuple[str, ...], clear: bool, reach: AdminReach, as_json: bool) -> None:
     """Show what is made to go wrong, or change it for a MODEL. The server must run with --allow-faults."""
     if (wanted or clear) and not model:
         raise click.UsageError("name the MODEL that is to change")
@@ -40,12 +40,12 @@ def faults(model: str, wanted: tuple[str, ...], clear: bool, target: str, as_jso
         raise click.UsageError("--set and --clear exclude each other: give one of them")
     try:
         given = [fault_of(text) for text in wanted]
-        with AdminClient(target) as client:
-            if given or clear:
-                client.set_faults(model, given)
-            now = client.faults(model)
-    except RouterError as error:
-        raise click.ClickException(str(error)) from error
+    except SettingsError as error:
+        raise mistake(error) from error
+    with reach.asked() as client:
+        if given or clear:
+            client.set_faults(model, given)
+        now = client.faults(model)
     if as_json:
         shown = {name: [fault.model_dump(exclude_none=True) for fault in each] for name, each in now.items()}
         click.echo(json.dumps(shown, indent=2))

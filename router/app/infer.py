@@ -14,14 +14,13 @@ from router.app.answer import as_object, show
 from router.app.conversion import described
 from router.app.inputs import gather
 from router.app.mistake import Failed, Wrong, one_line
+from router.app.pem import PEM
 from router.app.reach import Reach
 from router.app.seconds import Seconds
 from router.client import Client, DeadlineExceeded, InferenceError, ModelMetadata, Unavailable
 
 ASK_S: Final = 10.0
 """How long the question for the model's signature may take, seconds."""
-
-_PEM: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
@@ -33,9 +32,9 @@ _PEM: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--id", "request_id", default="", metavar="ID", help="Name the request: `router explain ID` tells of it.")
 @click.option("--output", "outputs", multiple=True, metavar="NAME", help="Ask for this output only.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--tls-ca", type=_PEM, help="Use TLS and trust the authority in this PEM file.")
-@click.option("--tls-cert", type=_PEM, help="Your certificate (PEM), for servers that ask for it.")
-@click.option("--tls-key", type=_PEM, help="Its key (PEM).")
+@click.option("--tls-ca", type=PEM, help="Use TLS and trust the authority in this PEM file.")
+@click.option("--tls-cert", type=PEM, help="Your certificate (PEM), for servers that ask for it.")
+@click.option("--tls-key", type=PEM, help="Its key (PEM).")
 def infer(
     *,
     model: str,

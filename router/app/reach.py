@@ -6,6 +6,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from router.app import pem
 from router.app.mistake import Failed, Wrong
 from router.client import Client, tls
 from router.edge.address import address
@@ -27,10 +28,7 @@ class Reach:
             address(self.target)
         except SettingsError as error:
             raise Wrong(f"--target {error}") from error
-        if (self.cert is None) != (self.key is None):
-            raise Wrong("--tls-cert and --tls-key go together: give both or neither")
-        if self.cert is not None and self.ca is None:
-            raise Wrong("--tls-cert and --tls-key need --tls-ca FILE: the authority of the server's certificate (PEM)")
+        pem.check_together(self.ca, self.cert, self.key, "--tls")
 
     def client(self) -> Client:
         """A client of the server. Raises Failed where TLS cannot come about: gRPC would only log why."""
@@ -47,23 +45,7 @@ class Reach:
         return self._told(listener(self.target, self._context()), words)
 
     def _context(self) -> ssl.SSLContext | None:
-        if self.ca is None:
-            return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as gRPC does
-        try:
-            context.load_verify_locations(self.ca)
-        except OSError as error:
-            raise Wrong(f"--tls-ca {self.ca} is no readable certificate: give a PEM file") from error
-        if self.cert is not None:
-            try:
-                context.load_cert_chain(self.cert, self.key, password="")
-            except OSError as error:
-                raise Wrong(
-                    f"--tls-cert {self.cert} and --tls-key {self.key} are not a certificate and its key: give PEM files"
-                    " that belong together"
-                ) from error
-        return context
+        return None if self.ca is None else pem.context(self.ca, self.cert, self.key, "--tls")
 
     def _told(self, found: Listener, words: str = "") -> str:
         seen, mend = self._seen(found, words)

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from router.config import ServerSettings
+from router.app.admin_reach import AdminReach, admin_option
+from router.app.terminal import console, json_option, moment, print_json
 from router.core.table import Route, VersionState
-from router.edge.admin_client import AdminClient
-from router.edge.plain import plain
 from router.edge.tables import routes_from_messages
-from router.errors import RouterError
 from router.pb.admin_pb2 import Status
-
-ADMIN = str(ServerSettings.model_fields["admin"].default)
-
-admin_option = click.option(
-    "--admin", "target", default=ADMIN, show_default=True, metavar="HOST:PORT", help="The server's admin port."
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
-
-
-def console() -> Console:
-    """Standard output; wide where it is no terminal, so that nothing is cut off."""
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)
 
 
 def routes_table(routes: list[Route], title: str) -> Table:
@@ -63,15 +46,12 @@ def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> str:
 @click.argument("name", default="")
 @admin_option
 @json_option
-def models(name: str, target: str, as_json: bool) -> None:
+def models(name: str, reach: AdminReach, as_json: bool) -> None:
     """Show the models that a server knows, their versions and what they take and give."""
-    try:
-        with AdminClient(target) as client:
-            answer = client.models(name)
-    except RouterError as error:
-        raise click.ClickException(str(error)) from error
+    with reach.asked() as client:
+        answer = client.models(name)
     if as_json:
-        click.echo(json.dumps(plain(answer), indent=2))
+        print_json(answer)
         return
     if answer.loading:
         click.echo("still loading: the server has just started and tries its models; ask again")
@@ -86,15 +66,12 @@ def models(name: str, target: str, as_json: bool) -> None:
 @click.command()
 @admin_option
 @json_option
-def status(target: str, as_json: bool) -> None:
+def status(reach: AdminReach, as_json: bool) -> None:
     """Show how a server is: its processes, ports and the generation that serves."""
-    try:
-        with AdminClient(target) as client:
-            answer = client.status()
-    except RouterError as error:
-        raise click.ClickException(str(error)) from error
+    with reach.asked() as client:
+        answer = client.status()
     if as_json:
-        click.echo(json.dumps(plain(answer), indent=2))
+        print_json(answer)
     else:
         _print_status(answer)
     if not answer.ready:
@@ -105,19 +82,16 @@ def status(target: str, as_json: bool) -> None:
 @admin_option
 @json_option
 @click.option("--clear", is_flag=True, help="Forget them all: what was refused is run again.")
-def quarantine(target: str, as_json: bool, clear: bool) -> None:
+def quarantine(reach: AdminReach, as_json: bool, clear: bool) -> None:
     """Show the requests that were being run when workers crashed; after two crashes a request is refused."""
-    try:
-        with AdminClient(target) as client:
-            if clear:
-                cleared = client.clear_quarantine()
-                click.echo(json.dumps({"cleared": cleared}) if as_json else f"{cleared} requests forgotten")
-                return
-            answer = client.quarantine()
-    except RouterError as error:
-        raise click.ClickException(str(error)) from error
+    with reach.asked() as client:
+        if clear:
+            cleared = client.clear_quarantine()
+            click.echo(json.dumps({"cleared": cleared}) if as_json else f"{cleared} requests forgotten")
+            return
+        answer = client.quarantine()
     if as_json:
-        click.echo(json.dumps(plain(answer), indent=2))
+        print_json(answer)
         return
     if not answer.suspects:
         click.echo("no worker has crashed in a run")
@@ -131,7 +105,7 @@ def quarantine(target: str, as_json: bool, clear: bool) -> None:
             escape(each.model) or "[dim]gone[/]",
             each.version,
             str(each.crashes),
-            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.last_seconds)),
+            moment(each.last_seconds),
             "[red]refused[/]" if each.refused else "suspect",
         )
     console().print(table)

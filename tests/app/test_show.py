@@ -13,8 +13,7 @@ from router.app import show
 from router.app.show import routes_table
 from router.core.table import Batching, Route, Version, VersionState
 from router.core.tensor import Signature, TensorSpec
-from router.edge.admin_client import AdminClient
-from router.pb.admin_pb2 import ListModelsResponse
+from tests.fake_admin import FakeLifecycle, served
 
 SIGNATURE = Signature((TensorSpec("x", "FP32", (-1, 3), ("n", None)),), (TensorSpec("y", "FP32", (-1,), ("n",)),))
 
@@ -65,15 +64,13 @@ def test_a_version_that_serves_shows_what_it_takes_and_gives() -> None:
     assert [cell.strip() for cell in plain.split("│")][3:7] == ["ready", "x FP32[?,3]", "y FP32[?]", "up to 8 rows"]
 
 
-def test_models_of_a_server_that_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_of_a_server_that_starts() -> None:
     """One line, not a table without lines; programs see it in a field of its own."""
-
-    class Starting(AdminClient):
-        def models(self, name: str = "") -> ListModelsResponse:  # noqa: ARG002
-            return ListModelsResponse(loading=True)
-
-    monkeypatch.setattr(show, "AdminClient", Starting)
-    told = CliRunner().invoke(show.models, ["digits"])
-    assert (told.exit_code, told.output.count("\n")) == (0, 1)
-    assert told.output.startswith("still loading")
-    assert json.loads(CliRunner().invoke(show.models, ["--json"]).output)["loading"] is True
+    with served(lifecycle=FakeLifecycle(started=False)) as service:
+        told = CliRunner().invoke(show.models, ["digits", "--admin", service.address])
+        assert (told.exit_code, told.output.count("\n")) == (0, 1)
+        assert told.output.startswith("still loading")
+        assert (
+            json.loads(CliRunner().invoke(show.models, ["--json", "--admin", service.address]).output)["loading"]
+            is True
+        )

@@ -1,0 +1,70 @@
+"""`router report`: what a version was put through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from router.app.admin_reach import AdminReach, admin_option
+from router.app.mistake import Failed
+from router.app.report_text import shown
+from router.app.terminal import console, json_option, print_json, say
+from router.app.version_name import model_argument, number, parted, version_argument
+from router.pb.admin_pb2 import Report
+
+
+@click.command()
+@model_argument
+@version_argument
+@click.option("--kind", type=click.Choice(["test", "warm"]), help="Tests or warm-ups only.")
+@click.option("--last", type=click.IntRange(1, 1000), metavar="N", help="The newest N instead of one of each kind.")
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write a page with charts, which works with no network.",
+)
+@admin_option
+@json_option
+def report(
+    model: str, version: str, kind: str | None, last: int | None, page: Path | None, reach: AdminReach, as_json: bool
+) -> None:
+    """Show what a version was put through: MODEL VERSION or MODEL:VERSION, or of all versions of MODEL.
+
+    A role (champion, standby, latest) or an alias may stand for the version.
+    """
+    model, version = parted(model, version)
+    with reach.asked() as client:
+        named = number(client, model, version) if version else ""
+        found = client.reports(model, named, kind or "", last or 0)
+    if page is not None:
+        _write(page, found)
+    if as_json:
+        print_json({"reports": found})
+        return
+    if page is not None:
+        say(f"written to {page}")
+        return
+    if not found:
+        what = {"test": "tested", "warm": "warmed up"}.get(kind or "", "tested or warmed up")
+        of = f"version {named}" if named else "no version"
+        not_yet = "has not been" if named else "has been"
+        say(f"{of} of model '{model}' {not_yet} {what} yet: `router test {model} {named or 'VERSION'}` does that")
+    for place, each in enumerate(found):
+        if place:
+            click.echo()
+        for part in shown(each):
+            console().print(part)
+
+
+def _write(page: Path, found: list[Report]) -> None:
+    try:
+        from router.app.report_page import write  # noqa: PLC0415  # plotly takes its time, and need not be there
+    except ImportError as error:
+        raise Failed(f"the page needs {error.name}: pip install 'inference-router[loadtest]'") from error
+    try:
+        write(found, page)
+    except OSError as error:
+        raise Failed(f"{page} cannot be written ({error.strerror}): name a file in a folder of yours") from error

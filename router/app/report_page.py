@@ -1,0 +1,89 @@
+"""Reports as one HTML file: its charts work with no network."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from router.app.report_text import headline, joined, measured
+from router.app.terminal import figure
+from router.pb.admin_pb2 import Distribution, Outcome, Report
+
+COLOURS: Final = {"pass": "#4a9b6e", "fail": "#c0392b", "warn": "#e08a1e", "skip": "#888888"}
+"""Told apart by the colour-blind, and the words stand in them."""
+BLUE: Final = "#2563a8"
+
+_STYLE: Final = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #222 }
+h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
+table { border-collapse: collapse } td, th { padding: .25rem .8rem; text-align: left; border-bottom: 1px solid #ddd }
+td { vertical-align: top } .word { color: white; padding: .1rem .6rem; border-radius: .3rem; font-weight: 600 }
+.figures { color: #666 }
+"""
+
+
+def write(reports: Sequence[Report], path: Path) -> None:
+    """All of them, one below the other; a reader never sees half of the file. Raises OSError."""
+    text = page(reports)
+    if path.exists() and not path.is_file():  # a pipe or a device
+        path.write_text(text, encoding="utf-8")
+        return
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)
+
+
+def page(reports: Sequence[Report]) -> str:
+    """The whole page as text."""
+    models = dict.fromkeys(f"{each.model} {each.version}" for each in reports)
+    title = html.escape(", ".join(models) or "No reports")
+    body = "".join(part for each in reports for part in _sections(each))
+    return (
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style>"
+        f"<script>{get_plotlyjs()}</script><body><h1>{title}</h1>{body}</body></html>\n"
+    )
+
+
+def _sections(report: Report) -> list[str]:
+    made = [f"<h2>{html.escape(headline(report).plain)}</h2>", _gates(report.outcomes)]
+    made += [_figure(histogram(each)) for each in report.distributions if sum(each.counts)]
+    return made
+
+
+def _gates(outcomes: Sequence[Outcome]) -> str:
+    rows = []
+    for each in outcomes:
+        told = html.escape(measured(each))
+        colour = COLOURS.get(each.verdict, COLOURS["skip"])
+        mild = "" if each.blocks or each.verdict != "fail" else " (does not block)"
+        rows.append(
+            f"<tr><td>{html.escape(each.gate)}</td>"
+            f"<td><span class='word' style='background:{colour}'>{html.escape(each.verdict)}</span>{mild}</td>"
+            f"<td>{html.escape(each.reason)}</td><td class='figures'>{told}</td></tr>"
+        )
+    return f"<table><tr><th>gate</th><th></th><th>why</th><th></th></tr>{''.join(rows)}</table>"
+
+
+def histogram(distribution: Distribution) -> go.Figure:
+    """A distribution as bars, one beside the other: buckets need not be equally wide."""
+    bars = joined(distribution.bounds, distribution.counts, most=200)
+    labels = [f"{figure(low)} – {figure(high)}" for low, high, _ in bars]
+    chart = go.Figure()
+    chart.add_bar(x=labels, y=[count for _, _, count in bars], marker={"color": BLUE})
+    unit = html.escape(distribution.unit)
+    chart.update_layout(
+        title=html.escape(distribution.name), xaxis={"title": unit, "type": "category"}, yaxis={"title": "values"},
+        bargap=0.05, template="plotly_white", height=340, font={"size": 13}, showlegend=False,
+        margin={"l": 60, "r": 20, "t": 50, "b": 50},
+    )  # fmt: skip
+    return chart
+
+
+def _figure(chart: go.Figure) -> str:
+    text: str = chart.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
+    return text

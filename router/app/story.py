@@ -1,0 +1,115 @@
+"""What happens in the server while a command waits: a line for each event, and one that moves for progress."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from rich.console import Console
+from rich.status import Status
+from rich.text import Text
+
+from router.app.mistake import one_line
+from router.app.terminal import text
+from router.edge.admin_client import AdminClient
+from router.errors import RouterError
+from router.pb.admin_pb2 import Event
+
+HELLO_S: Final = 2.0
+"""A command that cannot watch does what it was asked to all the same, without a story."""
+LATE_S: Final = 0.1
+"""An event that was told before the answer may come after it, on a stream of its own."""
+
+COLOURS: Final = {"swapped": "bold green", "gate": "cyan", "refused": "red", "marked": "red", "progress": "dim"}
+"""Of kinds of events."""
+
+Answer = TypeVar("Answer")
+
+
+class Story:
+    """Tells events with the seconds since the command began; nothing where `silent`.
+
+    What only moves on (`progress`) is one line of a terminal that changes, and is left out elsewhere.
+    """
+
+    def __init__(self, first: str, *, silent: bool = False) -> None:
+        self._console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)
+        self._silent = silent
+        self._began = time.monotonic()
+        live = not silent and self._console.is_terminal
+        self._line = Status(text(first), console=self._console) if live else None
+
+    def __enter__(self) -> Self:
+        if self._line is not None:
+            self._line.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._line is not None:
+            self._line.stop()
+
+    def tell(self, event: Event) -> None:
+        """One event."""
+        if self._silent or event.kind == "hello":
+            return
+        if event.kind != "progress":
+            after = Text(f"{time.monotonic() - self._began:8.3f} s  ", "dim")
+            self._console.print(after + text(line(event), COLOURS.get(event.kind, "")), soft_wrap=True)
+        elif self._line is not None:
+            self._line.update(text(line(event)))
+
+
+def line(event: Event) -> str:
+    """An event in one line, without its time."""
+    about = " ".join(part for part in (event.model, event.version) if part)
+    words = event.text or ", ".join(f"{name}: {value}" for name, value in sorted(event.facts.items())) or event.kind
+    return one_line(f"{about}: {words}" if about else words)
+
+
+def follow(client: AdminClient, model: str, act: Callable[[], Answer], story: Story) -> Answer:
+    """Do something that takes its time and tell meanwhile what happens to the model.
+
+    Raises what `act` raises, and KeyboardInterrupt at once: what was asked for goes on in the server.
+    """
+    came: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+    ended: list[Answer | BaseException] = []
+
+    def watch() -> None:
+        with contextlib.suppress(RouterError, ValueError):  # ValueError: the connection was closed meanwhile
+            for event in client.watch(model):
+                came.put(event)
+        came.put(Event(kind="hello"))  # nobody waits for a stream that could not begin
+
+    def do() -> None:
+        try:
+            ended.append(act())
+        except BaseException as error:  # noqa: BLE001  # raised again by whoever waits
+            ended.append(error)
+        came.put(None)
+
+    threading.Thread(target=watch, daemon=True).start()
+    with contextlib.suppress(queue.Empty):
+        came.get(timeout=HELLO_S)
+    with story:
+        threading.Thread(target=do, daemon=True).start()
+        while (event := came.get()) is not None:
+            story.tell(event)
+        _rest(came, story)
+    (answer,) = ended
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+def _rest(came: queue.SimpleQueue[Event | None], story: Story) -> None:
+    with contextlib.suppress(queue.Empty):
+        while (event := came.get(timeout=LATE_S)) is not None:
+            story.tell(event)

@@ -1,0 +1,42 @@
+"""`router watch`: what happens in a server, as it happens."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import click
+
+from router.app.admin_reach import AdminReach, admin_option
+from router.app.seconds import Seconds
+from router.app.story import COLOURS, line
+from router.app.terminal import console, json_line, text
+from router.app.version_name import any_model_argument
+from router.pb.admin_pb2 import Event
+
+
+@click.command()
+@any_model_argument
+@click.option("--for", "seconds", type=Seconds(), metavar="SECONDS", help="End after so long; else with Ctrl-C.")
+@admin_option
+@click.option("--json", "as_json", is_flag=True, help="A JSON object a line, for programs; the first is `hello`.")
+def watch(model: str, seconds: float | None, reach: AdminReach, as_json: bool) -> None:
+    """Tell what happens to all models or to one: moves, gates, progress, swaps."""
+    out = console()
+    with contextlib.suppress(KeyboardInterrupt), reach.asked() as client:
+        for event in client.watch(model, seconds):
+            if as_json:
+                click.echo(json_line(event))
+            else:
+                out.print(text(_stamp(event), "dim"), text(_line(event), COLOURS.get(event.kind, "")), soft_wrap=True)
+
+
+def _stamp(event: Event) -> str:
+    clock = time.strftime("%H:%M:%S", time.localtime(event.seconds))
+    return f"{clock}.{int(event.seconds * 1e3) % 1000:03d}  {event.kind:<9}"
+
+
+def _line(event: Event) -> str:
+    if event.kind == "hello":
+        return f"watching {event.model or 'all models'}, generation {event.generation} serves"
+    return line(event)
