@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from typing import Final
 
 from router.app.refusal import Refused
@@ -34,27 +35,32 @@ def check_repository(settings: ServerSettings) -> None:
 
 
 def check_tls(settings: ServerSettings) -> None:
-    """Whether the certificate and its key can be used: gRPC would not say what is wrong. Raises Refused."""
-    if settings.tls_cert is None or settings.tls_key is None:
+    """Whether certificates and their keys can be used: gRPC would not say what is wrong. Raises Refused."""
+    _check_pem("--tls", settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    _check_pem("--admin-tls", settings.admin_tls_cert, settings.admin_tls_key, settings.admin_tls_client_ca)
+
+
+def _check_pem(flag: str, certificate: Path | None, key: Path | None, client_ca: Path | None) -> None:
+    if certificate is None or key is None:
         return
     mend = "give PEM files that belong together"
-    for flag, path in (("--tls-cert", settings.tls_cert), ("--tls-key", settings.tls_key)):
+    for name, path in ((f"{flag}-cert", certificate), (f"{flag}-key", key)):
         try:
             path.read_bytes()
         except OSError as error:
-            raise Refused(f"{flag} {path} cannot be read: {error.strerror}", mend) from error
+            raise Refused(f"{name} {path} cannot be read: {error.strerror}", mend) from error
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
+        context.load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
-        both = f"--tls-cert {settings.tls_cert} and --tls-key {settings.tls_key}"
+        both = f"{flag}-cert {certificate} and {flag}-key {key}"
         reason = error.reason or "unreadable"
         raise Refused(f"{both} are not a certificate and its key in PEM ({reason})", mend) from error
-    if settings.tls_client_ca is not None:
+    if client_ca is not None:
         try:
-            context.load_verify_locations(settings.tls_client_ca)
+            context.load_verify_locations(client_ca)
         except OSError as error:  # an SSLError is one
-            wrong = f"--tls-client-ca {settings.tls_client_ca} is no readable PEM file"
+            wrong = f"{flag}-client-ca {client_ca} is no readable PEM file"
             raise Refused(wrong, "give the authority's certificate in PEM") from error
 
 
