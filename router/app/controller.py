@@ -20,25 +20,35 @@ import uvloop
 from router import __version__
 from router.app.access import admin_credentials, open_doors, register_of
 from router.app.banner import Loading, banner
-from router.app.board import CONTROLLER, Board, Phase, Slot, worker_slot
+from router.app.board import CONTROLLER, Board, Phase, Slot, warmup_slot, worker_slot
 from router.app.child import EX_CONFIG, QUARANTINE, adopt, link_path
 from router.app.logs import configure
+from router.app.memory import free_bytes
+from router.app.warmup_process import WarmupProcess
 from router.config import ServerSettings
+from router.control.database import FILE, Database
 from router.control.faults import FaultBoard
+from router.control.gates import Gates
 from router.control.inspection import Inspector
+from router.control.ledger import FILE as LEDGER
+from router.control.ledger import Ledger
 from router.control.lifecycle import Lifecycle
-from router.control.store import TABLE, Store
+from router.control.repository_watch import changes
+from router.control.room import Room
+from router.control.warmup import Warmups
 from router.core.access import Caller
 from router.edge.access import Access, Doorkeeper
 from router.edge.admin import Admin, serve_admin
 from router.edge.http import ServerFacts, application, http_server
 from router.edge.link import LinkServer, WorkerHandle
+from router.edge.predictions import from_message as predictions_from
 from router.edge.repository_service import RepositoryService
 from router.edge.stories import together
 from router.edge.tables import from_text, to_text
 from router.edge.telemetry import Total
 from router.errors import RouterError, SettingsError
 from router.pb.admin_pb2 import Process, Status
+from router.pb.link_pb2 import Predictions as PredictionsMessage
 from router.pb.link_pb2 import Telemetry
 from router.pb.story_pb2 import ExplainRequest, Stories
 from router.serving.quarantine import Quarantine
@@ -47,6 +57,9 @@ log = structlog.get_logger()
 
 BEAT_S: Final = 0.1
 TELEMETRY_TIMEOUT_S: Final = 1.0
+HAND_OVER_S: Final = 1.0
+"""What workers may need to hand over the predictions that they have."""
+SWEEP_S: Final = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -81,16 +94,29 @@ class Controller:
         self._total = Total()
         self._loading = Loading()
         explicit = settings.model_control == "explicit"
+        self._database = Database(settings.state / FILE, to_text, from_text)
+        self._warmups = Warmups(WarmupProcess(board.slot(warmup_slot(settings.workers)), settings.state))
         self._lifecycle = Lifecycle(
             settings.models,
-            Store(settings.state / TABLE, to_text, from_text),
-            board,
-            Inspector(settings.state),
-            self,
-            explicit,
-            settings.load_models,
-            self._loading,
+            store=self._database,
+            word=board,
+            trials=Inspector(settings.state),
+            gates=Gates(),
+            warmups=self._warmups,
+            crew=self,
+            room=Room(free_bytes, settings.workers),
+            explicit=explicit,
+            wanted=settings.load_models,
+            progress=self._loading,
             allow_faults=settings.allow_faults,
+        )
+        self._ledger = Ledger(
+            settings.state / LEDGER,
+            lambda: self._lifecycle.table.routes,
+            settings.ledger_mib << 20,
+            self._hand_over,
+            self._lifecycle.events,
+            self._warmups.came_true,
         )
         self._faults = FaultBoard(self._lifecycle) if settings.allow_faults else None
         self._doorkeeper = Doorkeeper(register_of(settings))
@@ -105,6 +131,8 @@ class Controller:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._look_again)
         self._keep(self._beat())
+        self._keep(self._ledger.run())
+        await asyncio.to_thread(self._database.open)
         for line in open_doors(self._settings):
             log.info(line)
         access = Access(self._doorkeeper)
@@ -117,10 +145,13 @@ class Controller:
         if not self._stop.is_set():
             self._slot.phase = Phase.SERVING
             self._keep(self._announce())
+            self._keep(self._sweep())
+            self._keep(self._watch())
         await self._stop.wait()
         self._slot.phase = Phase.DRAINING
         http.should_exit = True
         await asyncio.gather(serving, admin.stop(0.5), link.stop(), return_exceptions=True)
+        await self._ledger.close()
         if self._failed:
             raise RuntimeError("a task of the controller failed") from self._failed[0]
 
@@ -145,14 +176,28 @@ class Controller:
             await asyncio.sleep(BEAT_S)
 
     def _look_again(self) -> None:
-        async def look() -> None:
-            try:
-                await self._lifecycle.refresh()
-                log.info("the repository was looked at again", generation=self._lifecycle.table.generation)
-            except RouterError as error:
-                log.error("the repository was looked at again", reason=str(error))
+        self._keep(self._look())
 
-        self._keep(look())
+    async def _look(self) -> None:
+        try:
+            await self._lifecycle.refresh()
+            log.info("the repository was looked at again", generation=self._lifecycle.table.generation)
+        except RouterError as error:
+            log.error("the repository was looked at again", reason=str(error))
+
+    async def _watch(self) -> None:
+        """Look again whenever something in the repository has changed."""
+        async for _ in changes(self._settings.models, self._stop):
+            await self._look()
+
+    async def _sweep(self) -> None:
+        """Let go of what has stood by for long enough."""
+        while not self._stop.is_set():
+            await asyncio.sleep(SWEEP_S)
+            try:
+                await self._lifecycle.sweep()
+            except RouterError as error:
+                log.error("a standby could not be let go", reason=str(error))
 
     async def _announce(self) -> None:
         """Tell the person at the terminal what serves, once all workers do."""
@@ -212,6 +257,17 @@ class Controller:
     def reported(self, worker: WorkerHandle, telemetry: Telemetry) -> None:
         """A worker has sent its figures."""
         self._total.put(worker.incarnation, telemetry)
+
+    def predicted(self, worker: WorkerHandle, predictions: PredictionsMessage) -> None:
+        """A worker hands over predictions; it is told when they are kept."""
+        sheet = predictions_from(predictions)
+        self._ledger.take(sheet.model, sheet, lambda: worker.kept(predictions.number))
+
+    async def _hand_over(self) -> None:
+        """Have all workers hand over what they have; one that does not answer is not waited for."""
+        await asyncio.gather(
+            *(worker.hand_over(HAND_OVER_S) for worker in self._workers.values()), return_exceptions=True
+        )
 
     async def forwarded(self, method: str, message: bytes, caller: Caller) -> bytes:
         """Answer a client's request. Raises a RouterError."""

@@ -24,7 +24,9 @@ class Worker(Protocol):
 class Tables(Protocol):
     """What serves."""
 
-    table: VersionTable
+    @property
+    def table(self) -> VersionTable:
+        """The table."""
 
 
 class FaultBoard:

@@ -15,6 +15,7 @@ from router.control.registry import Registry
 from router.control.repository import FoundModel
 from router.core.gate import Outcome, Report
 from router.core.version import SERVING, UNDER_TRIAL, Stage
+from router.errors import RouterError
 
 log = structlog.get_logger()
 
@@ -107,7 +108,12 @@ class Opening:
                 draft.put(registry.moved(loading, Stage.FAILED, order, reasons[key]))
                 continue
             version = self._changes.versions[key]
-            report = await self._examiner.test(version, None, found.settings, found.exam, _nobody)
+            try:
+                report = await self._examiner.test(version, None, found.settings, found.exam, _nobody)
+            except RouterError as error:  # a fault of the machine keeps this version from serving, not the server
+                log.error("a version could not be tested", model=found.name, version=number, reason=str(error))
+                draft.put(registry.moved(loading, Stage.FAILED, order, str(error)))
+                continue
             draft.reports.append(report)
             testing = registry.moved(replace(loading, digest=version.digest), Stage.TESTING, order)
             if report.passed:
