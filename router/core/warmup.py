@@ -22,6 +22,8 @@ from router.model_settings import ModelSettings, WarmupSettings
 
 HUNG_S: Final = 30.0
 """A run that has taken so long hangs."""
+LOADING_S: Final = 600.0
+"""A load that has: at the lowest priority it takes its time."""
 FEW_PAIRS: Final = 30
 """Below so many pairs of times nothing is said of their ratio."""
 SYNTHETIC: Final = 64
@@ -43,7 +45,8 @@ class Figures:
     `samples` are requests that were run, by source; `errors` are those that failed, `broken` those whose outputs broke
     the contract or had another shape than the champion's; `first_error` says how the first of them went wrong.
     `times`, `champion_times` (of the same runs) and `ratios` count runs by `TIMES` and `RATIOS`. `running_s` is how
-    long the run under way has taken. `exhausted`: the source has no more. `failed`: why it could not be loaded.
+    long the run (or the load) under way has taken. `exhausted`: the source has no more. `failed`: why it could not be
+    loaded.
     """
 
     loaded: bool = False
@@ -60,6 +63,11 @@ class Figures:
     outputs: tuple[OutputFigures, ...] = ()
     running_s: float = 0.0
     exhausted: bool = False
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it is taken not to come back."""
+        return self.running_s >= (HUNG_S if self.loaded else LOADING_S)
 
     @property
     def total(self) -> int:
@@ -107,7 +115,7 @@ def next_source(source: Source, figures: Figures, settings: WarmupSettings, *, c
 
 def decided(source: Source, figures: Figures, settings: WarmupSettings) -> bool:
     """Whether enough was seen for a verdict."""
-    if figures.failed or figures.running_s >= HUNG_S:
+    if figures.failed or figures.hangs:
         return True
     if not figures.loaded:
         return False
@@ -126,8 +134,9 @@ def outcomes(
     warmup = settings.warmup
     if figures.failed:
         return (Outcome("stability", Verdict.FAIL, f"it cannot be loaded: {figures.failed}", blocks=True),)
-    if figures.running_s >= HUNG_S:
-        reason = f"it hangs on an input: a run has taken {figures.running_s:.0f} s and goes on"
+    if figures.hangs:
+        what = "a run" if figures.loaded else "its load"
+        reason = f"it hangs: {what} has taken {figures.running_s:.0f} s and goes on"
         return (Outcome("stability", Verdict.FAIL, reason, blocks=True), _samples(figures, warmup, mirrored))
     return (
         Outcome("stability", Verdict.PASS, "no crash, no hang", blocks=True),

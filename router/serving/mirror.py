@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -49,6 +50,14 @@ RATE, FULL, ABSENT = "rate", "full", "absent"
 """Why copies are dropped: beyond the rate, no place in the queue, nobody at the socket."""
 
 
+class MirrorOrder(NamedTuple):
+    """A model whose runs are to be copied: this share of them, at most so many requests a second in each worker."""
+
+    model: str
+    fraction: float
+    max_per_s: float
+
+
 class Copied(NamedTuple):
     """A run as it waits: of each call its plan, its id as it travels and its elements; outputs of all together."""
 
@@ -63,18 +72,28 @@ def lowest_priority() -> None:
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST)
 
 
+def connected(path: Path) -> socket.socket:
+    """A connection to the warm-up worker's socket. Raises OSError."""
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made.settimeout(KNOCK_S)
+    try:
+        made.connect(str(path))
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
 class Mirror:
     """The mirror of one model in one worker, from `start` to `stop`. `encode` makes the message of a run.
 
-    `fraction` of the runs are copied, at most `max_per_s` requests a second. `offered`, `sent` and `dropped` count
-    requests. Their sums are added to by several threads without a lock, as are the tokens: an addition is not divided
-    by the interpreter, and if it were, a figure would be off by one run.
+    `offered`, `sent` and `dropped` count requests. Several threads add to them and to the tokens without a lock: the
+    interpreter does not divide an addition, and if it did, a figure would be off by one run.
     """
 
     def __init__(
         self,
-        fraction: float,
-        max_per_s: float,
+        order: MirrorOrder,
         connect: Callable[[], socket.socket],
         encode: Callable[[Copied], bytes],
         choose: Callable[[], float] = random.random,
@@ -83,9 +102,10 @@ class Mirror:
         self.offered = 0
         self.sent = 0
         self.dropped = {RATE: 0, FULL: 0, ABSENT: 0}
-        self._fraction = fraction
-        self._per_ns = max_per_s / 1e9
-        self._most = max(max_per_s * BURST_S, 1.0)
+        self.order = order
+        self._fraction = order.fraction
+        self._per_ns = order.max_per_s / 1e9
+        self._most = max(order.max_per_s * BURST_S, 1.0)
         self._tokens = self._most
         self._at = 0
         self._connect = connect

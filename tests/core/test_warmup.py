@@ -15,6 +15,7 @@ from router.core.histogram import RATIOS, TIMES, Scale
 from router.core.warmup import (
     FEW_PAIRS,
     HUNG_S,
+    LOADING_S,
     Accuracy,
     Figures,
     Mirrored,
@@ -121,7 +122,9 @@ def test_what_cannot_go_on_is_decided_at_once() -> None:
     assert failed(Figures(failed="no such operator")) == ["stability"]
     hangs = seen(3, running_s=HUNG_S)
     assert failed(hangs) == ["stability"]
-    assert gate("stability", hangs).reason == "it hangs on an input: a run has taken 30 s and goes on"
+    assert gate("stability", hangs).reason == "it hangs: a run has taken 30 s and goes on"
+    assert not decided(Source.LIVE, Figures(running_s=HUNG_S), SETTINGS)
+    assert "its load has taken 600 s" in gate("stability", Figures(running_s=LOADING_S)).reason
 
 
 # ---- the verdict ----

@@ -13,7 +13,7 @@ from router.core.mirrored import MirroredRun
 from router.core.request import Header, InputHeader
 from router.core.tensor import ANY, TensorSpec
 from router.edge.mirrors import decode, encode
-from router.serving.mirror import ABSENT, FULL, LENGTH, MAX_BYTES, MAX_RUNS, RATE, Mirror
+from router.serving.mirror import ABSENT, FULL, LENGTH, MAX_BYTES, MAX_RUNS, RATE, Mirror, MirrorOrder
 from tests.server import eventually
 from tests.serving.fakes import FakeReply, World, request, values, version
 from tests.serving.test_lanes import failing
@@ -64,7 +64,7 @@ def mirroring(
     choose: Callable[[], float] = lambda: 0.5,
 ) -> Mirror:
     """A mirror of the world's lane; its thread has not been started."""
-    world.lane.mirror = mirror = Mirror(fraction, max_per_s, connect, encode, choose)
+    world.lane.mirror = mirror = Mirror(MirrorOrder("m", fraction, max_per_s), connect, encode, choose)
     return mirror
 
 
@@ -273,7 +273,7 @@ def test_a_fault_costs_one_copy(listener: Listener) -> None:
 def test_the_thread_is_of_the_lowest_priority(listener: Listener) -> None:
     """Before it does anything."""
     called = threading.Event()
-    mirror = Mirror(1.0, 1.0, listener.connect, encode, calm=called.set)
+    mirror = Mirror(MirrorOrder("m", 1.0, 1.0), listener.connect, encode, calm=called.set)
     mirror.start()
     assert called.wait(10)
     mirror.stop()

@@ -1,0 +1,272 @@
+"""The warm-up worker: runs versions that have never served, on copies of what the champion was asked.
+
+It has the same parts as a worker and no port. Serving workers write copies of their runs to its socket in the state
+directory; the controller says over the link which versions are warmed. The supervisor starts it when it is wanted, and
+it leaves when it is not any more. The whole process has the lowest priority, and what it runs may take it down: that
+costs no caller anything, and a mapped file tells whoever comes after it what it was running.
+
+Threads: the main thread beats and reports; one for each connection takes copies in; one for each version runs them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, NoReturn
+
+import structlog
+
+from router.app.board import Board, Phase, Slot, warmup_slot
+from router.app.child import SAMPLES, WARMING, adopt, link_path, mirror_path
+from router.app.logs import configure
+from router.config import ServerSettings
+from router.control import artefact
+from router.control.warmup import Seen, WarmOrder
+from router.core.mirrored import MirroredCall, MirroredRun, Truth
+from router.core.request import InputHeader
+from router.core.table import Version
+from router.core.tensor import BYTES, encode_bytes
+from router.core.warmup import Source
+from router.edge.mirrors import decode
+from router.edge.warmup_link import WarmupLink
+from router.errors import InvalidRequest, ModelBroken
+from router.pb.link_pb2 import Joined
+from router.serving.candidate import Candidate
+from router.serving.inflight import REGION, InFlight, mapped, wipe
+from router.serving.mirror import LENGTH
+from router.serving.samples import Samples
+from router.serving.session import Session, synthetic
+from router.serving.timers import Timers
+
+log = structlog.get_logger()
+
+BEAT_S: Final = 0.1
+REPORT_S: Final = 0.5
+LINGER_S: Final = 10.0
+"""It leaves when it has not been wanted for so long: the next warm-up often follows at once."""
+STOP_S: Final = 2.0
+"""A version whose run does not end within so long hangs; only the end of the process ends that."""
+RECORD_S: Final = 0.1
+"""One run of a model is recorded in so long."""
+LARGEST: Final = 256 << 20
+"""Bytes of a message."""
+SYNTHETIC_ROWS: Final = (1, 4)
+BACKLOG: Final = 64
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Warm up what the controller says, until told to stop or not wanted any more."""
+    (path,) = sys.argv[1:] if arguments is None else arguments
+    options = json.loads(Path(path).read_text(encoding="utf-8"))
+    board, slot = adopt(Path(options["state"]), warmup_slot(options["workers"]))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # before any thread: the main thread takes it
+    lowest_priority()
+    settings = ServerSettings.model_validate(options)
+    configure(settings.log_format, process="warm-up")
+    WarmupWorker(settings, board, slot).run()
+    _leave()
+
+
+def lowest_priority() -> None:
+    """Of the whole process: any other that wants a core has it at once, where the system knows such a class."""
+    os.nice(19)
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _leave() -> NoReturn:
+    """End at once: a run that hangs must not keep the process."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+class WarmupWorker:
+    """The parts of the warm-up worker, put together."""
+
+    def __init__(self, settings: ServerSettings, board: Board, slot: Slot) -> None:
+        self._settings = settings
+        self._board = board
+        self._slot = slot
+        self._region = mapped(settings.state / WARMING, REGION)
+        self._inflight = InFlight(self._region)
+        self._lock = threading.Lock()  # of what is warmed
+        self._orders: dict[str, WarmOrder] = {}  # by model, as the candidates
+        self._candidates: dict[str, Candidate] = {}
+        joined = Joined(pid=os.getpid(), incarnation=uuid.uuid4().hex)
+        self._link = WarmupLink(link_path(settings.state), joined, self, Timers())
+        self._hangs = False
+
+    def run(self) -> None:
+        """Until it is told to stop, is not wanted any more, or only its end can end a run."""
+        listener = self._listen()
+        threading.Thread(target=self._accept, args=(listener,), name="mirrors", daemon=True).start()
+        self._link.start()
+        self._slot.phase = Phase.SERVING
+        wanted_at = reported_at = time.monotonic()
+        while not self._hangs:
+            self._slot.beat()
+            now = time.monotonic()
+            if self._slot.wanted or self._candidates:
+                wanted_at = now
+            if now - wanted_at > LINGER_S:
+                break
+            if now - reported_at >= REPORT_S:
+                reported_at = now
+                self._report()
+            # After SIGSTOP and SIGCONT CPython returns an empty record instead of None.
+            told = signal.sigtimedwait({signal.SIGTERM}, BEAT_S)
+            if told is not None and told.si_signo == signal.SIGTERM:
+                break
+        self._slot.phase = Phase.DRAINING
+        wipe(self._region)  # it ends by itself: nothing that runs is to blame
+
+    def _report(self) -> None:
+        with self._lock:
+            now = [(self._orders[model], candidate) for model, candidate in self._candidates.items()]
+        if now:
+            self._link.report(
+                Seen(order.run, order.source, candidate.figures(), candidate.accuracy()) for order, candidate in now
+            )
+
+    # ---- what the controller says, on the link's thread ----
+
+    def attached(self) -> None:
+        """It is there; it will say what is to be warmed."""
+
+    def set_warmings(self, orders: Sequence[WarmOrder]) -> None:
+        """Warm these versions and no others."""
+        wanted = {order.version.model: order for order in orders}
+        for model, before in list(self._orders.items()):
+            if model not in wanted or wanted[model].run != before.run:
+                self._stop(model)
+        for model, order in wanted.items():
+            known = self._orders.get(model)
+            if known is None:
+                self._start(order)
+            elif known.source is not order.source:
+                with self._lock:
+                    self._orders[model] = order
+                self._candidates[model].replay(order.source, self._replay(order))
+
+    def _start(self, order: WarmOrder) -> None:
+        version = replace(order.version, intra_op_threads=1)
+        load = functools.partial(_load, version, order.settings.sessions.providers)
+        candidate = Candidate(version, order.champion, order.settings, load, self._inflight)
+        with self._lock:
+            self._orders[version.model], self._candidates[version.model] = order, candidate
+        candidate.start()
+        if order.source is not Source.LIVE:
+            candidate.replay(order.source, self._replay(order))
+        log.info("a version is warmed", model=version.model, version=version.number)
+
+    def _stop(self, model: str) -> None:
+        with self._lock:
+            candidate = self._candidates.pop(model)
+            del self._orders[model]
+        if not candidate.stop(STOP_S) and candidate.figures().loaded:  # a load that is under way ends by itself
+            log.warning("a run hangs: this process ends", model=model, version=candidate.version.number)
+            self._hangs = True
+
+    def came_true(self, model: str, actuals: Sequence[tuple[str, int, Truth]]) -> None:
+        """What was right for rows of requests."""
+        candidate = self._candidates.get(model)
+        if candidate is not None:
+            for request_id, row, truth in actuals:
+                candidate.came_true(request_id, row, truth)
+
+    # ---- what is run where nobody asks ----
+
+    def _replay(self, order: WarmOrder) -> Iterator[MirroredRun]:
+        source = self._recorded(order) if order.source is Source.RECORDED else _synthetic(order.version)
+        requests = 0
+        for run in source:
+            if requests >= order.count:
+                return
+            requests += len(run.calls)
+            yield run
+
+    def _recorded(self, order: WarmOrder) -> Iterator[MirroredRun]:
+        """What was recorded; with the outputs of another version than the champion there is nothing to compare."""
+        for message in Samples(self._settings.state / SAMPLES, order.version.model).messages():
+            try:
+                run = decode(message)
+            except InvalidRequest:  # the rest of it is not to be trusted
+                log.warning("recorded requests cannot be read", model=order.version.model)
+                return
+            yield run if run.champion == order.champion else replace(run, outputs={}, seconds=0.0)
+
+    # ---- what the workers bring ----
+
+    def _listen(self) -> socket.socket:
+        path = mirror_path(self._settings.state)
+        path.unlink(missing_ok=True)  # of the one before
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(path))
+        listener.listen(BACKLOG)
+        return listener
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            connection, _ = listener.accept()
+            threading.Thread(target=self._take_in, args=(connection,), name="mirror", daemon=True).start()
+
+    def _take_in(self, connection: socket.socket) -> None:
+        """All copies of one model from one worker. While its version has enough, nothing more is read."""
+        recorded_at = -RECORD_S
+        samples: Samples | None = None
+        with connection, connection.makefile("rb") as incoming:
+            try:
+                while len(head := incoming.read(LENGTH.size)) == LENGTH.size:
+                    (length,) = LENGTH.unpack(head)
+                    if length > LARGEST or len(message := incoming.read(length)) < length:
+                        return
+                    run = decode(message)
+                    candidate = self._candidates.get(run.model)
+                    now = time.monotonic()
+                    if now - recorded_at >= RECORD_S:
+                        recorded_at = now
+                        samples = samples or Samples(self._settings.state / SAMPLES, run.model)
+                        samples.add(message)
+                    if candidate is not None:
+                        candidate.put(run)
+            except (OSError, InvalidRequest) as error:
+                log.debug("a mirror ends", reason=str(error))
+            except Exception:  # a fault of ours costs this connection: the worker makes another
+                log.exception("a mirror failed")
+
+
+def _load(version: Version, providers: Sequence[str]) -> Session:
+    """Its session. Raises ModelBroken."""
+    session = Session(version, providers)
+    if artefact.digest(Path(version.path).parent) != version.digest:
+        raise ModelBroken("its files are not those that were tested: they have changed since")
+    return session
+
+
+def _synthetic(version: Version) -> Iterator[MirroredRun]:
+    """Zeros and empty texts, by turns of one row and of a few, without end."""
+    for rows in itertools.cycle(SYNTHETIC_ROWS):
+        feeds = synthetic(version.signature.inputs, rows)
+        kinds = {spec.name: spec.datatype for spec in version.signature.inputs}
+        inputs = tuple(InputHeader(name, kinds[name], each.shape) for name, each in feeds.items())
+        elements = tuple(
+            memoryview(encode_bytes(each) if kinds[name] == BYTES else each.tobytes()) for name, each in feeds.items()
+        )
+        yield MirroredRun(version.model, "", (MirroredCall(b"", inputs, elements),), {}, 0.0)
+
+
+if __name__ == "__main__":
+    main()
