@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from router.config import ServerSettings, local
@@ -40,29 +41,32 @@ def credentials(certificate: Path | None, key: Path | None, client_ca: Path | No
         raise SettingsError(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
-def open_doors(settings: ServerSettings) -> list[str]:
-    """What anybody may do, or overhear, who reaches a port: a line each, with the mend. Said at the start."""
-    lines = []
+@dataclass(frozen=True, slots=True)
+class OpenDoor:
+    """What anybody may do, or overhear, who reaches a port, and what closes it. As a text it is one line."""
+
+    what: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.mend}"
+
+
+def open_doors(settings: ServerSettings) -> list[OpenDoor]:
+    """All of them. They are said at the start."""
+    doors = []
     loads = settings.model_control == "explicit" and not local(settings.grpc)
     if not settings.guarded:
-        lines.append(
-            f"the admin port {settings.admin} is open to every program on this machine:"
-            " `router token create NAME --role admin --config FILE` closes it"
-        )
+        what = f"the admin port {settings.admin} is open to every program on this machine"
+        doors.append(OpenDoor(what, "`router token create NAME --role admin --config FILE` closes it"))
         if loads:
-            lines.append(
-                f"whoever reaches {settings.grpc} may load and unload models:"
-                " `router token create NAME --role operator --config FILE` closes that"
-            )
+            what = f"whoever reaches {settings.grpc} may load and unload models"
+            doors.append(OpenDoor(what, "`router token create NAME --role operator --config FILE` closes that"))
     elif settings.tokens:
         if settings.admin_tls_cert is None and not local(settings.admin):
-            lines.append(
-                f"tokens come to the admin port {settings.admin} in the clear:"
-                " give --admin-tls-cert and --admin-tls-key, unless TLS ends in front of it"
-            )
+            what = f"tokens come to the admin port {settings.admin} in the clear"
+            doors.append(OpenDoor(what, "give --admin-tls-cert and --admin-tls-key, unless TLS ends in front of it"))
         if settings.tls_cert is None and loads:
-            lines.append(
-                f"tokens for loads and unloads come to {settings.grpc} in the clear:"
-                " give --tls-cert and --tls-key, unless TLS ends in front of it"
-            )
-    return lines
+            what = f"tokens for loads and unloads come to {settings.grpc} in the clear"
+            doors.append(OpenDoor(what, "give --tls-cert and --tls-key, unless TLS ends in front of it"))
+    return doors

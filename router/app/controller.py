@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -46,6 +47,7 @@ from router.edge.repository_service import RepositoryService
 from router.edge.stories import together
 from router.edge.tables import from_text, to_text
 from router.edge.telemetry import Total
+from router.edge.warmup_link import ROLE, WarmupHandle, mirrored
 from router.errors import RouterError, SettingsError
 from router.pb.admin_pb2 import Process, Status
 from router.pb.link_pb2 import Predictions as PredictionsMessage
@@ -133,13 +135,13 @@ class Controller:
         self._keep(self._beat())
         self._keep(self._ledger.run())
         await asyncio.to_thread(self._database.open)
-        for line in open_doors(self._settings):
-            log.info(line)
+        for each in open_doors(self._settings):
+            log.info(str(each))
         access = Access(self._doorkeeper)
         admin = await serve_admin(self._settings.admin, self._admin(), access, admin_credentials(self._settings))
         http = http_server(application(self._figures, self._facts, self._ready), self._settings.http)
         serving = self._keep(http.serve())
-        link = LinkServer(self)
+        link = LinkServer(self, {ROLE: WarmupHandle})
         await link.start(link_path(self._settings.state))
         await self._until_stopped(self._lifecycle.start())
         if not self._stop.is_set():
@@ -236,6 +238,10 @@ class Controller:
 
     async def joined(self, worker: WorkerHandle) -> None:
         """Bring a new worker up to date."""
+        if isinstance(worker, WarmupHandle):
+            worker.told = functools.partial(self._warmups.seen, worker)
+            self._warmups.join(worker)
+            return
         before = self._workers.get(worker.index)
         if before is not None:  # it has joined anew, and the end of its first connection is not seen yet
             before.gone()
@@ -244,9 +250,14 @@ class Controller:
             await self._faults.join(worker)
         await self._lifecycle.join(worker)
         self._workers[worker.index] = worker
+        self._warmups.join_worker(worker)
 
     def left(self, worker: WorkerHandle) -> None:
         """A worker is gone; what it had done still counts."""
+        if isinstance(worker, WarmupHandle):
+            self._warmups.leave(worker)
+            return
+        self._warmups.leave_worker(worker)
         self._lifecycle.leave(worker)
         if self._faults is not None:
             self._faults.leave(worker)
@@ -257,6 +268,7 @@ class Controller:
     def reported(self, worker: WorkerHandle, telemetry: Telemetry) -> None:
         """A worker has sent its figures."""
         self._total.put(worker.incarnation, telemetry)
+        self._warmups.mirrored(worker, mirrored(telemetry))
 
     def predicted(self, worker: WorkerHandle, predictions: PredictionsMessage) -> None:
         """A worker hands over predictions; it is told when they are kept."""
@@ -317,6 +329,9 @@ class Controller:
         slots = [("controller", self._slot)]
         slots += [(f"worker-{i}", self._board.slot(worker_slot(i))) for i in range(settings.workers)]
         processes += [(name, slot.pid, slot.phase.name.lower(), slot.restarts) for name, slot in slots]
+        warmup = self._board.slot(warmup_slot(settings.workers))
+        if warmup.pid or warmup.wanted:
+            processes.append(("warm-up", warmup.pid, warmup.phase.name.lower(), warmup.restarts))
         for name, pid, state, restarts in processes:
             status.processes.append(
                 Process(name=name, pid=pid, state=state if pid else "gone", restarts=restarts, resident_bytes=_rss(pid))

@@ -18,6 +18,7 @@ import psutil
 from rich.markup import escape
 from rich.table import Table
 
+from router.app.access import open_doors
 from router.app.checks import check_repository, check_tls, check_transport
 from router.app.ports import claim_ports
 from router.app.refusal import Refused
@@ -64,6 +65,7 @@ def examine(settings: ServerSettings, progress: Progress = lambda done, of, upco
     yield from _ports(settings)
     yield from _state(settings)
     yield from _tls(settings)
+    yield from _access(settings)
     yield from _models(settings, progress)
     yield from _machine(settings)
     if settings.allow_faults:
@@ -136,14 +138,23 @@ def _state(settings: ServerSettings) -> Iterator[Finding]:
 
 
 def _tls(settings: ServerSettings) -> Iterator[Finding]:
-    if settings.tls_cert is None:
+    used = [each for each in (settings.tls_cert, settings.admin_tls_cert) if each is not None]
+    if not used:
         return
     try:
         check_tls(settings)
     except Refused as refused:
         yield Finding(Grade.BAD, "TLS", refused.wrong, refused.mend)
     else:
-        yield Finding(Grade.GOOD, "TLS", f"{settings.tls_cert} and its key belong together")
+        yield Finding(Grade.GOOD, "TLS", f"{' and '.join(map(str, used))}: each belongs with its key")
+
+
+def _access(settings: ServerSettings) -> Iterator[Finding]:
+    if settings.guarded:
+        known = f"{len(settings.tokens)} by token, {len(settings.access.certificates)} by certificate"
+        yield Finding(Grade.GOOD, "access", f"only who has a role may change anything: {known}")
+    for door in open_doors(settings):
+        yield Finding(Grade.WARNING, "access", door.what, door.mend)
 
 
 def _models(settings: ServerSettings, progress: Progress) -> Iterator[Finding]:

@@ -46,6 +46,6 @@ def trouble(error: DBAPIError | sqlite3.Error) -> Trouble:
 def damaged(path: Path, finding: str) -> SettingsError:
     """The error of a file that cannot be used as it is."""
     return SettingsError(
-        f"the store {path} is damaged ({finding}): put back a copy of it, or move it away to begin with an empty one;"
-        " what serves, reports and audit log are in it"
+        f"the store {path} is damaged ({finding}); put back a copy of it, or move it away to begin with an empty one:"
+        " what serves, the reports and the audit log are in it"
     )

@@ -205,5 +205,5 @@ def test_the_admin_port_has_tls_of_its_own(tmp_path: Path) -> None:
 )
 def test_what_is_open_is_said(settings: dict[str, object], said: list[str]) -> None:
     """A line each, with what closes it."""
-    lines = open_doors(ServerSettings.model_validate(settings))
+    lines = [str(each) for each in open_doors(ServerSettings.model_validate(settings))]
     assert [line.startswith(start) for line, start in zip(lines, said, strict=True)] == [True] * len(said)
