@@ -125,6 +125,9 @@ class ServerSettings(_Settings):
     answers_mib: int = Field(
         64, ge=4, le=1 << 20, description="Disk for remembered answers, where a model asks for them (`model.toml`)."
     )
+    ledger_mib: int = Field(
+        256, ge=8, le=1 << 20, description="Disk for predictions, where a model keeps a ledger of them (`model.toml`)."
+    )
     spin_us: int = Field(
         50, ge=0, le=1000, description="How long a worker looks for the next call before it sleeps; 0: not at all."
     )

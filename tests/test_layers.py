@@ -30,8 +30,11 @@ PLACES = {
     "starlette": ("edge.http",),
     "uvicorn": ("edge.http",),
     "alembic": ("control.migrations",),
-    "sqlalchemy": ("control.database", "control.schema", "control.migrations"),
-    "sqlite3": ("control.database",),
+    "sqlalchemy": ("control.database", "control.ledger_", "control.schema", "control.migrations"),
+    "sqlite3": (
+        "control.database",
+        "control.ledger_",
+    ),
 }
 NOT_IN_CORE = {
     "asyncio", "concurrent", "datetime", "grpc", "io", "multiprocessing", "onnx", "onnxruntime", "os", "pathlib",

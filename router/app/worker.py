@@ -28,11 +28,11 @@ import psutil
 import structlog
 
 from router.app.board import Board, Phase, Slot, worker_slot
-from router.app.child import ANSWERS, EX_CONFIG, QUARANTINE, RUNNING, adopt, link_path
+from router.app.child import ANSWERS, EX_CONFIG, QUARANTINE, RUNNING, adopt, link_path, mirror_path
 from router.app.logs import configure
 from router.config import ServerSettings
 from router.control import artefact
-from router.control.lifecycle import Refusal
+from router.control.swap import Refusal
 from router.core.faults import Fault
 from router.core.table import Route, Version, VersionState, VersionTable
 from router.edge.aio_transport import AioTransport
@@ -40,20 +40,24 @@ from router.edge.core_transport import CoreTransport
 from router.edge.health import Health
 from router.edge.inference import EXTENSIONS, FAULT_INJECTION, SERVICE, Inference, reply_encoder
 from router.edge.link import LinkClient
+from router.edge.mirrors import encode
 from router.edge.reflection import Reflection
 from router.edge.remote import Remotes
 from router.edge.stories import told
 from router.edge.telemetry import merged, past, telemetry
 from router.edge.transport import Credentials, Limits, Methods, Transport
+from router.edge.warmup_link import mirror_figures
 from router.errors import ModelBroken, NotFound, RouterError, SettingsError
 from router.model_settings import ModelSettings
 from router.pb import story_pb2 as pb
-from router.pb.link_pb2 import Joined, Telemetry
+from router.pb.link_pb2 import Joined, PredictionFigures, Telemetry
 from router.serving.answers import Answers
 from router.serving.faults import Faulty, Injection
 from router.serving.inflight import REGION, InFlight, mapped, region
 from router.serving.lanes import Executor, Lane, Runnable
 from router.serving.loop import Loop
+from router.serving.mirror import Mirror, MirrorOrder, connected
+from router.serving.predictions import Predictions
 from router.serving.quarantine import Quarantine
 from router.serving.remote import Peer
 from router.serving.router import Router
@@ -128,8 +132,11 @@ class Worker:
         self._figures_lock = threading.Lock()
         self._retiring: set[Lane] = set()
         self._injections: dict[str, Injection] = {}
+        self._mirrors: dict[str, Mirror] = {}
+        self._mirror_path = mirror_path(settings.state)
         self._past = Telemetry()
         self._answers: Answers | None = None
+        self._predictions: Predictions | None = None
         self._remotes = Remotes(settings.max_message_mib << 20)
         self._peers: dict[str, Peer] = {}
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="aside")
@@ -179,6 +186,8 @@ class Worker:
         self._transport.run()
         if self._answers is not None:
             self._answers.close()
+        if self._predictions is not None:
+            self._predictions.close()
 
     def _await_stop(self, told: int) -> None:
         while signal.SIGTERM not in os.read(told, 64):
@@ -264,7 +273,9 @@ class Worker:
                         log.exception("a version could not be loaded", model=version.model, version=version.number)
                         refusals.append(Refusal(version.model, version.number, "a worker failed to load it"))
             if not refusals:
-                prepared = ServingTable(table, lanes, reply_encoder, self._memory(table), self._peers_of(table))
+                prepared = ServingTable(
+                    table, lanes, reply_encoder, self._memory(table), self._peers_of(table), self._ledger(table)
+                )
                 self._tables[table.generation] = prepared
                 self.router.install(prepared)
                 if self._settings.allow_faults:
@@ -282,6 +293,14 @@ class Worker:
             self._answers = Answers(self._settings.state / ANSWERS, self._settings.answers_mib << 20)
             self._answers.start()
         return self._answers if asked else None
+
+    def _ledger(self, table: VersionTable) -> Predictions | None:
+        """What goes to the ledger, begun when the first model asks for it."""
+        asked = any(route.settings.ledger.enabled for route in table.routes.values())
+        if asked and self._predictions is None:
+            self._predictions = Predictions(self._link.send_predictions)
+            self._predictions.start()
+        return self._predictions if asked else None
 
     def _peers_of(self, table: VersionTable) -> dict[str, Peer]:
         """The models on other servers that the table names, by URL."""
@@ -317,6 +336,7 @@ class Worker:
                 for index, replica in enumerate(lane.replicas):
                     replica.session = Faulty(replica.session, self._injection(version.model), index)
             lane.stats.load_ns = time.monotonic_ns() - began
+            lane.mirror = self._mirrors.get(version.model)
             with self._figures_lock:
                 self._lanes = {**self._lanes, key: lane}
         return lane
@@ -332,10 +352,15 @@ class Worker:
         """An operator makes the runs of a model fail."""
         self._injection(model).command(faults)
 
-    def retire(self, before: int) -> None:
+    def retire(self, before: int, done: Callable[[], None]) -> None:
         """Let go of older tables, and of the sessions that no table needs any more. Returns at once."""
         self._health.changed()
-        threading.Thread(target=self._retire, args=(before,), name="retire", daemon=True).start()
+
+        def retire() -> None:
+            self._retire(before)
+            done()
+
+        threading.Thread(target=retire, name="retire", daemon=True).start()
 
     def _retire(self, before: int) -> None:
         time.sleep(LINGER_S)
@@ -369,8 +394,44 @@ class Worker:
         with self._figures_lock:
             figures = merged((telemetry([*self._lanes.values(), *self._retiring]), self._past))
         figures.loop_taken = self.loop.taken
+        if self._predictions is not None:
+            for model, each in self._predictions.figures().items():
+                figures.predictions.append(PredictionFigures(model=model, kept=each.kept, lost=each.lost))
+        figures.mirrors.extend(mirror_figures(list(self._mirrors.values())))
         figures.resident_bytes = psutil.Process().memory_info().rss
         return figures
+
+    def set_mirrors(self, orders: Sequence[MirrorOrder]) -> None:
+        """Copy the runs of these models for the warm-up worker, and of no others."""
+        before, self._mirrors = self._mirrors, {}
+        for order in orders:
+            mirror = before.get(order.model)
+            if mirror is None or mirror.order != order:
+                mirror = Mirror(order, functools.partial(connected, self._mirror_path), encode)
+                mirror.start()
+            self._mirrors[order.model] = mirror
+        for lane in (*self._lanes.values(), *list(self._retiring)):
+            lane.mirror = self._mirrors.get(lane.version.model)
+        for mirror in before.values():
+            if mirror not in self._mirrors.values():
+                mirror.stop()
+
+    def attached(self) -> None:
+        """The controller is there: it hears again of the predictions that it has not confirmed."""
+        if self._predictions is not None:
+            self._predictions.again()
+
+    def kept(self, number: int) -> None:
+        """Predictions that were handed over are kept."""
+        if self._predictions is not None:
+            self._predictions.kept(number)
+
+    def hand_over(self, done: Callable[[], None]) -> None:
+        """Hand over the predictions that wait; `done` is called when they are kept."""
+        if self._predictions is None:
+            done()
+        else:
+            self._predictions.ask(done)
 
     def stories(self, wanted: pb.ExplainRequest) -> pb.Stories:
         """What became of recent requests."""

@@ -8,10 +8,9 @@ waits for the disk.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,11 +19,18 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
-from router.control.database_errors import trouble
 from router.control.events import Events
-from router.control.ledger_file import Actual, Found, LedgerFile, OtherLayout, beyond_repair, move_aside
+from router.control.ledger_file import (
+    FAILED,
+    Actual,
+    Found,
+    LedgerFile,
+    OtherLayout,
+    beyond_repair,
+    move_aside,
+    reason_of,
+)
 from router.control.ledger_schema import Joined
 from router.core.prediction import Form, Prediction, Score, form_of, predicted, truth_of
 from router.core.table import Route
@@ -55,7 +61,6 @@ KEPT_FOR: Final = 2
 JUMP_S: Final = 60.0
 BELIEVED_S: Final = 600.0
 """After the clock of the calendar has jumped so far, nothing is let go by age for so long: it may jump back."""
-FAILED: Final = (DBAPIError, sqlite3.Error, OSError)
 
 Value = TypeVar("Value")
 
@@ -83,11 +88,19 @@ class Submitted:
     late: tuple[str, ...] = ()
 
 
+class Several(Protocol):
+    """Predictions that can be counted before they are looked at."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Prediction]: ...
+
+
 class _Waiting(NamedTuple):
     """Predictions of a model that are to be written, and who is told when they are."""
 
     model: str
-    predictions: Collection[Prediction]
+    predictions: Several
     kept: Callable[[], None]
 
 
@@ -95,7 +108,8 @@ class Ledger:
     """The ledger of one server. Used on the event loop; the file is made when the first prediction comes.
 
     `routes` are those that serve now. `ask` has the workers hand over what they have, and returns when it was taken.
-    `max_bytes` bound the file. A file that cannot be used costs predictions, nothing else.
+    `came_true` hears of all actuals that were joined. `max_bytes` bound the file. A file that cannot be used costs
+    predictions, nothing else.
     """
 
     def __init__(
@@ -105,6 +119,7 @@ class Ledger:
         max_bytes: int,
         ask: Callable[[], Awaitable[None]] | None = None,
         events: Events | None = None,
+        came_true: Callable[[str, Sequence[Actual]], None] = lambda model, actuals: None,  # noqa: ARG005
         clock: Clock = time,
         retry_s: float = RETRY_S,
     ) -> None:
@@ -113,6 +128,7 @@ class Ledger:
         self._max_bytes = max_bytes
         self._ask = ask
         self._events = events
+        self._came_true = came_true
         self._clock = clock
         self._retry_s = retry_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
@@ -130,7 +146,7 @@ class Ledger:
 
     # ---- predictions ----
 
-    def take(self, model: str, predictions: Collection[Prediction], kept: Callable[[], None] = lambda: None) -> None:
+    def take(self, model: str, predictions: Several, kept: Callable[[], None] = lambda: None) -> None:
         """Have predictions written soon. Returns at once.
 
         `kept` is called when they are written, which a kill of the process does not undo; or when they are given up,
@@ -178,7 +194,7 @@ class Ledger:
         try:
             await self._do(lambda file: file.keep([(each.model, list(each.predictions)) for each in batch]))
         except FAILED as error:
-            why = _reason(error)
+            why, _ = reason_of(error)
             if why != self._trouble:
                 log.warning("predictions wait: the ledger cannot be written", reason=why)
             self._trouble = why
@@ -218,6 +234,8 @@ class Ledger:
                 found.joined + more.joined, more.unknown, found.already + more.already, found.late + more.late
             )
         done = Submitted(len(found.joined), _ids(found.unknown), _ids(found.already), _ids(found.late))
+        if found.joined:
+            self._came_true(model, found.joined)
         if self._events is not None:
             self._events.tell("actuals", model, text=_told(done), joined=done.joined, unknown=len(done.unknown))
         return done
@@ -242,7 +260,7 @@ class Ledger:
         try:
             return await self._do(lambda file: file.join(model, actuals, now_ns, keep_ns))
         except FAILED as error:
-            raise NotReady(f"the ledger cannot be written: {_reason(error)}; {_mend(error)}") from error
+            raise NotReady(f"the ledger cannot be written: {'; '.join(reason_of(error))}") from error
 
     async def _gather(self) -> None:
         """Have what is on its way written, if that is possible soon."""
@@ -280,7 +298,7 @@ class Ledger:
         try:
             return await self._do(work)
         except FAILED as error:
-            raise NotReady(f"the ledger cannot be read: {_reason(error)}; {_mend(error)}") from error
+            raise NotReady(f"the ledger cannot be read: {'; '.join(reason_of(error))}") from error
 
     # ---- the file ----
 
@@ -318,12 +336,12 @@ class Ledger:
             try:
                 await self.tidy()
             except FAILED as error:
-                log.warning("the ledger cannot be tidied", reason=_reason(error))
+                log.warning("the ledger cannot be tidied", reason=reason_of(error)[0])
             except Exception:  # a fault of ours: the controller goes on
                 log.exception("the ledger cannot be tidied")
 
     async def tidy(self) -> None:
-        """Let go of what is too old. Raises DBAPIError, sqlite3.Error or OSError."""
+        """Let go of what is too old. Raises one of FAILED."""
         if self._closing.is_set() or (self._file is None and not self._path.exists()) or not self._clock_is_believed():
             return
         routes = self._routes()
@@ -375,17 +393,3 @@ def _told(done: Submitted) -> str:
     others = [("unknown", done.unknown), ("had one already", done.already), ("late", done.late)]
     parts = [f"{done.joined} joined", *(f"{len(ids)} {what}" for what, ids in others if ids)]
     return "actuals: " + ", ".join(parts)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or "the system refuses"
-    assert isinstance(error, DBAPIError | sqlite3.Error)
-    return trouble(error).reason
-
-
-def _mend(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return "look at the state directory, then try again"
-    assert isinstance(error, DBAPIError | sqlite3.Error)
-    return trouble(error).mend

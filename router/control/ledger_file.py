@@ -56,6 +56,8 @@ TOGETHER_NS: Final = 60 * 10**9
 """A mirror's prediction and the one that its caller had are of one request when they are at most so far apart."""
 LOG_BYTES: Final = 16 << 20
 """Of the write-ahead log, when all of it is in the file."""
+FAILED: Final = (DBAPIError, sqlite3.Error, OSError)
+"""What the file raises when it fails."""
 _WRITES: Final = "router_writes"
 _DURABLE: Final = "router_durable"
 
@@ -86,7 +88,7 @@ Batch = Sequence[tuple[str, Sequence[Prediction]]]
 
 
 class LedgerFile:
-    """The file, used by one thread at a time. All methods raise DBAPIError, sqlite3.Error or OSError when it fails."""
+    """The file, used by one thread at a time. All methods raise one of FAILED when it does not do."""
 
     def __init__(self, path: Path, max_bytes: int, patience_s: float = PATIENCE_S) -> None:
         """Open the file, or make it. Raises OtherLayout too."""
@@ -291,6 +293,14 @@ def beyond_repair(error: Exception) -> str:
         found = trouble(error)
         return found.reason if found.damaged else ""
     return ""
+
+
+def reason_of(error: DBAPIError | sqlite3.Error | OSError) -> tuple[str, str]:
+    """What went wrong, and the mend."""
+    if isinstance(error, OSError):
+        return error.strerror or "the system refuses", "look at the state directory, then try again"
+    found = trouble(error)
+    return found.reason, found.mend
 
 
 def _connected(connection: sqlite3.Connection, _: object) -> None:

@@ -64,6 +64,15 @@ class _Figures(Collector):
         yield CounterMetricFamily(
             "router_loop_taken", "How often a stuck run lost the loop thread", float(self._figures.loop_taken)
         )
+        handed = CounterMetricFamily(
+            "router_predictions",
+            "Predictions for the ledger: kept, or lost for want of room",
+            labels=["model", "outcome"],
+        )
+        for each in self._figures.predictions:
+            handed.add_metric([each.model, "kept"], each.kept)
+            handed.add_metric([each.model, "lost"], each.lost)
+        yield handed
         yield GaugeMetricFamily(
             "router_hung_threads",
             "Threads in runs that have been given up",

@@ -15,23 +15,27 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import structlog
 from google.protobuf.message import DecodeError
 
-from router.control.lifecycle import Refusal
+from router.control.swap import Refusal
+from router.core.access import NOBODY, Caller
 from router.core.faults import Fault
 from router.core.table import VersionTable
 from router.edge.faults import from_messages as faults_from
 from router.edge.faults import to_messages as faults_to
+from router.edge.predictions import to_message as predictions_to
 from router.edge.tables import from_message, to_message
 from router.errors import Cancelled, InternalError, NotReady, RouterError, Status, TooLate
 from router.pb import link_pb2 as pb
 from router.pb.faults_pb2 import ModelFaults
 from router.pb.story_pb2 import ExplainRequest, Stories
+from router.serving.mirror import MirrorOrder
+from router.serving.predictions import Handed
 from router.serving.timers import Timers
 
 log = structlog.get_logger()
@@ -50,8 +54,8 @@ class WorkerEnd(Protocol):
     def prepare(self, table: VersionTable) -> Sequence[Refusal]:
         """Load what is missing; what could not be loaded."""
 
-    def retire(self, before: int) -> None:
-        """Let go of older tables."""
+    def retire(self, before: int, done: Callable[[], None]) -> None:
+        """Let go of older tables; returns at once, `done` is called when their last runs are over."""
 
     def bind(self) -> None:
         """Open the port."""
@@ -64,6 +68,18 @@ class WorkerEnd(Protocol):
 
     def stories(self, wanted: ExplainRequest) -> Stories:
         """What became of recent requests."""
+
+    def attached(self) -> None:
+        """The controller is there, for the first time or again."""
+
+    def kept(self, number: int) -> None:
+        """Predictions that were handed over are kept."""
+
+    def hand_over(self, done: Callable[[], None]) -> None:
+        """Hand over the predictions that wait; `done` is called when they are kept."""
+
+    def set_mirrors(self, orders: Sequence[MirrorOrder]) -> None:
+        """Copy the runs of these models for the warm-up worker, and of no others."""
 
 
 class RemoteError(RouterError):
@@ -106,7 +122,14 @@ class LinkClient:
         """Send the figures unasked."""
         self._outgoing.put(pb.FromWorker(telemetry=self._end.telemetry()))
 
-    def forward(self, method: str, message: bytes, deadline: float | None, answered: Answered) -> Callable[[], object]:
+    def send_predictions(self, handed: Handed) -> None:
+        """Hand over predictions, if the controller is there: whoever does so hears when it comes (`attached`)."""
+        if self._socket is not None:
+            self._outgoing.put(pb.FromWorker(predictions=predictions_to(handed)))
+
+    def forward(
+        self, method: str, message: bytes, deadline: float | None, answered: Answered, caller: Caller = NOBODY
+    ) -> Callable[[], object]:
         """Ask the controller a method of the protocol, until `deadline` (monotonic seconds). No thread waits for it.
 
         Gives what takes the question back.
@@ -121,7 +144,9 @@ class LinkClient:
         if self._socket is None:
             self._settle(question, _not_there(method))
             return lambda: None
-        self._outgoing.put(pb.FromWorker(question=pb.Question(id=question, method=method, message=message)))
+        asking = pb.Question(id=question, method=method, message=message, token=caller.token)
+        asking.identity = ",".join(caller.names)
+        self._outgoing.put(pb.FromWorker(question=asking))
         self._timers.at(until, lambda: self._give_up(question, _too_late(method)))
         return lambda: self._give_up(question, Cancelled("the caller went away"))
 
@@ -164,6 +189,7 @@ class LinkClient:
         self._outgoing, self._socket = outgoing, connection  # before the controller can know of us
         writing.start()
         try:
+            self._end.attached()
             with connection.makefile("rb") as incoming:
                 while not self._stopped.is_set():
                     length = incoming.read(_LENGTH.size)
@@ -188,7 +214,9 @@ class LinkClient:
             ]
             self._outgoing.put(pb.FromWorker(prepared=pb.Prepared(generation=table.generation, refusals=refusals)))
         elif kind == "retire":
-            self._end.retire(message.retire.before_generation)
+            before = message.retire.before_generation
+            retired = pb.FromWorker(retired=pb.Retired(before_generation=before))
+            self._end.retire(before, lambda: self._outgoing.put(retired))
         elif kind == "bind":
             self._end.bind()
         elif kind == "ask_telemetry":
@@ -199,6 +227,11 @@ class LinkClient:
             asked = message.ask_stories
             told = pb.Told(question=asked.question, stories=self._end.stories(asked.wanted))
             self._outgoing.put(pb.FromWorker(told=told))
+        elif kind == "kept":
+            self._end.kept(message.kept.number)
+        elif kind == "ask_predictions":
+            done = pb.FromWorker(handed_over=pb.HandedOver(question=message.ask_predictions.question))
+            self._end.hand_over(lambda: self._outgoing.put(done))
         elif kind == "answer":
             answer = message.answer
             error = RemoteError(Status(answer.code), answer.detail) if answer.code else None
@@ -206,6 +239,9 @@ class LinkClient:
         elif kind == "set_faults":
             faulty = message.set_faults
             self._end.set_faults(faulty.model, faults_from(faulty.faults))
+        elif kind == "set_mirrors":
+            mirrors = message.set_mirrors.mirrors
+            self._end.set_mirrors([MirrorOrder(each.model, each.fraction, each.max_per_s) for each in mirrors])
 
 
 def _too_late(method: str) -> TooLate:
@@ -237,6 +273,7 @@ class WorkerHandle:
         self.incarnation = joined.incarnation
         self.outgoing: asyncio.Queue[pb.ToWorker | None] = asyncio.Queue()
         self._prepared: dict[int, asyncio.Future[Sequence[Refusal]]] = {}
+        self._retired: dict[int, asyncio.Future[None]] = {}
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._questions = itertools.count(1)
         self._gone = False
@@ -259,8 +296,11 @@ class WorkerHandle:
             self._prepared.pop(table.generation, None)
 
     async def retire(self, before: int) -> None:
-        """Older tables are not needed any more."""
+        """Have the worker let go of older tables; returns when their last runs are over, however long that takes."""
         self._send(pb.ToWorker(retire=pb.Retire(before_generation=before)))
+        waiting = self._retired.get(before) or asyncio.get_running_loop().create_future()
+        self._retired[before] = waiting
+        await waiting
 
     async def bind(self) -> None:
         """Have the worker open its port."""
@@ -280,6 +320,16 @@ class WorkerHandle:
         answer: Stories = await self._ask(question, message, seconds)
         return answer
 
+    async def hand_over(self, seconds: float) -> None:
+        """Have the predictions that wait handed over and kept. Raises TimeoutError after so many seconds."""
+        question = next(self._questions)
+        await self._ask(question, pb.ToWorker(ask_predictions=pb.AskPredictions(question=question)), seconds)
+
+    def kept(self, number: int) -> None:
+        """Predictions that it handed over are kept; one that is gone hands them over again."""
+        with contextlib.suppress(ConnectionError):
+            self._send(pb.ToWorker(kept=pb.Kept(number=number)))
+
     async def _ask(self, question: int, message: pb.ToWorker, seconds: float) -> Any:
         self._send(message)
         waiting: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -294,6 +344,11 @@ class WorkerHandle:
         self._send(pb.ToWorker(set_faults=ModelFaults(model=model, faults=faults_to(faults))))
         await self.telemetry(FAULTS_TIMEOUT_S)  # it takes in what it is told one after another
 
+    def set_mirrors(self, orders: Sequence[MirrorOrder]) -> None:
+        """Which models it is to mirror, and no others."""
+        mirrors = [pb.Mirror(model=each.model, fraction=each.fraction, max_per_s=each.max_per_s) for each in orders]
+        self._send(pb.ToWorker(set_mirrors=pb.Mirrors(mirrors=mirrors)))
+
     def received(self, message: pb.FromWorker) -> None:
         """Take in an answer."""
         kind = message.WhichOneof("kind")
@@ -301,10 +356,16 @@ class WorkerHandle:
             waiting = self._prepared.get(message.prepared.generation)
             if waiting is not None and not waiting.done():
                 waiting.set_result([Refusal(r.model, r.version, r.reason) for r in message.prepared.refusals])
+        elif kind == "retired":
+            waiting_for = self._retired.pop(message.retired.before_generation, None)
+            if waiting_for is not None and not waiting_for.done():
+                waiting_for.set_result(None)
         elif kind == "telemetry":
             self._answered(message.telemetry.question, message.telemetry)
         elif kind == "told":
             self._answered(message.told.question, message.told.stories)
+        elif kind == "handed_over":
+            self._answered(message.handed_over.question, None)
 
     def _answered(self, question: int, answer: object) -> None:
         asked = self._answers.get(question)
@@ -316,11 +377,18 @@ class WorkerHandle:
         if self._gone:
             return
         self._gone = True
-        everybody: list[asyncio.Future[Any]] = [*self._prepared.values(), *self._answers.values()]
+        everybody: list[asyncio.Future[Any]] = [
+            *self._prepared.values(),
+            *self._retired.values(),
+            *self._answers.values(),
+        ]
         for waiting in everybody:
             if not waiting.done():
                 waiting.set_exception(ConnectionError(f"worker {self.index} is gone"))
         self.outgoing.put_nowait(None)
+
+
+NO_HANDLES: Final[Mapping[str, type[WorkerHandle]]] = {}
 
 
 class ControllerEnd(Protocol):
@@ -335,15 +403,19 @@ class ControllerEnd(Protocol):
     def reported(self, worker: WorkerHandle, telemetry: pb.Telemetry) -> None:
         """A worker has sent its figures."""
 
-    async def forwarded(self, method: str, message: bytes) -> bytes:
+    def predicted(self, worker: WorkerHandle, predictions: pb.Predictions) -> None:
+        """A worker hands over predictions; it is to be told when they are kept."""
+
+    async def forwarded(self, method: str, message: bytes, caller: Caller) -> bytes:
         """Answer a client's request. Raises a RouterError."""
 
 
 class LinkServer:
-    """The controller's end."""
+    """The controller's end. `handles` are for those who join in another role than that of a worker that serves."""
 
-    def __init__(self, end: ControllerEnd) -> None:
+    def __init__(self, end: ControllerEnd, handles: Mapping[str, type[WorkerHandle]] = NO_HANDLES) -> None:
         self._end = end
+        self._handles = handles
         self._tasks: set[asyncio.Task[None]] = set()
         self._workers: set[WorkerHandle] = set()
         self._server: asyncio.Server | None = None
@@ -374,7 +446,7 @@ class LinkServer:
         if first is None or not first.HasField("joined"):
             writer.close()
             return
-        worker = WorkerHandle(first.joined)
+        worker = self._handles.get(first.joined.role, WorkerHandle)(first.joined)
         self._workers.add(worker)
         reading = self._keep(self._read_all(worker, reader))
         self._keep(self._join(worker))  # ends by itself when the worker is gone
@@ -407,6 +479,8 @@ class LinkServer:
                 else:
                     if kind == "telemetry":
                         self._end.reported(worker, message.telemetry)
+                    elif kind == "predictions":
+                        self._end.predicted(worker, message.predictions)
                     worker.received(message)
         except Exception:  # a fault of ours: the worker joins anew
             log.exception("a worker's message could not be taken in", worker=worker.index)
@@ -419,7 +493,8 @@ class LinkServer:
         """A client's request that a worker has passed on."""
         answer = pb.Answer(id=question.id)
         try:
-            answer.message = await self._end.forwarded(question.method, question.message)
+            caller = Caller(question.token, (question.identity,) if question.identity else ())
+            answer.message = await self._end.forwarded(question.method, question.message, caller)
         except RouterError as error:
             answer.code, answer.detail = int(error.status), str(error)
         except Exception:  # a fault of ours: the log has it all

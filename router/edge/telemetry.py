@@ -112,9 +112,15 @@ def merged(parts: Iterable[pb.Telemetry]) -> pb.Telemetry:
     batches: dict[tuple[str, str, int], inference.InferBatchStatistics] = {}
     gauges: dict[tuple[str, str], pb.ModelGauges] = {}
     fallbacks: dict[tuple[str, str, str, str], pb.Fallback] = {}
+    predictions: dict[str, pb.PredictionFigures] = {}
     for part in parts:
         total.resident_bytes += part.resident_bytes
         total.loop_taken += part.loop_taken
+        for handed in part.predictions:
+            if handed.model not in predictions:
+                predictions[handed.model] = total.predictions.add(model=handed.model)
+            predictions[handed.model].kept += handed.kept
+            predictions[handed.model].lost += handed.lost
         for each in part.models:
             key = (each.name, each.version)
             have = models.get(key)

@@ -76,11 +76,21 @@ class World:
         self.routes = routes()
         self.max_bytes = max_bytes
         self.ask = ask
+        self.true: list[tuple[str, str, int, Value]] = []
         self.ledger = self.new()
 
     def new(self) -> Ledger:
         """Another ledger on the same file, as after a restart."""
-        self.ledger = Ledger(self.path, lambda: self.routes, self.max_bytes, self.ask, self.events, self.clock, 0.01)
+        self.ledger = Ledger(
+            self.path,
+            lambda: self.routes,
+            self.max_bytes,
+            self.ask,
+            self.events,
+            lambda model, actuals: self.true.extend((model, *actual) for actual in actuals),
+            self.clock,
+            0.01,
+        )
         return self.ledger
 
     async def keep(self, *predictions: Prediction, model: str = "m") -> None:
@@ -147,7 +157,8 @@ def test_an_actual_is_joined_to_its_prediction(world: World) -> None:
     async def story() -> None:
         await world.keep(world.said("a", 3), world.said("b", 4), world.said("b", 5, row=1))
         await world.keep(world.said("a", 9), model="text")
-        assert await world.submit(("a", 3), ("b", 7), ("b", 5, 1)) == Submitted(joined=3)
+        assert await world.submit(("a", "3"), ("b", 7), ("b", 5, 1), ("c", 5)) == Submitted(3, unknown=("c",))
+        assert world.true == [("m", "a", 0, 3), ("m", "b", 0, 7), ("m", "b", 1, 5)]
         score = await world.ledger.accuracy("m", "1", 0)
         assert (score.joined, score.right, score.form) == (3, 2, Form.INTEGER)
         rows = await world.ledger.joined("m", 0)
