@@ -24,6 +24,8 @@ TRIAL_S: Final = 86_400.0
 """A test or a warm-up has a verdict by then: a warm-up waits for live traffic."""
 
 _OTHER_PORT: Final = "name the server's admin port with --admin HOST:PORT"
+_GONE: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+"""What gRPC says, and not the server, where no answer came; a server that stops cancels what takes too long."""
 _LIMITS: Final = [("grpc.max_receive_message_length", 64 << 20)]
 
 
@@ -256,7 +258,7 @@ class AdminClient:
         from router.edge.error_details import told  # noqa: PLC0415  # what goes well needs none of google.rpc
 
         code, said = error.code(), told(error)
-        if said is None and code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
+        if said is None and code in _GONE:
             after = "; whether the change was made, `router versions` tells" if changes and _may_be_done(error) else ""
             return NotReady(_absent(self._target, self._tls) + after)
         if said is None and code is grpc.StatusCode.UNIMPLEMENTED:
