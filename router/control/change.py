@@ -126,7 +126,8 @@ class Changes:
         routes = self.routes(draft)
         if joining is None and self.table.answers_like(routes):
             if draft.records or draft.entries or draft.reports or draft.frozen is not None:
-                await self._save(draft, None)
+                moved = await self._save(draft, None)
+                self._tell(moved)
             self.swap.table = VersionTable(self.table.generation, routes)  # why others do not serve may be new
             return self.table.generation
 
@@ -135,24 +136,35 @@ class Changes:
                 self._lose(draft, refused, refusal)
             return self.routes(draft)
 
-        workers = await self.swap.to(routes, lambda table: self._save(draft, table), cut, joining)
+        moved: list[VersionRecord] = []
+
+        async def save(table: VersionTable) -> None:
+            moved.extend(await self._save(draft, table))
+
+        workers = await self.swap.to(routes, save, cut, joining)
+        self._tell(moved)
+        text = f"generation {self.table.generation} serves"
+        self.events.tell("swapped", draft.must[0] if draft.must else "", "", text, self.table.generation)
         self._let_go(workers)
         return self.table.generation
 
-    async def _save(self, draft: Draft, table: VersionTable | None) -> None:
+    def _tell(self, moved: Sequence[VersionRecord]) -> None:
+        for record in moved:
+            text = f"version {record.number} is {record.stage}" + (f": {record.reason}" if record.reason else "")
+            self.events.tell("moved", record.model, record.number, text, stage=record.stage, actor=record.actor)
+
+    async def _save(self, draft: Draft, table: VersionTable | None) -> list[VersionRecord]:
+        """Make it durable; the records of versions that have moved."""
         change = Change(table, tuple(draft.records.values()), tuple(draft.reports), tuple(draft.entries), draft.frozen)
         await asyncio.to_thread(self.store.save, change)
-        for record in draft.records.values():
-            before = self.registry.records.get((record.model, record.number))
-            if before is None or before.stage is not record.stage:
-                text = f"version {record.number} is {record.stage}" + (f": {record.reason}" if record.reason else "")
-                self.events.tell("moved", record.model, record.number, text, stage=record.stage, actor=record.actor)
+        known = self.registry.records
+        moved = [
+            record for key, record in draft.records.items() if key not in known or known[key].stage is not record.stage
+        ]
         self.registry.put(draft.records.values())
         if draft.frozen is not None:
             self.registry.frozen = draft.frozen
-        if table is not None:
-            text = f"generation {table.generation} serves"
-            self.events.tell("swapped", draft.must[0] if draft.must else "", "", text, table.generation)
+        return moved
 
     def first(self, draft: Draft, generation: int) -> VersionTable:
         """The table of a server that starts."""
