@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from loadtest.sla import scenario
 from router.config import flag, options, server_settings
+from router.core.access import Role, needed
 from router.model_settings import ModelSettings
 from router.model_settings import model_settings as settings_of
 from tests.server import MODELS, ROOT, Server, environment, eventually, pixels, put, running, starting
@@ -43,6 +44,7 @@ def test_commands_work_as_shown(server: Server, command: str) -> None:
     ports = {
         "infer": ["--target", server.grpc],
         "doctor": [f"--{name}=127.0.0.1:0" for name in ("grpc", "http", "admin")],
+        "token": [],
     }
     words += ports.get(words[1], ["--admin", server.admin])
     done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False)
@@ -123,6 +125,15 @@ def test_the_settings_of_the_server_are_as_shown(tmp_path: Path) -> None:
         rows.append(f"| `{key}` | `{flag(key)}` | {shown} | {field.description} |")
     table = "\n".join(rows)
     assert table in README, f"the table of settings should be\n{table}"
+
+
+def test_what_each_role_may_is_as_shown() -> None:
+    """The table has every role, in order; what it says of them is what the rules say."""
+    shown = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", README.partition("### Who may do what")[2], re.MULTILINE)[:4])
+    assert list(shown) == [role.word for role in Role]
+    says = {"load": "LoadModel", "freeze": "Freeze", "faults": "SetFaults", "quarantine": "ClearQuarantine"}
+    for word, method in {**says, "audit log": "ListAudit", "roll back": "Rollback"}.items():
+        assert [role for role, text in shown.items() if word in text] == [needed(method).word], word
 
 
 def test_the_scenario_is_as_shown() -> None:
