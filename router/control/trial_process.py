@@ -103,9 +103,13 @@ class TrialProcess:
                 taken.append(self._lines.popleft())
         return tuple(taken)
 
+    def kill(self) -> None:
+        """From any thread: whoever waits for a line learns that it has ended."""
+        self._process.kill()
+
     def end(self) -> tuple[str, ...]:
         """Kills it: there is nothing that it must bring to an end. Returns its last lines."""
-        self._process.kill()
+        self.kill()
         for pipe in (self._stdin, self._stdout):
             with contextlib.suppress(OSError):
                 pipe.close()

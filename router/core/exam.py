@@ -173,14 +173,13 @@ def _of_champion(
 def _compared(metric: Metric, found: Comparison, champion: Marks, rows: int) -> str:
     """In a person's words."""
     low, high = found.interval.low, found.interval.high
+    ends = sorted((low, high) if found.worse >= 0 else (-low, -high))
     if metric in GROWS:
-        better = "worse" if found.worse > 0 else "better"
-        ends = sorted((low, high)) if found.worse > 0 else sorted((-low, -high))
+        better = "worse" if found.worse >= 0 else "better"
         amount = f"{abs(found.worse) * 100:.1f} points {better} ({LEVEL} {ends[0] * 100:.1f} to {ends[1] * 100:.1f})"
         allowed = f"{found.margin * 100:.3g} points"
     else:
-        better = "more" if found.worse > 0 else "less"
-        ends = sorted((low, high)) if found.worse > 0 else sorted((-low, -high))
+        better = "more" if found.worse >= 0 else "less"
         amount = f"{_number(abs(found.worse))} {better} ({LEVEL} {_number(ends[0])} to {_number(ends[1])})"
         allowed = f"{_number(found.margin)} more"
     text = f", the champion's {_number(champion.value)}: {amount} on {rows} rows"

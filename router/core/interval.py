@@ -15,7 +15,7 @@ import numpy as np
 ERROR: Final = 0.01
 """How often the true figure lies below the low end; as often it lies above the high one."""
 Z: Final = NormalDist().inv_cdf(1.0 - ERROR)
-LEVEL: Final = f"{1.0 - 2.0 * ERROR:.0%} interval"
+LEVEL: Final = f"{100 * (1 - 2 * ERROR):.0f} % interval"
 """As a reason names it."""
 
 _LN2: Final = math.log(2.0)

@@ -1,0 +1,187 @@
+"""What stands ready for a trial: the version and the champion, loaded, and the rows that both are given."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from router.app import gate_rows
+from router.app.gate_rows import Rows
+from router.app.gate_subject import Overdue, Subject, resident_bytes
+from router.app.reasons import plain
+from router.control import artefact
+from router.control.example_file import Exam, Golden, exam_files, example_files, golden_file
+from router.control.gates import LOAD, Question, Reply
+from router.control.pedigree import pedigree
+from router.core.lineage import Pedigree
+from router.core.table import Version, VersionState
+from router.errors import ModelBroken, ModelFailed, SettingsError
+from router.serving.session import give_back_memory
+
+SOFT: Final = 0.85
+"""This part of the time is planned with; the rest is for what nobody can end."""
+MOST_JOINED: Final = 32
+"""Rows of the largest batch that is tried."""
+_MIB: Final = 1 << 20
+
+
+class Time:
+    """What is left of the time for all gates."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._until = time.monotonic() + limit_s * SOFT
+
+    def left(self, part: float) -> float:
+        """So much of it, in seconds."""
+        return max((self._until - time.monotonic()) * part, 0.01)
+
+
+class Examples:
+    """What lies beside the versions: golden files, the exam, and what is wrong with them."""
+
+    def __init__(self, question: Question) -> None:
+        signature = question.candidate.signature
+        self.golden: list[Golden] = []
+        self.golden_wrong = ""
+        self.exam: Exam | None = None
+        self.exam_wrong = ""
+        try:
+            for path in example_files(Path(question.candidate.path).parent / "golden"):
+                self.golden.append(golden_file(path, signature))
+        except (ModelBroken, OSError) as error:
+            why = f"golden/ cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+            self.golden_wrong = why
+        if question.exam is not None:
+            try:
+                self.exam = exam_files(Path(question.exam), signature)
+            except SettingsError as error:
+                self.exam_wrong = str(error)
+
+
+class Loaded:
+    """The versions, and what they are given. Raises ModelBroken when the candidate cannot be tried at all."""
+
+    def __init__(self, question: Question, say: Callable[[Reply], None], spent: Time) -> None:
+        self._question = question
+        self._time = spent
+        self.directory = Path(question.candidate.path).parent
+        self.champion: Subject | None = None
+        self.note = ""
+        """Why the champion takes no part, where there is one."""
+        self.champion_pedigree: Pedigree | None = None
+        self.ordinary_s = 0.0
+        """What a run of one row takes."""
+        say(Reply(begun=LOAD))
+        self.examples = Examples(question)
+        try:
+            self.pedigree = _pedigree(question.candidate)
+            _prime()
+            before = resident_bytes()
+            self.candidate = Subject(question.candidate, question.settings.sessions.providers)
+        except ModelBroken as error:
+            if "alloc" in str(error).lower():
+                raise ModelBroken(f"{error} ({no_memory(question)})") from error
+            raise
+        except MemoryError as error:
+            raise ModelBroken(no_memory(question)) from error
+        self.rows_wrong = ""
+        """Why there are none."""
+        self.rows = self._chosen_rows()
+        give_back_memory()
+        self.session_bytes = resident_bytes() - before
+        """What the candidate took once it had run."""
+        if question.champion is not None:
+            say(Reply(begun=LOAD, what="the champion", champion=True))
+            self._load_champion(question.champion)
+
+    def joined(self) -> int:
+        """How many rows share a run at most; 1 where they never do."""
+        return self._joined(self.rows) if self.rows is not None else 1
+
+    def _joined(self, rows: Rows) -> int:
+        return min(self.candidate.joined, MOST_JOINED) if rows.joinable else 1
+
+    def _load_champion(self, champion: Version) -> None:
+        try:
+            self.champion_pedigree = _pedigree(champion)
+            if not self._question.alike:
+                self.note = "the champion takes no part: its signature is another one"
+                return
+            subject = Subject(champion, self._question.settings.sessions.providers)
+            if self.rows is not None:
+                subject.run(self.rows.one(0), self._time.left(0.25))
+        except (ModelBroken, ModelFailed, MemoryError) as error:
+            self.note = f"the champion takes no part: {plain(str(error), None) or 'there is not enough memory'}"
+        else:
+            self.champion = subject
+
+    def _chosen_rows(self) -> Rows | None:
+        """The best there is that the version answers. Raises ModelBroken when it does not end."""
+        signature = self.candidate.signature
+        examples = self.examples
+        sources = [gate_rows.of_exam(examples.exam.inputs, signature)] if examples.exam is not None else []
+        golden = gate_rows.of_golden(examples.golden, signature)
+        if golden is not None:
+            sources.append(golden)
+        for rows in (*sources, *gate_rows.made_up(signature)):
+            try:
+                self._try(rows)
+            except Overdue as error:
+                raise ModelBroken(f"{rows.source}: {error}; where that is long enough raise `gates.limit_s`") from error
+            except (ModelFailed, MemoryError) as error:
+                why = plain(str(error), self.directory) or "there was not enough memory"
+                self.rows_wrong = self.rows_wrong or f"{rows.source}: {why}"
+            else:
+                return rows
+        self.rows_wrong = self.rows_wrong or "its inputs are too large"
+        return None
+
+    def _try(self, rows: Rows) -> None:
+        """The first runs. Raises ModelFailed."""
+        self.candidate.run(rows.one(0), self._time.left(0.25))
+        began = time.monotonic()
+        self.candidate.run(rows.one(0), self._time.left(0.25))
+        self.ordinary_s = time.monotonic() - began
+        joined = self._joined(rows)
+        if joined > 1:
+            self.candidate.run(rows.several(joined), self._time.left(0.25))
+
+
+def no_memory(question: Question) -> str:
+    """What was too little, and how to mend it."""
+    allowed = question.memory_bytes // _MIB
+    return f"{allowed} MiB of memory were not enough: raise `gates.memory_limit_mib` in model.toml"
+
+
+def _pedigree(version: Version) -> Pedigree:
+    """What the file says of itself, once everything that a load would read has been looked at. Raises ModelBroken."""
+    path = Path(version.path)
+    model = artefact.read_model(path)
+    artefact.external_files(model, path.parent)
+    return pedigree(model)
+
+
+def _prime() -> None:
+    """Load and run a tiny model: what the first one takes of memory is the runtime's."""
+    import onnx  # noqa: PLC0415  # the reader of model files has loaded it
+    from onnx import TensorProto, helper  # noqa: PLC0415
+
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "x"], ["y"])],
+        "tiny",
+        [info("x", TensorProto.FLOAT, [1])],
+        [info("y", TensorProto.FLOAT, [1])],
+    )
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "tiny.onnx"
+        onnx.save(model, path)
+        tiny = Version("tiny", "1", "", str(path), VersionState.READY)
+        Subject(tiny, ("CPUExecutionProvider",))
+    gc.collect()
+    give_back_memory()
