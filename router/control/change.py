@@ -126,8 +126,7 @@ class Changes:
         routes = self.routes(draft)
         if joining is None and self.table.answers_like(routes):
             if draft.records or draft.entries or draft.reports or draft.frozen is not None:
-                moved = await self._save(draft, None)
-                self._tell(moved)
+                self._tell(await self._save(draft, None))
             self.swap.table = VersionTable(self.table.generation, routes)  # why others do not serve may be new
             return self.table.generation
 
