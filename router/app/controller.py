@@ -159,7 +159,9 @@ class Controller:
 
     def _admin(self) -> Admin:
         quarantine = Quarantine(self._settings.state / QUARANTINE)
-        return Admin(self._lifecycle, self._status, self._explain, quarantine, self._faults)
+        return Admin(
+            self._lifecycle, self._status, self._explain, quarantine, self._faults, self._database, self._ledger
+        )
 
     async def _until_stopped(self, work: Coroutine[None, None, None]) -> None:
         """Until the work is done or a signal says stop, whichever is first. Raises what the work raises."""
