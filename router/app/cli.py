@@ -59,6 +59,7 @@ LATER = (
     ("explain", "explain", "Tell what became of a recent request, or of the newest that are kept."),
     ("faults", "faults", "Show what is made to go wrong, or change it for a MODEL."),
     ("quarantine", "show", "Show the requests that were being run when workers crashed."),
+    ("demo", "demo", "Show the life of a version, under traffic that loses nothing; in a minute or so."),
     ("token", "token", "Make tokens for the admin port: who has one may do what its role allows."),
     ("completion", "completion", "Print what a shell needs to complete commands, models and versions."),
 )
