@@ -92,7 +92,12 @@ def _answer(
     rows = sum([call.plan.rows for call in calls]) if joined else plan.rows
     if broken is not None:
         calls, replies, marks = _kept(run, replies, broken, marks)
-    answered = [call.received for call, reply in zip(calls, replies, strict=True) if call.finish(reply)]
+    if plan.notes is None:
+        answered = [call.received for call, reply in zip(calls, replies, strict=True) if call.finish(reply)]
+    else:
+        won = [call for call, reply in zip(calls, replies, strict=True) if call.finish(reply)]
+        plan.notes.take(run.calls, won, outputs, inferred, hedge=run.hedge)
+        answered = [call.received for call in won]
     if run.hedge:
         run.won = bool(answered)
     if mine:
@@ -103,8 +108,6 @@ def _answer(
             lane.replicas.report(run.replica, well=broken is None)
     if plan.memory is not None:
         plan.remember(calls, replies, marks, inferred, hedge=run.hedge)
-    if plan.notes is not None:
-        plan.notes.take(run.calls, answered, outputs, inferred, hedge=run.hedge)
     if calls:
         ended, first = lane.clock.monotonic_ns(), calls[0]
         cell.ran(answered, rows, began, fed, inferred, ended)

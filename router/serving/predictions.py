@@ -96,29 +96,29 @@ class Notes:
         self.sample = sample
 
     def take(
-        self, calls: Sequence[Call], answered: Sequence[int], outputs: Sequence[Array], now_ns: int, *, hedge: bool
+        self, calls: Sequence[Call], won: Sequence[Call], outputs: Sequence[Array], now_ns: int, *, hedge: bool
     ) -> None:
-        """Keep what a run said to those of its calls that were received at the instants `answered`, in their order.
+        """Keep what a run said to those of its calls that it has answered: `won`, in the same order.
 
-        The others were answered by somebody else. `outputs` hold the rows of all calls; `now_ns` is monotonic.
+        The others have another answer. `outputs` hold the rows of all calls; `now_ns` is monotonic.
         """
         if len(calls) == 1:
             id_field = calls[0].id_field
-            if id_field and answered:
+            if id_field and won:
                 self._queue.put(_Ran(self, (id_field,), None, outputs[self.position], now_ns, hedge))
             return
-        ids = [call.id_field for call in calls] if len(answered) == len(calls) else _answered(calls, answered)
+        ids = [call.id_field for call in calls] if len(won) == len(calls) else _of_those(calls, won)
         if any(ids):
             rows = [call.plan.rows for call in calls]
             self._queue.put(_Ran(self, ids, rows, outputs[self.position], now_ns, hedge))
 
 
-def _answered(calls: Sequence[Call], instants: Sequence[int]) -> list[bytes]:
-    """The ids of those that were received at these instants, nothing in the place of the others."""
+def _of_those(calls: Sequence[Call], won: Sequence[Call]) -> list[bytes]:
+    """The ids of calls, nothing in the place of those that are not among `won`."""
     ids = []
     place = 0
     for call in calls:
-        mine = place < len(instants) and call.received == instants[place]
+        mine = place < len(won) and call is won[place]
         ids.append(call.id_field if mine else b"")
         place += mine
     return ids
@@ -262,6 +262,7 @@ class Predictions:
             self._hurry.wait(GATHER_S)
             self._hurry.clear()
             self.work()
+        self.work()
 
     def work(self) -> None:
         """Make sheets of all that was put, and hand over the first. The thread does so."""
