@@ -28,9 +28,10 @@ from router.app.memory import free_bytes
 from router.app.warmup_process import WarmupProcess
 from router.config import ServerSettings
 from router.control.database import FILE, Database
+from router.control.evidence import Evidence
 from router.control.faults import FaultBoard
 from router.control.gates import Gates
-from router.control.inspection import Inspector
+from router.control.inspection import TRIED, Inspector
 from router.control.ledger import FILE as LEDGER
 from router.control.ledger import Ledger
 from router.control.lifecycle import Lifecycle
@@ -104,6 +105,7 @@ class Controller:
             word=board,
             trials=Inspector(settings.state),
             gates=Gates(),
+            evidence=Evidence(settings.state / TRIED),
             warmups=self._warmups,
             crew=self,
             room=Room(free_bytes, settings.workers),

@@ -48,6 +48,16 @@ class Gates(Protocol):
         """Give back what the gates needed."""
 
 
+class Evidence(Protocol):
+    """Reports that hold as long as nothing changes. All methods block."""
+
+    def recall(self, version: Version, settings: ModelSettings, exam: Path | None) -> Report | None:
+        """The report of a version that passed with the same contents, settings and exam."""
+
+    def keep(self, report: Report, version: Version, settings: ModelSettings, exam: Path | None) -> None:
+        """Remember it if it passed, without a champion."""
+
+
 class Examiner:
     """One trial at a time: they measure, and would disturb each other."""
 
@@ -55,10 +65,12 @@ class Examiner:
         self,
         trials: Trials,
         gates: Gates,
+        evidence: Evidence,
         progress: Progress = lambda done, of, request: None,  # noqa: ARG005
     ) -> None:
         self._trials = trials
         self._gates = gates
+        self._evidence = evidence
         self._progress = progress
         self._trying = asyncio.Lock()
 
@@ -95,7 +107,13 @@ class Examiner:
             loop.call_soon_threadsafe(told, outcome)
 
         async with self._trying:
-            return await asyncio.to_thread(self._gates.test, candidate, champion, settings, exam, pass_on)
+            report = await asyncio.to_thread(self._gates.test, candidate, champion, settings, exam, pass_on)
+        await asyncio.to_thread(self._evidence.keep, report, candidate, settings, exam)
+        return report
+
+    async def known(self, version: Version, settings: ModelSettings, exam: Path | None) -> Report | None:
+        """The report of a version that has passed as it is now."""
+        return await asyncio.to_thread(self._evidence.recall, version, settings, exam)
 
     async def rest(self) -> None:
         """No more tests for now: give back what they needed."""

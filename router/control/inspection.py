@@ -32,6 +32,8 @@ from router.model_settings import CPU
 
 SHOWN: Final = "shown"
 OWNER: Final = "owner"
+TRIED: Final = "inspected"
+"""The folder of the state directory in which results are remembered."""
 
 _COMMAND: Final = (sys.executable, "-X", "faulthandler", "-m", "router.app.inspect")
 _FORMAT: Final = 1
@@ -121,7 +123,7 @@ class Inspector:
         limit_s: float = 120.0,
         start_limit_s: float = 60.0,
     ) -> None:
-        self._memory = _Memory(state / "inspected")
+        self._memory = _Memory(state / TRIED)
         self._command = tuple(command)
         self._limit_s = limit_s
         self._start_limit_s = start_limit_s
@@ -273,7 +275,7 @@ class _Memory:
                 "rows_independent": request.rows_independent,
                 "never_joined": request.never_joined,
                 "providers": request.providers,
-                "software": {name: _installed(name) for name in ("inference-router", "onnxruntime", "onnx", "numpy")},
+                "software": {name: installed(name) for name in ("inference-router", "onnxruntime", "onnx", "numpy")},
             },
             sort_keys=True,
         )
@@ -310,7 +312,7 @@ class _Memory:
 
 
 @functools.cache
-def _installed(name: str) -> str:
+def installed(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:

@@ -19,7 +19,7 @@ import structlog
 from router.control.change import Changes, Draft, Store
 from router.control.events import Events
 from router.control.examination import Examination, Warmups
-from router.control.examiner import Examiner, Gates, Progress, Trials
+from router.control.examiner import Evidence, Examiner, Gates, Progress, Trials
 from router.control.lookout import NOT_ASKED, Lookout
 from router.control.opening import Opening
 from router.control.planning import Planning
@@ -54,6 +54,7 @@ class Lifecycle:
         word: Word,
         trials: Trials,
         gates: Gates,
+        evidence: Evidence,
         warmups: Warmups,
         crew: Crew,
         room: Room,
@@ -75,7 +76,7 @@ class Lifecycle:
         self._swap = Swap(word, crew, patience_s)
         self._turns = Turns()
         self._changes = Changes(self._registry, self._swap, store, self.events, self._turns, clock)
-        self._examiner = Examiner(trials, gates, progress)
+        self._examiner = Examiner(trials, gates, evidence, progress)
         self._lookout = Lookout(self._changes, self._examiner, explicit)
         self._opening = Opening(self._changes, self._examiner, self._lookout)
         self._examination = Examination(self._changes, self._examiner, self._lookout, warmups, room)

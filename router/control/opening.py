@@ -109,7 +109,9 @@ class Opening:
                 continue
             version = self._changes.versions[key]
             try:
-                report = await self._examiner.test(version, None, found.settings, found.exam, _nobody)
+                report = await self._examiner.known(version, found.settings, found.exam)
+                if report is None:
+                    report = await self._examiner.test(version, None, found.settings, found.exam, _nobody)
             except RouterError as error:  # a fault of the machine keeps this version from serving, not the server
                 log.error("a version could not be tested", model=found.name, version=number, reason=str(error))
                 draft.put(registry.moved(loading, Stage.FAILED, order, str(error)))

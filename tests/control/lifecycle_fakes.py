@@ -38,6 +38,7 @@ class House:
         self.now = 1000.0
         self.memory = 1 << 30
         self.takes = 0
+        self.evidence: dict[str, Report] = {}
         self.tested: list[tuple[str, str, str]] = []
         self.store_error: Exception | None = None
         self.word = 0
@@ -111,6 +112,14 @@ class House:
         memory = Outcome("memory", Verdict.PASS, "", figures={"session_bytes": self.takes})
         return Report("test", candidate.model, candidate.number, candidate.digest, (outcome, memory), self.now, 1.0)
 
+    # The evidence.
+    def recall(self, version: Version, settings: ModelSettings, exam: Path | None) -> Report | None:  # noqa: ARG002
+        """That of `keep`."""
+        return self.evidence.get(version.digest)
+
+    def keep(self, report: Report, version: Version, settings: ModelSettings, exam: Path | None) -> None:
+        """Nothing is kept."""
+
     # The warm-up.
     async def warm(
         self,
@@ -166,6 +175,7 @@ class House:
             word=self,
             trials=self,
             gates=self,
+            evidence=self,
             warmups=self,
             crew=self,
             room=Room(lambda: self.memory, workers=2),
