@@ -8,20 +8,28 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from router.control.swap import Refusal
 from router.core.access import NOBODY, Caller
 from router.core.faults import Fault
+from router.core.prediction import Form
 from router.core.table import VersionTable
 from router.edge.link import LinkClient, LinkServer, WorkerHandle
 from router.errors import Cancelled, InternalError, NotFound, NotReady, RouterError, Status, TooLate
 from router.pb import link_pb2 as pb
+from router.pb.inference_pb2 import ModelInferRequest
 from router.pb.story_pb2 import ExplainRequest, Stories, Story
+from router.serving.call import Call
+from router.serving.mirror import MirrorOrder
+from router.serving.predictions import Notes, Predictions
 from router.serving.timers import Timers
 from tests.server import eventually
+from tests.serving.fakes import FakeReply
 
 WAIT_S = 10.0
 
@@ -36,6 +44,8 @@ class FakeController:
         self.figures: list[int] = []
         self.join_error: Exception | None = None
         self.hold: asyncio.Event | None = None
+        self.predictions: list[pb.Predictions] = []
+        self.confirms = True
         self.forward_ended = threading.Event()
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
@@ -64,6 +74,12 @@ class FakeController:
         if telemetry.resident_bytes == 666:
             raise ValueError("a fault of ours")
         self.figures.append(telemetry.resident_bytes)
+
+    def predicted(self, worker: WorkerHandle, predictions: pb.Predictions) -> None:
+        """Predictions, confirmed if the test wants it."""
+        self.predictions.append(predictions)
+        if self.confirms:
+            worker.kept(predictions.number)
 
     async def forwarded(self, method: str, message: bytes, caller: Caller) -> bytes:
         """Echo, or fail as told."""
@@ -109,6 +125,7 @@ class FakeWorker:
         self.gate: threading.Event | None = None
         self.fails: Exception | None = None
         self.resident = 1
+        self.predictions = Predictions(lambda handed: None)  # noqa: ARG005
 
     def stories(self, wanted: ExplainRequest) -> Stories:
         """One story of whatever is asked for."""
@@ -124,9 +141,10 @@ class FakeWorker:
         self.calls.append(f"prepare {table.generation}")
         return self.refuses
 
-    def retire(self, before: int) -> None:
+    def retire(self, before: int, done: Callable[[], None]) -> None:
         """Remember."""
         self.calls.append(f"retire {before}")
+        done()
 
     def bind(self) -> None:
         """Remember."""
@@ -135,6 +153,23 @@ class FakeWorker:
     def set_faults(self, model: str, faults: tuple[Fault, ...]) -> None:
         """Remember."""
         self.calls.append(f"faults {model} {[fault.model_dump(exclude_none=True) for fault in faults]}")
+
+    def set_mirrors(self, orders: Sequence[MirrorOrder]) -> None:
+        """Remember."""
+        self.calls.append(f"mirrors {[tuple(order) for order in orders]}")
+
+    def attached(self) -> None:
+        """Say again what is not confirmed."""
+        self.predictions.again()
+
+    def kept(self, number: int) -> None:
+        """The next sheet may go."""
+        self.predictions.kept(number)
+
+    def hand_over(self, done: Callable[[], None]) -> None:
+        """All that there is."""
+        self.predictions.ask(done)
+        self.predictions.work()
 
     def telemetry(self) -> pb.Telemetry:
         """A number that can be told apart."""
@@ -151,7 +186,18 @@ class Pair:
         self.timers = Timers()
         self.timers.start()
         self.link = LinkClient(address, pb.Joined(worker=3, pid=77, incarnation="one"), self.worker, self.timers)
+        self.worker.predictions = Predictions(self.link.send_predictions)
         self.link.start()
+
+    def say(self, request_id: str) -> None:
+        """The worker has a prediction to hand over."""
+        notes = Notes(self.worker.predictions, 0, Form.INTEGER, "m", "1", 7, "champion", 1.0)
+        reply = FakeReply()
+        call = Call(
+            SimpleNamespace(rows=1), reply, ModelInferRequest(id=request_id).SerializeToString(), [], 0, None, 0
+        )  # type: ignore[arg-type]
+        notes.take([call], [call], [np.array([3])], 0, hedge=False)
+        self.worker.predictions.work()
 
     def ask(self, method: str, message: bytes = b"x", seconds: float | None = None) -> bytes | RouterError:
         """Forward and wait."""
@@ -197,6 +243,34 @@ def test_figures_are_asked_and_sent_unasked(pair: Pair) -> None:
         pair.controller.run(worker.telemetry(0.05))
     pair.worker.gate.set()
     assert preparing.result(WAIT_S) == []
+
+
+def test_predictions_are_handed_over(pair: Pair) -> None:
+    """One message at a time; whoever asks for all of them learns when they are confirmed."""
+    worker = pair.controller.worker()
+    pair.controller.run(worker.hand_over(WAIT_S))
+    for name in "abc":
+        pair.say(name)
+    pair.controller.run(worker.hand_over(WAIT_S))
+    assert [list(each.ids) for each in pair.controller.predictions] == [["a"], ["b"], ["c"]]
+    assert pair.worker.predictions.figures()["m"].kept == 3
+
+
+def test_predictions_outlive_the_controller(pair: Pair) -> None:
+    """What it has not confirmed goes to the next one, and what was said while there was none."""
+    pair.controller.confirms = False
+    pair.say("a")
+    eventually(lambda: pair.controller.predictions)
+    with pytest.raises(TimeoutError):
+        pair.controller.run(pair.controller.worker().hand_over(0.05))
+    pair.controller.stop()
+    pair.say("b")
+    pair.controller = FakeController(pair.address)
+    pair.controller.run(pair.controller.worker().hand_over(WAIT_S))
+    assert [list(each.ids) for each in pair.controller.predictions][-1] == ["b"]
+    assert {each.number for each in pair.controller.predictions} == {1, 2}
+    pair.controller.worker().gone()
+    pair.controller.worker().kept(9)  # nobody is there to hear it
 
 
 def test_stories_are_asked(pair: Pair) -> None:
