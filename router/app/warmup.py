@@ -138,7 +138,8 @@ class WarmupWorker:
             now = [(self._orders[model], candidate) for model, candidate in self._candidates.items()]
         if now:
             self._link.report(
-                Seen(order.run, order.source, candidate.figures(), candidate.accuracy()) for order, candidate in now
+                Seen(order.run, order.source, candidate.figures(), candidate.tally.accuracy())
+                for order, candidate in now
             )
 
     # ---- what the controller says, on the link's thread ----
@@ -162,8 +163,8 @@ class WarmupWorker:
                 self._candidates[model].replay(order.source, self._replay(order))
 
     def _start(self, order: WarmOrder) -> None:
-        version = replace(order.version, intra_op_threads=1)
-        load = functools.partial(_load, version, order.settings.sessions.providers)
+        version = order.version
+        load = functools.partial(_load, order.settings.sessions.providers)
         candidate = Candidate(version, order.champion, order.settings, load, self._inflight)
         with self._lock:
             self._orders[version.model], self._candidates[version.model] = order, candidate
@@ -185,7 +186,7 @@ class WarmupWorker:
         candidate = self._candidates.get(model)
         if candidate is not None:
             for request_id, row, truth in actuals:
-                candidate.came_true(request_id, row, truth)
+                candidate.tally.came_true(request_id, row, truth)
 
     # ---- what is run where nobody asks ----
 
@@ -206,7 +207,8 @@ class WarmupWorker:
             except InvalidRequest:  # the rest of it is not to be trusted
                 log.warning("recorded requests cannot be read", model=order.version.model)
                 return
-            yield run if run.champion == order.champion else replace(run, outputs={}, seconds=0.0)
+            known = order.champion is not None and run.champion == order.champion.number
+            yield run if known else replace(run, outputs={}, seconds=0.0)
 
     # ---- what the workers bring ----
 
@@ -248,9 +250,9 @@ class WarmupWorker:
                 log.exception("a mirror failed")
 
 
-def _load(version: Version, providers: Sequence[str]) -> Session:
-    """Its session. Raises ModelBroken."""
-    session = Session(version, providers)
+def _load(providers: Sequence[str], version: Version) -> Session:
+    """A session of the version that takes one core. Raises ModelBroken."""
+    session = Session(replace(version, intra_op_threads=1), providers)
     if artefact.digest(Path(version.path).parent) != version.digest:
         raise ModelBroken("its files are not those that were tested: they have changed since")
     return session

@@ -51,12 +51,12 @@ LOOK_S: Final = 1.0
 class WarmOrder:
     """A version that is to be warmed. `run` tells one warm-up of it from the next.
 
-    `champion` is the number whose copies count, empty without one. Beside live copies, `count` requests of `source`.
+    Copies of runs of `champion` count; None: there is none. Beside live copies, `count` requests of `source`.
     """
 
     run: str
     version: Version
-    champion: str
+    champion: Version | None
     settings: ModelSettings
     source: Source = Source.LIVE
     count: int = 0
@@ -178,7 +178,7 @@ class Warmups:
             other = self._active[version.model].order.version.number
             raise Refused(f"version {other} of model '{version.model}' is being warmed: wait for its verdict")
         began, wall = self._clock(), self._wall()
-        order = WarmOrder(uuid.uuid4().hex, version, champion.number if champion else "", settings)
+        order = WarmOrder(uuid.uuid4().hex, version, champion, settings)
         active = self._active[version.model] = _Active(order, began)
         if len(self._active) == 1:
             self._missing_since = began
@@ -233,12 +233,17 @@ class Warmups:
     def seen(self, worker: WarmupWorker, found: Sequence[Seen]) -> None:
         """The warm-up worker tells what it has seen."""
         by_run = {each.run: each for each in found}
+        loaded = False
         for active in self._active.values():
             if worker is self._worker and (each := by_run.get(active.order.run)) is not None:
+                if each.figures.loaded != active.figures.loaded:
+                    loaded = True
                 more = each.source is not active.order.source  # it has not heard of the new source yet
                 active.figures = replace(each.figures, exhausted=each.figures.exhausted and not more)
                 active.accuracy = each.accuracy
                 active.changed.set()
+        if loaded:
+            self._tell_serving()
 
     def mirrored(self, worker: ServingWorker, figures: Mapping[str, Mirrored]) -> None:
         """A serving worker tells of its mirrors, by model."""
@@ -332,19 +337,22 @@ class Warmups:
             MirrorOrder(active.order.version.model, each.fraction, each.max_per_s)
             for active in self._now()
             for each in (active.order.settings.warmup,)
-            if active.order.champion
+            if active.order.champion is not None and active.figures.loaded  # not before somebody can take them
         ]
 
     def _tell_all(self) -> None:
         """The warm-ups are others than before."""
         self._process.want(bool(self._active))
+        self._tell_serving()
+        self._tell_warmup()
+
+    def _tell_serving(self) -> None:
         mirrors = self._mirrors()
         for worker in list(self._serving):
             try:
                 worker.set_mirrors(mirrors)
             except ConnectionError:  # it is told when it joins again
                 self._serving.discard(worker)
-        self._tell_warmup()
 
     def _tell_warmup(self) -> None:
         if self._worker is None:

@@ -1,10 +1,9 @@
 """Warm-up: what was seen of a version that ran copies of live requests, and the verdict. Pure.
 
-Times are compared like with like: only runs of the same rows as the champion's are paired, and what counts is the
-median of the pairs' ratios. Copies are run at the lowest priority, whatever waits for a core is taken out of their
-time, and what remains (cold caches, mostly) makes every version look somewhat slower than it is: `max_latency_ratio`
-has to leave room for that. A version fails by a time or by its agreement only if it is surely beyond the limit: if the
-end of the one-sided interval of 99 % is. Of equal versions at most one in a hundred is so refused.
+Times are compared like with like: the champion runs beside the version on the same inputs, in the same process, by
+turns, and what counts is the median of the pairs' ratios. All of it happens at the lowest priority: whatever waits for
+a core is taken out of the times. A version fails by a time or by its agreement only if it is surely beyond the limit:
+if the end of the one-sided interval of 99 % is. Of equal versions at most one in a hundred is so refused.
 """
 
 from __future__ import annotations
@@ -44,9 +43,9 @@ class Figures:
 
     `samples` are requests that were run, by source; `errors` are those that failed, `broken` those whose outputs broke
     the contract or had another shape than the champion's; `first_error` says how the first of them went wrong.
-    `times`, `champion_times` (of the same runs) and `ratios` count runs by `TIMES` and `RATIOS`. `running_s` is how
-    long the run (or the load) under way has taken. `exhausted`: the source has no more. `failed`: why it could not be
-    loaded.
+    `times` and `champion_times` (of the same runs, while it served) count runs by `TIMES`, `ratios` pairs of runs by
+    `RATIOS`. `running_s` is how long the run (or the load) under way has taken. `exhausted`: the source has no more.
+    `failed`: why it could not be loaded.
     """
 
     loaded: bool = False
@@ -164,7 +163,7 @@ def distributions(figures: Figures) -> tuple[Distribution, ...]:
     """Both versions' times, their ratios, and how far apart their numbers are."""
     made = [
         distribution("run time", "ms", figures.times, TIMES, 1e3),
-        distribution("champion's run time", "ms", figures.champion_times, TIMES, 1e3),
+        distribution("champion's run time while it served", "ms", figures.champion_times, TIMES, 1e3),
         distribution("run time, as a multiple of the champion's", "", figures.ratios, RATIOS),
     ]
     for output in figures.outputs:
@@ -235,7 +234,7 @@ def _latency(figures: Figures, settings: WarmupSettings) -> Outcome:
     pairs = sum(figures.ratios)
     ratio = quantile(figures.ratios, RATIOS, 0.5)
     if ratio is None or pairs < FEW_PAIRS:
-        reason = f"{pairs} runs of the same rows as the champion's, {FEW_PAIRS} are needed"
+        reason = f"{pairs} runs beside the champion, {FEW_PAIRS} are needed"
         return Outcome("latency", Verdict.SKIP, reason, blocks=True, figures={"pairs": float(pairs)})
     numbers = {"pairs": float(pairs), "ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high}
     champion = quantile(figures.champion_times, TIMES, 0.5)

@@ -100,21 +100,22 @@ def mirrored(telemetry: pb.Telemetry) -> dict[str, Mirrored]:
 
 
 def _order_to(order: WarmOrder) -> pb.Warming:
-    version = order.version
-    route = Route(version.model, None, {version.number: version}, order.settings)
+    version, champion = order.version, order.champion
+    versions = {each.number: each for each in (version, champion) if each is not None}
     return pb.Warming(
         run=order.run,
-        version=route_to_message(route),
-        champion=order.champion,
+        number=version.number,
+        route=route_to_message(Route(version.model, champion.number if champion else None, versions, order.settings)),
         source=order.source,
         count=order.count,
     )
 
 
 def _order_from(message: pb.Warming) -> WarmOrder:
-    (route,) = routes_from_messages([message.version])
-    (version,) = route.versions.values()
-    return WarmOrder(message.run, version, message.champion, route.settings, Source(message.source), message.count)
+    (route,) = routes_from_messages([message.route])
+    version = route.versions[message.number]
+    champion = route.versions[route.champion] if route.champion is not None else None
+    return WarmOrder(message.run, version, champion, route.settings, Source(message.source), message.count)
 
 
 def _truth(message: pb.Truth) -> Truth:

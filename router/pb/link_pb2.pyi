@@ -346,18 +346,18 @@ class Warmings(_message.Message):
     def __init__(self, warmings: _Optional[_Iterable[_Union[Warming, _Mapping]]] = ...) -> None: ...
 
 class Warming(_message.Message):
-    __slots__ = ("run", "version", "champion", "source", "count")
+    __slots__ = ("run", "number", "route", "source", "count")
     RUN_FIELD_NUMBER: _ClassVar[int]
-    VERSION_FIELD_NUMBER: _ClassVar[int]
-    CHAMPION_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    ROUTE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     run: str
-    version: _table_pb2.Route
-    champion: str
+    number: str
+    route: _table_pb2.Route
     source: str
     count: int
-    def __init__(self, run: _Optional[str] = ..., version: _Optional[_Union[_table_pb2.Route, _Mapping]] = ..., champion: _Optional[str] = ..., source: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
+    def __init__(self, run: _Optional[str] = ..., number: _Optional[str] = ..., route: _Optional[_Union[_table_pb2.Route, _Mapping]] = ..., source: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
 
 class CameTrue(_message.Message):
     __slots__ = ("model", "truths")

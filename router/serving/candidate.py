@@ -17,20 +17,19 @@ from zlib import crc32
 import numpy as np
 import structlog
 
-from router.core.comparison import Comparison
 from router.core.contract import contract_of
 from router.core.fingerprint import of_version
-from router.core.histogram import RATIOS, TIMES
-from router.core.mirrored import Foretold, MirroredCall, MirroredRun, Truth
+from router.core.mirrored import MirroredCall, MirroredRun
 from router.core.request import Checked, Header, InputHeader, check
 from router.core.table import Version
 from router.core.tensor import BYTES, DTYPES, decode_bytes
-from router.core.warmup import Accuracy, Figures, Source
+from router.core.warmup import Figures, Source
 from router.errors import InvalidRequest, ModelBroken, ModelFailed, SettingsError
 from router.model_settings import ModelSettings
 from router.serving.inflight import InFlight
 from router.serving.run import Runnable, Stop
 from router.serving.session import synthetic
+from router.serving.tally import Tally
 
 Array = np.ndarray[Any, Any]
 Replay = Iterator[MirroredRun]
@@ -41,10 +40,10 @@ MAX_WAITING: Final = 64
 MAX_WAITING_BYTES: Final = 64 << 20
 """One run waits, however large it is."""
 LOOK_S: Final = 0.1
+PAIRS: Final = 400
+"""Runs for which the champion runs beside it."""
 MAX_KNOWN: Final = 1024
 """Kinds of requests that are remembered; when full, all are forgotten."""
-_ID: Final = 0x1A
-"""The tag of a request's id as it travels: field 3, a text."""
 
 
 def working_clock() -> Callable[[], int]:
@@ -59,53 +58,51 @@ def working_clock() -> Callable[[], int]:
         return time.monotonic_ns
 
     def now() -> int:
-        return time.monotonic_ns() - int(os.pread(schedule, 64, 0).split()[1])
+        while True:
+            waited = os.pread(schedule, 64, 0).split()[1]
+            instant = time.monotonic_ns()
+            if os.pread(schedule, 64, 0).split()[1] == waited:  # else it lost its core between the two
+                return instant - int(waited)
 
     return now
 
 
 class Candidate:
-    """A version while it is warmed. `load` makes its session and raises ModelBroken.
+    """A version while it is warmed. `load` makes the session of a version and raises ModelBroken.
 
-    `champion` is the number of the version whose copies count; without one there are none.
+    Copies of runs of `champion` count; without one there are none. The champion is loaded here too: run by turns on the
+    same inputs, both have the same conditions, which is the only fair way to compare their times.
     """
 
     def __init__(
         self,
         version: Version,
-        champion: str,
+        champion: Version | None,
         settings: ModelSettings,
-        load: Callable[[], Runnable],
+        load: Callable[[Version], Runnable],
         inflight: InFlight,
         clock: Callable[[], Callable[[], int]] = working_clock,
     ) -> None:
         self.version = version
         self.champion = champion
         self.stopped = False
+        self._reference: Runnable | None = None
+        self._pairs = 0
         self._load = load
         self._inflight = inflight
         self._clock = clock
         self._settings = settings
         self._names = [spec.name for spec in version.signature.outputs]
-        self._comparison = Comparison(version.signature.outputs, settings.warmup.tolerance)
-        self._judged = self._comparison.judged
-        self._foretold = Foretold()
+        self.tally = Tally(version.signature.outputs, settings.warmup.tolerance)
         self._known: dict[tuple[InputHeader, ...], Checked | InvalidRequest] = {}
         self._condition = threading.Condition()
         self._waiting: deque[MirroredRun] = deque()
         self._waiting_bytes = 0
         self._replay: tuple[Source, Replay] | None = None
-        self._lock = threading.Lock()  # of all figures
         self._loaded_at: float | None = None
         self._failed = ""
         self._began: float | None = None
         self._stop: Stop | None = None
-        self._samples = dict.fromkeys(Source, 0)
-        self._rows = self._errors = self._broken = 0
-        self._first_error = ""
-        self._times = np.zeros(TIMES.buckets, np.int64)
-        self._champion_times = np.zeros(TIMES.buckets, np.int64)
-        self._ratios = np.zeros(RATIOS.buckets, np.int64)
         self._exhausted = False
         self._thread = threading.Thread(target=self._work, name=f"warm-{version.model[:40]}", daemon=True)
 
@@ -127,7 +124,7 @@ class Candidate:
 
     def put(self, run: MirroredRun) -> None:
         """A live copy has come. Waits while too many do, until the version is stopped."""
-        if run.champion != self.champion:
+        if self.champion is None or run.champion != self.champion.number:
             return
         nbytes = _nbytes(run)
         with self._condition:
@@ -147,36 +144,11 @@ class Candidate:
             self._exhausted = False
             self._condition.notify_all()
 
-    def came_true(self, request_id: str, row: int, truth: Truth) -> bool:
-        """What was right for a row of a request. False when it is not known here."""
-        with self._lock:
-            return self._foretold.came_true(request_id, row, truth)
-
-    def accuracy(self) -> Accuracy:
-        """How often it and the champion were right."""
-        with self._lock:
-            return self._foretold.accuracy()
-
     def figures(self) -> Figures:
         """What was seen of it so far."""
-        now, began = time.monotonic(), self._began
-        with self._lock:
-            return Figures(
-                loaded=self._loaded_at is not None,
-                failed=self._failed,
-                seconds=0.0 if self._loaded_at is None else now - self._loaded_at,
-                samples=dict(self._samples),
-                rows=self._rows,
-                errors=self._errors,
-                broken=self._broken,
-                first_error=self._first_error,
-                times=tuple(self._times.tolist()),
-                champion_times=tuple(self._champion_times.tolist()),
-                ratios=tuple(self._ratios.tolist()),
-                outputs=self._comparison.figures() if any(self._samples.values()) else (),
-                running_s=0.0 if began is None else now - began,
-                exhausted=self._exhausted,
-            )
+        now, began, loaded = time.monotonic(), self._began, self._loaded_at
+        seconds = None if loaded is None else now - loaded
+        return self.tally.figures(seconds, self._failed, 0.0 if began is None else now - began, self._exhausted)
 
     # ---- its own thread ----
 
@@ -198,7 +170,7 @@ class Candidate:
         self._began = time.monotonic()
         try:
             self._contract = contract_of(self._settings.contract, self.version.signature)
-            session = self._load()
+            session = self._load(self.version)
             with self._condition:
                 self._stop = session.stop()
             try:
@@ -211,8 +183,24 @@ class Candidate:
         finally:
             self._began = None
             self._inflight.ended(place, 1)
+        self._reference = self._loaded_reference()
         self._loaded_at = time.monotonic()
         return session
+
+    def _loaded_reference(self) -> Runnable | None:
+        """The champion's session, which has run once; None where it cannot be had: then times are not compared."""
+        if self.champion is None:
+            return None
+        try:
+            made = self._load(self.champion)
+            names = [spec.name for spec in self.champion.signature.outputs]
+            made.run(names, synthetic(self.champion.signature.inputs, 1))
+        except ModelBroken as error:
+            log.warning("the champion cannot be run beside it", model=self.version.model, reason=str(error))
+            return None
+        except ModelFailed:
+            log.debug("the champion fails on zeros", model=self.version.model)
+        return made
 
     def _next(self) -> tuple[Source, MirroredRun] | None:
         """What is to be run next; None when it is stopped."""
@@ -237,10 +225,10 @@ class Candidate:
         checked = [self._checked(call) for call in run.calls]
         for each in checked:
             if isinstance(each, InvalidRequest):
-                self._fail(source, len(run.calls), f"it does not take what the champion takes: {each}")
+                self.tally.failed(source, len(run.calls), f"it does not take what the champion takes: {each}")
                 return
         fits = [each for each in checked if isinstance(each, Checked)]
-        rows = [each.rows or 1 for each in fits]
+        rows = [1 if each.rows is None else each.rows for each in fits]
         joined = len(rows) == 1 or (sum(rows) <= self.version.batching.max_size and all(each.rows for each in fits))
         if joined and self._together(session, clock, source, run, fits, rows, paired=True):
             return
@@ -273,14 +261,19 @@ class Candidate:
         """One run for these calls. False when it failed and each is to be run alone. `paired`: as the champion ran."""
         names = [name for name in run.outputs if name in self._names] or self._names
         place = self._inflight.began([self._mark(call) for call in run.calls])
-        failed, outputs = "", []
+        failed, outputs, seconds = "", [], 0.0
+        theirs: tuple[dict[str, Array], float] | None = None
         self._began = time.monotonic()
-        began = ended = clock()
         try:
             feeds = _feeds(run.calls, checked, sum(rows))
+            first = self._pairs % 2 == 0
+            if first:
+                theirs = self._beside(run, names, feeds, clock)
             began = clock()
             outputs = session.run(names, feeds, self._stop)
-            ended = clock()
+            seconds = max(clock() - began, 1) / 1e9
+            if not first:
+                theirs = self._beside(run, names, feeds, clock)
         except (ModelFailed, InvalidRequest) as error:
             failed = str(error)
         finally:
@@ -291,54 +284,38 @@ class Candidate:
         if failed:
             if len(run.calls) > 1:
                 return False
-            self._fail(source, 1, failed)
+            self.tally.failed(source, 1, failed)
             return True
-        seconds = max(ended - began, 1) / 1e9
-        wrong = "" if self._contract is None else self._breach(names, outputs, rows)
-        with self._lock:
-            self._samples[source] += len(run.calls)
-            self._rows += sum(rows)
-            self._times[TIMES.place(seconds)] += 1
-            if not wrong and run.outputs:
-                wrong = self._comparison.add(run.outputs, dict(zip(names, outputs, strict=True)))
-                if paired and run.seconds > 0:
-                    self._champion_times[TIMES.place(run.seconds)] += 1
-                    self._ratios[RATIOS.place(seconds / run.seconds)] += 1
-                if not wrong and self._judged in run.outputs:
-                    self._foretell(run, rows, outputs[names.index(self._judged)])
-            if wrong:
-                self._broken += len(run.calls) if len(run.calls) == 1 else self._breaches(names, outputs, rows)
-                self._first_error = self._first_error or wrong
+        champion_s = run.seconds if paired else 0.0
+        self.tally.ran(source, len(run.calls), sum(rows), seconds, champion_s, theirs[1] if theirs else 0.0)
+        reasons = [] if self._contract is None else self._contract.of(names).broken_parts(outputs, rows)
+        breaches = [each for each in reasons if each]
+        said = run.outputs or (theirs[0] if theirs else {})
+        if breaches:
+            self.tally.broke(len(breaches), breaches[0])
+        elif said and (wrong := self.tally.compare(run, rows, said, dict(zip(names, outputs, strict=True)))):
+            self.tally.broke(len(run.calls), wrong)
         return True
 
-    def _breach(self, names: Sequence[str], outputs: Sequence[Array], rows: Sequence[int]) -> str:
-        """The first breach of the contract; empty when it is kept."""
-        assert self._contract is not None
-        return next((each for each in self._contract.of(names).broken_parts(outputs, rows) if each), "")
-
-    def _breaches(self, names: Sequence[str], outputs: Sequence[Array], rows: Sequence[int]) -> int:
-        """How many calls of a run are concerned; all, where it is not the contract that is broken."""
-        if self._contract is None:
-            return len(rows)
-        return sum(map(bool, self._contract.of(names).broken_parts(outputs, rows))) or len(rows)
-
-    def _fail(self, source: Source, calls: int, why: str) -> None:
-        with self._lock:
-            self._samples[source] += calls
-            self._errors += calls
-            self._first_error = self._first_error or why
-
-    def _foretell(self, run: MirroredRun, rows: Sequence[int], output: Array) -> None:
-        """Keep what both say of requests that have an id: it may come true."""
-        if output.ndim == 0 or len(output) != sum(rows) or not any(call.id_field for call in run.calls):
-            return
-        theirs = self._comparison.classes(self._judged, run.outputs[self._judged])
-        ours = self._comparison.classes(self._judged, output)
-        at = 0
-        for call, count in zip(run.calls, rows, strict=True):
-            if call.id_field:
-                self._foretold.said(_id(call.id_field), theirs[at : at + count], ours[at : at + count])
-            at += count
+    def _beside(
+        self, run: MirroredRun, names: Sequence[str], feeds: dict[str, Array], clock: Callable[[], int]
+    ) -> tuple[dict[str, Array], float] | None:
+        """The champion on the same input: outputs and seconds. Until there are enough pairs, or to have its outputs."""
+        if self._reference is None or (run.outputs and self._pairs >= PAIRS):
+            return None
+        assert self.champion is not None
+        known = {spec.name for spec in self.champion.signature.outputs}
+        asked = [name for name in names if name in known]
+        if not asked:
+            return None
+        try:
+            began = clock()
+            outputs = self._reference.run(asked, feeds)
+            ended = clock()
+        except ModelFailed:
+            return None
+        self._pairs += 1
+        return dict(zip(asked, outputs, strict=True)), max(ended - began, 1) / 1e9
 
     def _mark(self, call: MirroredCall) -> int:
         """What a request is known by if this process dies of it."""
@@ -350,16 +327,6 @@ class Candidate:
 
 def _nbytes(run: MirroredRun) -> int:
     return sum([call.nbytes for call in run.calls]) + sum([each.nbytes for each in run.outputs.values()])
-
-
-def _id(id_field: bytes) -> str:
-    """The id in a field as it travels: its tag, its length, its text."""
-    if not id_field or id_field[0] != _ID:
-        return ""
-    at = 1
-    while at < len(id_field) and id_field[at] & 0x80:
-        at += 1
-    return id_field[at + 1 :].decode("utf-8", "replace")
 
 
 def _parts(run: MirroredRun, rows: Sequence[int]) -> Iterator[MirroredRun]:

@@ -171,7 +171,7 @@ def test_a_slow_version_is_refused() -> None:
 
 
 def test_few_pairs_say_nothing_of_the_ratio() -> None:
-    """As where the champion ran nothing alone."""
+    """As where there is no champion."""
     figures = seen(ratios=counts(RATIOS, *[9.0] * (FEW_PAIRS - 1)))
     assert gate("latency", figures).verdict is Verdict.SKIP
     assert gate("latency", replace(figures, ratios=counts(RATIOS, *[9.0] * FEW_PAIRS))).verdict is Verdict.FAIL
