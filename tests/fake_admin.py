@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from click.testing import CliRunner, Result
+
+from router.app.cli import main
 from router.control.events import Events
 from router.control.ledger import Submitted
 from router.control.ledger_file import Actual
@@ -312,6 +315,10 @@ class Served:
     def run(self, work: Any) -> Any:
         """On the loop of the service."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
+
+    def router(self, *words: str, **environment: str) -> Result:
+        """What a command says of this service."""
+        return CliRunner().invoke(main, list(words), env={"ROUTER_ADMIN": self.address, **environment})
 
     def stop(self, grace_s: float = 0) -> None:
         """The port is closed."""

@@ -60,7 +60,7 @@ LATER = (
     ("faults", "faults", "Show what is made to go wrong, or change it for a MODEL."),
     ("quarantine", "show", "Show the requests that were being run when workers crashed."),
     ("demo", "demo", "Show the life of a version, under traffic that loses nothing; in a minute or so."),
-    ("token", "token", "Make tokens for the admin port: who has one may do what its role allows."),
+    ("token", "token", "Make tokens for the admin port, and for loads and unloads on the inference port."),
     ("completion", "completion", "Print what a shell needs to complete commands, models and versions."),
 )
 """Command, module of this package, help in one line. Whoever serves or asks for help needs nothing of them."""

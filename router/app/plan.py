@@ -40,7 +40,7 @@ def shown(found: PromotionPlan) -> Table:
     """The plan, a line for each question."""
     verdict = Text("can be done", "bold green") if found.possible else Text("would be refused", "bold red")
     made = Table(
-        title=text(f"promotion of {found.model} {found.version}: ") + verdict,
+        title=text(f"promotion of {found.model} {found.version}:") + Text(" ") + verdict,
         title_justify="left",
         show_header=False,
         box=None,
@@ -52,14 +52,15 @@ def shown(found: PromotionPlan) -> Table:
         made.add_row("in its way", text(obstacle, "red"))
     for each in found.evidence:
         passed = Text("passed", "green") if each.passed else Text("failed", "red")
-        made.add_row("evidence", text(f"{KINDS.get(each.kind, each.kind)} of {moment(each.seconds)}: ") + passed)
+        made.add_row(
+            "evidence", text(f"{KINDS.get(each.kind, each.kind)} of {moment(each.seconds)}:") + Text(" ") + passed
+        )
     if not found.evidence:
         made.add_row("evidence", Text("none: it has been neither tested nor warmed up", "yellow"))
     needed, free = size(found.memory_needed_bytes), size(found.memory_free_bytes)
     made.add_row("memory", f"{needed} needed in all workers, {free} free")
     made.add_row("now", text(_roles(found.champion, found.standby)))
-    after = found.standby_after
-    made.add_row("then", text(_roles(found.version, after)))
+    made.add_row("then", text(_roles(found.version, found.standby_after)))
     for move in found.moves:
         made.add_row("moves", text(move))
     made.add_row("way back", text(found.way_back or NOTHING))

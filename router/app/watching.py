@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import time
 
 import click
+from rich.text import Text
 
 from router.app.admin_reach import AdminReach, admin_option
+from router.app.mistake import one_line
 from router.app.seconds import Seconds
 from router.app.story import COLOURS, line
-from router.app.terminal import console, json_line, text
+from router.app.terminal import console, json_line, moment, text
 from router.app.version_name import any_model_argument
 from router.pb.admin_pb2 import Event
 
@@ -28,12 +29,12 @@ def watch(model: str, seconds: float | None, reach: AdminReach, as_json: bool) -
             if as_json:
                 click.echo(json_line(event))
             else:
-                out.print(text(_stamp(event), "dim"), text(_line(event), COLOURS.get(event.kind, "")), soft_wrap=True)
+                stamp = Text(f"{_clock(event.seconds)}  {one_line(event.kind):<9}  ", "dim")
+                out.print(stamp + text(_line(event), COLOURS.get(event.kind, "")), soft_wrap=True)
 
 
-def _stamp(event: Event) -> str:
-    clock = time.strftime("%H:%M:%S", time.localtime(event.seconds))
-    return f"{clock}.{int(event.seconds * 1e3) % 1000:03d}  {event.kind:<9}"
+def _clock(seconds: float) -> str:
+    return f"{moment(seconds)[11:]}.{int(seconds * 1e3) % 1000:03d}"
 
 
 def _line(event: Event) -> str:
