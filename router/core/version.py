@@ -32,8 +32,8 @@ MOVES: Final[Mapping[tuple[Stage, Stage], str]] = {
     (Stage.TESTING, Stage.READY): "blocking gates passed, no warm-up asked",
     (Stage.TESTING, Stage.WARMING): "blocking gates passed, warm-up asked",
     (Stage.TESTING, Stage.FAILED): "a blocking gate failed",
-    (Stage.WARMING, Stage.READY): "verdict: passed",
-    (Stage.WARMING, Stage.FAILED): "verdict: failed",
+    (Stage.WARMING, Stage.READY): "verdict good",
+    (Stage.WARMING, Stage.FAILED): "verdict bad",
     (Stage.READY, Stage.LOADING): "test or warm-up asked again",
     (Stage.READY, Stage.CHAMPION): "promoted",
     (Stage.READY, Stage.CHALLENGER): "challenge",
@@ -49,10 +49,10 @@ MOVES: Final[Mapping[tuple[Stage, Stage], str]] = {
     (Stage.STANDBY, Stage.DRAINING): "rollback window over, or unloaded",
     (Stage.STANDBY, Stage.FAILED): "a worker cannot load it any more",
     (Stage.DRAINING, Stage.RETIRED): "last lease returned",
-    (Stage.RETIRED, Stage.LOADING): "asked again: rollback to an older one",
-    (Stage.FAILED, Stage.LOADING): "asked again: repaired",
+    (Stage.RETIRED, Stage.LOADING): "asked again, for a rollback or a test",
+    (Stage.FAILED, Stage.LOADING): "asked again, as it may be repaired",
 }
-"""From, to, and what moves it."""
+"""From, to, and what moves it: words without a colon, which the drawing could not hold."""
 
 SERVING: Final = frozenset({Stage.READY, Stage.CHALLENGER, Stage.CHAMPION, Stage.STANDBY})
 """A request that names such a version is answered by it."""
