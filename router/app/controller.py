@@ -280,7 +280,10 @@ class Controller:
         self._ledger.take(sheet.model, sheet, lambda: worker.kept(predictions.number))
 
     async def _hand_over(self) -> None:
-        """Have all workers hand over what they have; one that does not answer is not waited for."""
+        """Have all workers hand over what they have; one that does not come or answer in time is not waited for."""
+        until = time.monotonic() + HAND_OVER_S
+        while set(self.serving()) - set(self._workers) and time.monotonic() < until:  # we have just been started
+            await asyncio.sleep(0.02)
         await asyncio.gather(
             *(worker.hand_over(HAND_OVER_S) for worker in self._workers.values()), return_exceptions=True
         )
