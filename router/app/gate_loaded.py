@@ -50,7 +50,9 @@ class Examples:
         self.exam: Exam | None = None
         self.exam_wrong = ""
         try:
-            for path in example_files(Path(question.candidate.path).parent / "golden"):
+            directory = Path(question.candidate.path).parent
+            for path in example_files(directory / "golden"):
+                artefact.inside(directory, f"golden/{path.name}")
                 self.golden.append(golden_file(path, signature))
         except (ModelBroken, OSError) as error:
             why = f"golden/ cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
