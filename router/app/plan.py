@@ -57,8 +57,8 @@ def shown(found: PromotionPlan) -> Table:
         )
     if not found.evidence:
         made.add_row("evidence", Text("none: it has been neither tested nor warmed up", "yellow"))
-    needed, free = size(found.memory_needed_bytes), size(found.memory_free_bytes)
-    made.add_row("memory", f"{needed} needed in all workers, {free} free")
+    needed = f"{size(found.memory_needed_bytes)} needed in all workers" if found.memory_needed_bytes else "none needed"
+    made.add_row("memory", f"{needed}, {size(found.memory_free_bytes)} free")
     made.add_row("now", text(_roles(found.champion, found.standby)))
     made.add_row("then", text(_roles(found.version, found.standby_after)))
     for move in found.moves:

@@ -15,7 +15,7 @@ from router.app.terminal import NOTHING, figure, moment, text
 from router.pb.admin_pb2 import Distribution, Outcome, Report
 
 COLOURS: Final = {"pass": "green", "fail": "red", "warn": "yellow", "skip": "dim"}
-ROWS: Final = 14
+ROWS: Final = 10
 """Of a chart, at most: neighbours are joined until they fit."""
 WIDTH: Final = 40
 """Characters of the longest bar."""

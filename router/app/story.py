@@ -33,7 +33,7 @@ Answer = TypeVar("Answer")
 
 
 class Story:
-    """Tells events with the seconds since the command began; nothing where `silent`.
+    """Tells events with the seconds since it began to watch, by the server's clock; nothing where `silent`.
 
     What only moves on (`progress`) is one line of a terminal that changes, and is left out elsewhere.
     """
@@ -41,7 +41,7 @@ class Story:
     def __init__(self, first: str, *, silent: bool = False) -> None:
         self._console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)
         self._silent = silent
-        self._began = time.monotonic()
+        self._began: float | None = None
         live = not silent and self._console.is_terminal
         self._line = Status(text(first), console=self._console) if live else None
 
@@ -58,10 +58,12 @@ class Story:
 
     def tell(self, event: Event) -> None:
         """One event."""
+        if self._began is None:
+            self._began = event.seconds
         if self._silent or event.kind == "hello":
             return
         if event.kind != "progress":
-            after = Text(f"{time.monotonic() - self._began:8.3f} s  ", "dim")
+            after = Text(f"{event.seconds - self._began:8.3f} s  ", "dim")
             self._console.print(after + text(line(event), COLOURS.get(event.kind, "")), soft_wrap=True)
         elif self._line is not None:
             self._line.update(text(line(event)))
@@ -79,6 +81,19 @@ def follow(client: AdminClient, model: str, act: Callable[[], Answer], story: St
 
     Raises what `act` raises, and KeyboardInterrupt at once: what was asked for goes on in the server.
     """
+    answer = _followed(client, model, act, story, lambda _: False)
+    assert answer is not None, "nothing ends it before its answer"
+    return answer[0]
+
+
+def begun(client: AdminClient, model: str, version: str, act: Callable[[], object], story: Story) -> None:
+    """The same, until something has happened to the version: it goes on in the server. Raises what `act` raises."""
+    _followed(client, model, act, story, lambda event: (event.model, event.version) == (model, version))
+
+
+def _followed(
+    client: AdminClient, model: str, act: Callable[[], Answer], story: Story, enough: Callable[[Event], bool]
+) -> tuple[Answer] | None:
     came: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
     ended: list[Answer | BaseException] = []
 
@@ -86,7 +101,7 @@ def follow(client: AdminClient, model: str, act: Callable[[], Answer], story: St
         with contextlib.suppress(RouterError, ValueError):  # ValueError: the connection was closed meanwhile
             for event in client.watch(model):
                 came.put(event)
-        came.put(Event(kind="hello"))  # nobody waits for a stream that could not begin
+        came.put(Event(kind="hello", seconds=time.time()))  # nobody waits for a stream that could not begin
 
     def do() -> None:
         try:
@@ -97,16 +112,21 @@ def follow(client: AdminClient, model: str, act: Callable[[], Answer], story: St
 
     threading.Thread(target=watch, daemon=True).start()
     with contextlib.suppress(queue.Empty):
-        came.get(timeout=HELLO_S)
+        if (hello := came.get(timeout=HELLO_S)) is not None:
+            story.tell(hello)
     with story:
         threading.Thread(target=do, daemon=True).start()
         while (event := came.get()) is not None:
             story.tell(event)
+            if enough(event):
+                break
         _rest(came, story)
+    if not ended:
+        return None
     (answer,) = ended
     if isinstance(answer, BaseException):
         raise answer
-    return answer
+    return (answer,)
 
 
 def _rest(came: queue.SimpleQueue[Event | None], story: Story) -> None:

@@ -10,8 +10,8 @@ import click
 from router.app.admin_reach import AdminReach, admin_option
 from router.app.order import reason_option
 from router.app.report_text import shown
-from router.app.story import Story, follow
-from router.app.terminal import console, json_option, print_json
+from router.app.story import Story, begun, follow
+from router.app.terminal import console, json_option, print_json, say
 from router.app.version_name import both, model_argument, number, version_argument
 from router.edge.admin_client import AdminClient
 from router.pb.admin_pb2 import Report
@@ -24,40 +24,45 @@ EXIT_CODES: Final = (
     " verdict is that it failed."
 )
 
+no_wait_option = click.option("--no-wait", is_flag=True, help="End when it has begun: it goes on in the server.")
+
 
 @click.command(epilog=EXIT_CODES)
 @model_argument
 @version_argument
+@no_wait_option
 @reason_option
 @admin_option
 @json_option
-def test(model: str, version: str, reason: str, reach: AdminReach, as_json: bool) -> None:
+def test(model: str, version: str, no_wait: bool, reason: str, reach: AdminReach, as_json: bool) -> None:
     """Put a version through its gates, MODEL VERSION or MODEL:VERSION, and show the report.
 
     A role (champion, standby, latest) or an alias may stand for the version.
     """
-    _try("testing", model, version, reach, as_json, lambda client, *named: client.test(*named, reason))
+    _try("testing", model, version, no_wait, reach, as_json, lambda client, *named: client.test(*named, reason))
 
 
 @click.command(epilog=EXIT_CODES)
 @model_argument
 @version_argument
+@no_wait_option
 @reason_option
 @admin_option
 @json_option
-def warm(model: str, version: str, reason: str, reach: AdminReach, as_json: bool) -> None:
+def warm(model: str, version: str, no_wait: bool, reason: str, reach: AdminReach, as_json: bool) -> None:
     """Run a version beside the champion on copies of live requests until there is a verdict.
 
     It reaches no caller meanwhile. MODEL VERSION or MODEL:VERSION; a role (standby, latest) or an alias may stand for
     the version.
     """
-    _try("warming up", model, version, reach, as_json, lambda client, *named: client.warm(*named, reason))
+    _try("warming up", model, version, no_wait, reach, as_json, lambda client, *named: client.warm(*named, reason))
 
 
 def _try(
     doing: str,
     model: str,
     version: str,
+    no_wait: bool,
     reach: AdminReach,
     as_json: bool,
     act: Callable[[AdminClient, str, str], Report],
@@ -66,6 +71,13 @@ def _try(
     with reach.asked() as client:
         named = number(client, model, version)
         story = Story(f"{doing} {model} {named} …", silent=as_json)
+        if no_wait:
+            begun(client, model, named, lambda: act(client, model, named), story)
+            if as_json:
+                print_json({"model": model, "version": named, "begun": True})
+            else:
+                say(f"{doing} has begun: `router watch {model}` and `router report {model}:{named}` tell of it")
+            return
         try:
             report = follow(client, model, lambda: act(client, model, named), story)
         except KeyboardInterrupt:

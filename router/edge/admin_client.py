@@ -5,18 +5,19 @@ from __future__ import annotations
 import ssl
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
 
-from router.core.faults import Fault
 from router.edge.address import address
-from router.edge.faults import from_messages, to_messages
 from router.edge.listener import Listener, listener
 from router.errors import NotReady, RouterError, SettingsError, Status
 from router.pb import admin_pb2 as pb
 from router.pb import admin_pb2_grpc
 from router.pb.story_pb2 import ExplainRequest, Stories
+
+if TYPE_CHECKING:
+    from router.core.faults import Fault
 
 CHANGE_S: Final = 600.0
 """A change waits for the one before it, and both may load models."""
@@ -221,11 +222,15 @@ class AdminClient:
 
     def faults(self, model: str = "") -> dict[str, tuple[Fault, ...]]:
         """What is made to go wrong now, by model."""
+        from router.edge.faults import from_messages  # noqa: PLC0415  # it needs the settings of models
+
         answer: pb.ListFaultsResponse = self._ask(self._stub.ListFaults, pb.ListFaultsRequest(model=model))
         return {each.model: from_messages(each.faults) for each in answer.models}
 
     def set_faults(self, model: str, faults: Iterable[Fault]) -> int:
         """Make the runs of a model fail; in how many workers they do now. Without faults it is well."""
+        from router.edge.faults import to_messages  # noqa: PLC0415  # it needs the settings of models
+
         request = pb.SetFaultsRequest(model=model, faults=to_messages(faults))
         answer: pb.SetFaultsResponse = self._ask(self._stub.SetFaults, request)
         return answer.workers

@@ -95,6 +95,16 @@ def test_an_interrupt_leaves_it_to_the_server(service: Served, monkeypatch: pyte
     assert told.output == "testing goes on in the server: `router watch a` and `router report` tell of it\n"
 
 
+def test_one_need_not_wait(service: Served) -> None:
+    """The command ends when it has begun, with a line on how to go on; a refusal is told all the same."""
+    service.lifecycle.gate.clear()
+    told = service.router("warm", "a:2", "--no-wait")
+    assert told.exit_code == 0
+    assert "warming up has begun: `router watch a` and `router report a:2` tell of it" in told.output
+    assert json.loads(service.router("test", "a:3", "--no-wait", "--json").output)["begun"] is True
+    assert service.router("test", "a:9", "--no-wait").exit_code == 1
+
+
 def test_a_story_is_told_also_when_nobody_may_watch(service: Served) -> None:
     """Without the story, that is: the test is done all the same."""
     service.lifecycle.events.close()
