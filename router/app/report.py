@@ -40,6 +40,8 @@ def report(
         named = number(client, model, version) if version else ""
         found = client.reports(model, named, kind or "", last or 0)
     if page is not None:
+        if not found:
+            raise Failed(f"there is nothing to write: {_none(model, named, kind)}")
         _write(page, found)
     if as_json:
         print_json({"reports": found})
@@ -48,15 +50,19 @@ def report(
         say(f"written to {page}")
         return
     if not found:
-        what = {"test": "tested", "warm": "warmed up"}.get(kind or "", "tested or warmed up")
-        of = f"version {named}" if named else "no version"
-        not_yet = "has not been" if named else "has been"
-        say(f"{of} of model '{model}' {not_yet} {what} yet: `router test {model} {named or 'VERSION'}` does that")
+        say(_none(model, named, kind))
     for place, each in enumerate(found):
         if place:
             click.echo()
         for part in shown(each):
             console().print(part)
+
+
+def _none(model: str, named: str, kind: str | None) -> str:
+    what = {"test": "tested", "warm": "warmed up"}.get(kind or "", "tested or warmed up")
+    of = f"version {named} of model '{model}' has not" if named else f"no version of model '{model}' has"
+    command = "warm" if kind == "warm" else "test"
+    return f"{of} been {what} yet: `router {command} {model} {named or 'VERSION'}` does that"
 
 
 def _write(page: Path, found: list[Report]) -> None:

@@ -64,6 +64,8 @@ def test_a_page(service: Served, tmp_path: Path) -> None:
     assert "NaN in [red]y[/]" in text
     assert "difference" in text
     assert 'src="http' not in text
+    assert service.router("report", "a:1", "--html", str(tmp_path / "empty.html")).exit_code == 1
+    assert not (tmp_path / "empty.html").exists()
     missing = service.router("report", "a:3", "--html", str(tmp_path / "none" / "x.html"))
     assert (missing.exit_code, "cannot be written" in missing.output) == (1, True)
 
