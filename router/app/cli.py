@@ -54,6 +54,7 @@ LATER = (
     ("load", "loading", "Load a version of MODEL, or without one what the model's settings choose."),
     ("unload", "loading", "Let a version of MODEL go, or without one all of the model."),
     ("fallback", "switch", "Have a model's callers answered from its fallback, or by the model again."),
+    ("actuals", "actuals", "Say what came true for earlier requests to MODEL, from a table."),
     ("watch", "watching", "Tell what happens to all models or to one: moves, gates, progress, swaps."),
     ("audit", "audit", "Show the newest acts, all or what concerns a MODEL; find out whether the log is whole."),
     ("explain", "explain", "Tell what became of a recent request, or of the newest that are kept."),
