@@ -286,8 +286,6 @@ class Candidate:
                 return False
             self.tally.failed(source, 1, failed)
             return True
-        champion_s = run.seconds if paired else 0.0
-        self.tally.ran(source, len(run.calls), sum(rows), seconds, champion_s, theirs[1] if theirs else 0.0)
         reasons = [] if self._contract is None else self._contract.of(names).broken_parts(outputs, rows)
         breaches = [each for each in reasons if each]
         said = run.outputs or (theirs[0] if theirs else {})
@@ -295,6 +293,8 @@ class Candidate:
             self.tally.broke(len(breaches), breaches[0])
         elif said and (wrong := self.tally.compare(run, rows, said, dict(zip(names, outputs, strict=True)))):
             self.tally.broke(len(run.calls), wrong)
+        champion_s = run.seconds if paired else 0.0
+        self.tally.ran(source, len(run.calls), sum(rows), seconds, champion_s, theirs[1] if theirs else 0.0)
         return True
 
     def _beside(

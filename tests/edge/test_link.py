@@ -405,3 +405,15 @@ def test_faults_travel_as_they_are(pair: Pair) -> None:
     assert pair.worker.calls == [f"faults m {[hang, slow]}"]
     pair.controller.run(worker.set_faults("m", ()))
     assert pair.worker.calls[-1] == "faults m []"
+
+
+def test_mirrors_are_told_as_a_whole(pair: Pair) -> None:
+    """Which there are; none, too."""
+    worker = pair.controller.worker()
+
+    async def tell(orders: Sequence[MirrorOrder]) -> None:
+        worker.set_mirrors(orders)
+
+    pair.controller.run(tell([MirrorOrder("m", 0.25, 100.0), MirrorOrder("n", 1.0, 0.5)]))
+    pair.controller.run(tell([]))
+    eventually(lambda: pair.worker.calls == ["mirrors [('m', 0.25, 100.0), ('n', 1.0, 0.5)]", "mirrors []"])
