@@ -56,8 +56,8 @@ def slower(times: Times) -> float:
 
 
 def late(seconds: Array, sla_s: float) -> bool:
-    """Whether the 99th percentile is above the SLA, beyond chance."""
-    return tail(int(np.sum(seconds > sla_s)), len(seconds), TAIL) <= ERROR
+    """Whether the 99th percentile is above the SLA, beyond chance; where the median is, that needs no proof."""
+    return float(np.median(seconds)) > sla_s or tail(int(np.sum(seconds > sla_s)), len(seconds), TAIL) <= ERROR
 
 
 def speed_gate(measured: Sequence[Times], sla_s: float | None, slowdown: float) -> Outcome:
