@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
@@ -35,6 +35,7 @@ from router.config import ServerSettings
 from router.control import artefact
 from router.control.warmup import Seen, WarmOrder
 from router.core.mirrored import MirroredCall, MirroredRun, Truth
+from router.core.prediction import MIRROR, form_of, predicted
 from router.core.request import InputHeader
 from router.core.table import Version
 from router.core.tensor import BYTES, encode_bytes
@@ -42,10 +43,12 @@ from router.core.warmup import Source
 from router.edge.mirrors import decode
 from router.edge.warmup_link import WarmupLink
 from router.errors import InvalidRequest, ModelBroken
+from router.model_settings import LedgerSettings
 from router.pb.link_pb2 import Joined
-from router.serving.candidate import Candidate
+from router.serving.candidate import Array, Candidate, Note
 from router.serving.inflight import REGION, InFlight, mapped, wipe
 from router.serving.mirror import LENGTH
+from router.serving.predictions import Notes, Predictions
 from router.serving.samples import Samples
 from router.serving.session import Session, synthetic
 from router.serving.timers import Timers
@@ -107,6 +110,8 @@ class WarmupWorker:
         self._candidates: dict[str, Candidate] = {}
         joined = Joined(pid=os.getpid(), incarnation=uuid.uuid4().hex)
         self._link = WarmupLink(link_path(settings.state), joined, self, Timers())
+        self._predictions = Predictions(self._link.send_predictions)
+        self._predictions.start()
         self._hangs = False
 
     def run(self) -> None:
@@ -131,6 +136,7 @@ class WarmupWorker:
             if told is not None and told.si_signo == signal.SIGTERM:
                 break
         self._slot.phase = Phase.DRAINING
+        self._predictions.close()
         wipe(self._region)  # it ends by itself: nothing that runs is to blame
 
     def _report(self) -> None:
@@ -145,7 +151,12 @@ class WarmupWorker:
     # ---- what the controller says, on the link's thread ----
 
     def attached(self) -> None:
-        """It is there; it will say what is to be warmed."""
+        """It is there; it will say what is to be warmed, and hears of the predictions that it has not confirmed."""
+        self._predictions.again()
+
+    def kept(self, number: int) -> None:
+        """Predictions that were handed over are kept."""
+        self._predictions.kept(number)
 
     def set_warmings(self, orders: Sequence[WarmOrder]) -> None:
         """Warm these versions and no others."""
@@ -165,7 +176,8 @@ class WarmupWorker:
     def _start(self, order: WarmOrder) -> None:
         version = order.version
         load = functools.partial(_load, order.settings.sessions.providers)
-        candidate = Candidate(version, order.champion, order.settings, load, self._inflight)
+        note = noting(version, order.settings.ledger, self._predictions)
+        candidate = Candidate(version, order.champion, order.settings, load, self._inflight, note=note)
         with self._lock:
             self._orders[version.model], self._candidates[version.model] = order, candidate
         candidate.start()
@@ -248,6 +260,23 @@ class WarmupWorker:
                 log.debug("a mirror ends", reason=str(error))
             except Exception:  # a fault of ours costs this connection: the worker makes another
                 log.exception("a mirror failed")
+
+
+def noting(version: Version, settings: LedgerSettings, predictions: Predictions) -> Note:
+    """What writes down for the ledger what a version says to copies, where its model keeps one."""
+    spec = predicted(settings, version.signature.outputs)
+    form = None if spec is None or not settings.enabled else form_of(spec)
+    if spec is None or form is None:
+        return lambda run, rows, outputs: None  # noqa: ARG005
+    notes = Notes(predictions, 0, form, version.model, version.number, 0, MIRROR, settings.sample)
+    name = spec.name
+
+    def note(run: MirroredRun, rows: Sequence[int], outputs: Mapping[str, Array]) -> None:
+        ids = [call.id_field for call in run.calls]
+        if name in outputs and any(ids):
+            notes.put(ids, rows if len(rows) > 1 else None, outputs[name], time.monotonic_ns())
+
+    return note
 
 
 def _load(providers: Sequence[str], version: Version) -> Session:

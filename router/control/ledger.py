@@ -235,7 +235,10 @@ class Ledger:
             )
         done = Submitted(len(found.joined), _ids(found.unknown), _ids(found.already), _ids(found.late))
         if found.joined:
-            self._came_true(model, found.joined)
+            try:
+                self._came_true(model, found.joined)
+            except Exception:  # a fault of ours: it is joined all the same
+                log.exception("who is to hear what came true does not", model=model)
         if self._events is not None:
             self._events.tell("actuals", model, text=_told(done), joined=done.joined, unknown=len(done.unknown))
         return done

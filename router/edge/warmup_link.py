@@ -32,6 +32,9 @@ class WarmupEnd(Protocol):
     def came_true(self, model: str, actuals: Sequence[tuple[str, int, Truth]]) -> None:
         """What was right for rows of requests: id, row, truth."""
 
+    def kept(self, number: int) -> None:
+        """Predictions that were handed over are kept."""
+
 
 class WarmupLink(LinkClient):
     """The warm-up worker's end."""
@@ -50,6 +53,8 @@ class WarmupLink(LinkClient):
         kind = message.WhichOneof("kind")
         if kind == "set_warmings":
             self._warmup.set_warmings([_order_from(each) for each in message.set_warmings.warmings])
+        elif kind == "kept":
+            self._warmup.kept(message.kept.number)
         elif kind == "came_true":
             told = message.came_true
             self._warmup.came_true(told.model, [(each.request_id, each.row, _truth(each)) for each in told.truths])

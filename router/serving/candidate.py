@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from zlib import crc32
 
@@ -33,6 +33,8 @@ from router.serving.tally import Tally
 
 Array = np.ndarray[Any, Any]
 Replay = Iterator[MirroredRun]
+Note = Callable[[MirroredRun, Sequence[int], Mapping[str, Array]], None]
+"""Hears what the version says to live copies: the run, the rows of each call, outputs of all by name."""
 
 log = structlog.get_logger()
 
@@ -82,6 +84,7 @@ class Candidate:
         load: Callable[[Version], Runnable],
         inflight: InFlight,
         clock: Callable[[], Callable[[], int]] = working_clock,
+        note: Note = lambda run, rows, outputs: None,  # noqa: ARG005
     ) -> None:
         self.version = version
         self.champion = champion
@@ -91,6 +94,7 @@ class Candidate:
         self._load = load
         self._inflight = inflight
         self._clock = clock
+        self._note = note
         self._settings = settings
         self._names = [spec.name for spec in version.signature.outputs]
         self.tally = Tally(version.signature.outputs, settings.warmup.tolerance)
@@ -294,6 +298,8 @@ class Candidate:
         elif said and (wrong := self.tally.compare(run, rows, said, dict(zip(names, outputs, strict=True)))):
             self.tally.broke(len(run.calls), wrong)
         champion_s = run.seconds if paired else 0.0
+        if source is Source.LIVE and not breaches:
+            self._note(run, rows, dict(zip(names, outputs, strict=True)))
         self.tally.ran(source, len(run.calls), sum(rows), seconds, champion_s, theirs[1] if theirs else 0.0)
         return True
 

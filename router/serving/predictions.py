@@ -105,12 +105,18 @@ class Notes:
         if len(calls) == 1:
             id_field = calls[0].id_field
             if id_field and won:
-                self._queue.put(_Ran(self, (id_field,), None, outputs[self.position], now_ns, hedge))
+                self.put((id_field,), None, outputs[self.position], now_ns, hedge=hedge)
             return
         ids = [call.id_field for call in calls] if len(won) == len(calls) else _of_those(calls, won)
         if any(ids):
             rows = [call.plan.rows for call in calls]
-            self._queue.put(_Ran(self, ids, rows, outputs[self.position], now_ns, hedge))
+            self.put(ids, rows, outputs[self.position], now_ns, hedge=hedge)
+
+    def put(
+        self, ids: Sequence[bytes], rows: Sequence[int] | None, output: Array, now_ns: int, *, hedge: bool = False
+    ) -> None:
+        """Keep what an output says to requests: id field (empty: none) and rows of each; `rows` None: one has all."""
+        self._queue.put(_Ran(self, ids, rows, output, now_ns, hedge))
 
 
 def _of_those(calls: Sequence[Call], won: Sequence[Call]) -> list[bytes]:

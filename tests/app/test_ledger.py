@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,7 +16,7 @@ from router.control.ledger import FILE
 from router.edge.admin_client import AdminClient, AdminError
 from router.errors import Status
 from router.pb.admin_pb2 import Actual, SubmitActualsResponse
-from tests.server import Server, eventually, pixels, put, running
+from tests.server import ROOT, Server, eventually, pixels, put, router, running
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,17 @@ def test_each_row_has_its_own_actual(server: Server) -> None:
     (last,) = asked(server, "rows", rows=3)
     done = submit(server, Actual(request_id="rows", row=2, text=str(last)), Actual(request_id="rows", row=3, label=1))
     assert (done.joined, list(done.unknown)) == (1, ["rows"])
+
+
+def test_a_table_is_submitted_as_the_readme_shows(server: Server, tmp_path: Path) -> None:
+    """Its file, its command, and what that says."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"```csv\n(.*?)```", readme, re.DOTALL)
+    (command, said) = re.findall(r"\$ (router actuals [^\n]*)\n(.*?)```", readme, re.DOTALL)[0]
+    asked(server, "r1", "r2")
+    (tmp_path / "true.csv").write_text(table)
+    words = command.replace("true.csv", str(tmp_path / "true.csv")).split()[1:]
+    assert router(*words, "--admin", server.admin).output == said
 
 
 def test_requests_without_an_id_are_not_kept(server: Server) -> None:
