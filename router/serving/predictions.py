@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -105,18 +105,16 @@ class Notes:
         if len(calls) == 1:
             id_field = calls[0].id_field
             if id_field and won:
-                self.put((id_field,), None, outputs[self.position], now_ns, hedge=hedge)
+                self._queue.put((self, (id_field,), None, outputs[self.position], now_ns, hedge))
             return
         ids = [call.id_field for call in calls] if len(won) == len(calls) else _of_those(calls, won)
         if any(ids):
             rows = [call.plan.rows for call in calls]
-            self.put(ids, rows, outputs[self.position], now_ns, hedge=hedge)
+            self._queue.put((self, ids, rows, outputs[self.position], now_ns, hedge))
 
-    def put(
-        self, ids: Sequence[bytes], rows: Sequence[int] | None, output: Array, now_ns: int, *, hedge: bool = False
-    ) -> None:
+    def put(self, ids: Sequence[bytes], rows: Sequence[int] | None, output: Array, now_ns: int) -> None:
         """Keep what an output says to requests: id field (empty: none) and rows of each; `rows` None: one has all."""
-        self._queue.put(_Ran(self, ids, rows, output, now_ns, hedge))
+        self._queue.put((self, ids, rows, output, now_ns, False))
 
 
 def _of_those(calls: Sequence[Call], won: Sequence[Call]) -> list[bytes]:
@@ -130,26 +128,18 @@ def _of_those(calls: Sequence[Call], won: Sequence[Call]) -> list[bytes]:
     return ids
 
 
-class _Ran(NamedTuple):
-    """What a run said: for each call its id, empty where it has none, and its rows (None: of one call, all)."""
-
-    notes: Notes
-    ids: Sequence[bytes]
-    rows: Sequence[int] | None
-    output: Array
-    now_ns: int
-    hedge: bool
+_Ran = tuple[Notes, Sequence[bytes], Sequence[int] | None, Array, int, bool]
+"""What a run said: ids of its calls (empty: none), rows of each (None: one has all), output, when, whether a hedge."""
 
 
 class _Kind(NamedTuple):
-    """What predictions of one sheet have in common, and the shape of a row."""
+    """What predictions of one sheet have in common."""
 
     model: str
     version: str
     generation: int
     served_by: str
     form: Form
-    row: tuple[int, ...]
 
 
 @dataclass
@@ -161,6 +151,21 @@ class _Columns:
     at_ns: list[int] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+
+    def add(self, more: _Columns) -> None:
+        """Put others below these."""
+        self.ids += more.ids
+        self.rows += more.rows
+        self.at_ns += more.at_ns
+        self.values += more.values
+        self.scores += more.scores
+
+    def sheets(self, kind: _Kind) -> Iterator[Sheet]:
+        """All of them, at most `SHEET` on each."""
+        for at in range(0, len(self.ids), SHEET):
+            part = slice(at, at + SHEET)
+            ids, rows, at_ns = self.ids[part], self.rows[part], self.at_ns[part]
+            yield Sheet(*kind, ids, rows, at_ns, self.values[part], self.scores[part])
 
 
 class Predictions:
@@ -190,7 +195,8 @@ class Predictions:
 
     def put(self, ran: _Ran) -> None:
         """Take what a run said. Any thread; takes a microsecond, fails never."""
-        nbytes = ran.output.nbytes
+        notes, _, _, output, _, _ = ran
+        nbytes = output.nbytes
         with self._lock:
             first = not self._ran
             full = len(self._ran) >= MOST_RUNS or self._ran_bytes + nbytes > MOST_BYTES
@@ -198,7 +204,7 @@ class Predictions:
                 self._ran.append(ran)
                 self._ran_bytes += nbytes
         if full:
-            self._lose(ran.notes.model, len(ran.output) if ran.output.ndim else 1)
+            self._lose(notes.model, len(output) if output.ndim else 1)
         elif first:
             self._wake.set()
 
@@ -302,40 +308,35 @@ class Predictions:
     def _sheets(self, ran: Sequence[_Ran]) -> list[Sheet]:
         """What runs said, put together by who said it."""
         wall = self._clock.time_ns() - self._clock.monotonic_ns()
-        alike: dict[_Kind, list[_Ran]] = {}
+        alike: dict[tuple[Notes, bool, tuple[int, ...]], list[_Ran]] = {}
         for each in ran:
-            notes = each.notes
-            served_by = "hedge" if each.hedge else notes.served_by
-            row = each.output.shape[1:]
-            kind = _Kind(notes.model, notes.version, notes.generation, served_by, notes.form, row)
-            alike.setdefault(kind, []).append(each)
-        sheets = []
-        for kind, group in alike.items():
-            columns = _Columns()
+            alike.setdefault((each[0], each[5], each[3].shape[1:]), []).append(each)
+        by_kind: dict[_Kind, _Columns] = {}
+        for (notes, hedge, _), group in alike.items():
+            served_by = "hedge" if hedge else notes.served_by
+            kind = _Kind(notes.model, notes.version, notes.generation, served_by, notes.form)
             try:
-                _gather(columns, group, wall, kind.form)
+                gathered = _gathered(notes, group, wall)
             except Exception:  # a fault of ours must not end the thread
                 log.exception("predictions could not be read", model=kind.model, version=kind.version)
                 continue
-            for at in range(0, len(columns.ids), SHEET):
-                part = slice(at, at + SHEET)
-                ids, rows, at_ns = columns.ids[part], columns.rows[part], columns.at_ns[part]
-                sheets.append(Sheet(*kind[:-1], ids, rows, at_ns, columns.values[part], columns.scores[part]))
-        return sheets
+            by_kind.setdefault(kind, _Columns()).add(gathered)
+        return [sheet for kind, columns in by_kind.items() for sheet in columns.sheets(kind)]
 
 
-def _gather(columns: _Columns, group: Sequence[_Ran], wall: int, form: Form) -> None:
-    """Add the predictions of runs whose outputs have rows of one shape; `wall` is 1970 by the clock of the runs."""
-    outputs = [each.output if each.output.ndim else each.output.reshape(1) for each in group]
-    values, scores = said(outputs[0] if len(outputs) == 1 else np.concatenate(outputs), form)
+def _gathered(notes: Notes, group: Sequence[_Ran], wall: int) -> _Columns:
+    """The predictions of runs whose outputs have rows of one shape; `wall` is the runs' clock since 1970."""
+    columns = _Columns()
+    outputs = [output if output.ndim else output.reshape(1) for _, _, _, output, _, _ in group]
+    values, scores = said(outputs[0] if len(outputs) == 1 else np.concatenate(outputs), notes.form)
+    sample = notes.sample
     at = 0
-    for each, output in zip(group, outputs, strict=True):
-        when = wall + each.now_ns
-        for id_field, rows in zip(each.ids, each.rows or (len(output),), strict=True):
+    for (_, ids, each, _, now_ns, _), output in zip(group, outputs, strict=True):
+        when = wall + now_ns
+        for id_field, rows in zip(ids, each or (len(output),), strict=True):
             request_id = text(id_field)
-            if request_id and sampled(request_id, each.notes.sample):
-                for row in range(rows):
-                    value = values[at + row]
+            if request_id and (sample >= 1 or sampled(request_id, sample)):
+                for row, value in enumerate(values[at : at + rows]):
                     if value is not None:
                         columns.ids.append(request_id)
                         columns.rows.append(row)
@@ -344,6 +345,7 @@ def _gather(columns: _Columns, group: Sequence[_Ran], wall: int, form: Form) -> 
                         if scores:
                             columns.scores.append(scores[at + row])
             at += rows
+    return columns
 
 
 def text(id_field: bytes) -> str:

@@ -340,7 +340,7 @@ def test_an_output_that_cannot_be_read_costs_that_one_only(capsys: pytest.Captur
     world.send(1, request_id="a")
     world.work()
     broken = world.predictions._ran.pop()
-    world.predictions._ran.append(broken._replace(rows=[1, 1]))
+    world.predictions._ran.append((*broken[:2], [1, 1], *broken[3:]))
     world.serve(generation=2)
     world.word[0] = 2
     world.ask(2, request_id="b")
