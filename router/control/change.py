@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
 from router.control.events import Events
-from router.control.policy import fitted
+from router.control.policy import bereft, fitted, settled
 from router.control.records import Change, Entry, Order, Stored, VersionRecord
 from router.control.registry import Registry, route_of
 from router.control.swap import Refusal, Routes, Swap, Worker
@@ -21,6 +21,11 @@ from router.core.version import SERVING, Stage
 from router.errors import Refused, RouterError, SettingsError
 
 log = structlog.get_logger()
+
+Move = tuple[VersionRecord | None, VersionRecord]
+"""A record as it was, and as it is."""
+_UNLOADED: Final = frozenset({Stage.FAILED, Stage.RETIRED})
+"""Versions that are tried anew before they serve again."""
 
 
 class Store(Protocol):
@@ -55,6 +60,17 @@ class Draft:
         for record in records:
             self.records[record.model, record.number] = record
 
+    def take(self, other: Draft) -> None:
+        """Bring what another is to bring as well, after what this one does."""
+        self.put(*other.records.values())
+        self.entries += other.entries
+        self.reports += other.reports
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is anything to store."""
+        return bool(self.records or self.entries or self.reports) or self.frozen is not None
+
 
 class Changes:
     """Makes drafts durable and visible. One at a time: whoever commits has its turn."""
@@ -76,6 +92,7 @@ class Changes:
         self.turns = turns
         self.versions: dict[tuple[str, str], Version] = {}
         """What is known of versions that can be loaded."""
+        self._owed = Draft()
 
     @property
     def table(self) -> VersionTable:
@@ -94,8 +111,8 @@ class Changes:
         """An act by somebody, now."""
         return Entry(self.clock(), order.actor, action, model, number, order.reason, before or {}, after or {})
 
-    def routes(self, draft: Draft) -> Routes:
-        """All routes as they would be."""
+    def _made(self, draft: Draft) -> dict[str, Route]:
+        """All routes as the records make them."""
         records = {**self.registry.records, **draft.records}
         by_model: dict[str, list[VersionRecord]] = {}
         for (model, _), record in records.items():
@@ -110,24 +127,51 @@ class Changes:
                 continue
             mine = {number: version for (name, number), version in self.versions.items() if name == model}
             made[model] = route_of(there, before, by_model.get(model, ()), mine)
-        return self._told(fitted(made), made)
+        return made
 
-    @staticmethod
-    def _told(fitting: Routes, made: Routes) -> Routes:
-        for name, each in fitting.items():
-            for number, version in each.versions.items():
-                if version.state is not made[name].versions[number].state:
-                    log.warning("a version cannot be served", model=name, version=number, reason=version.reason)
-        return fitting
+    def routes(self, draft: Draft) -> Routes:
+        """All routes as they would be."""
+        return fitted(self._followed(self._made(draft))[0], self.table.routes)
+
+    def misfit(self, draft: Draft, model: str, number: str) -> str:
+        """Why the settings would keep a version from being the champion that the draft makes it; empty if they fit."""
+        route = self.routes(draft)[model]
+        return "" if route.champion == number else route.versions[number].reason
+
+    def bereft(self, draft: Draft) -> Mapping[str, str]:
+        """Models that the draft would leave without the failover that they have, and why."""
+        return bereft(self.routes(draft), self.table.routes)
+
+    def unfit(self, draft: Draft) -> Mapping[str, str]:
+        """Models that serve with the settings they had, and why those of now are not followed."""
+        return self._followed(self._made(draft))[1]
+
+    def _followed(self, made: Mapping[str, Route]) -> tuple[Mapping[str, Route], Mapping[str, str]]:
+        # Before the first table nothing serves that could go on with what it had.
+        return settled(made, self.table.routes) if self.turns.started.is_set() else (made, {})
+
+    def _log(self, routes: Routes, draft: Draft) -> None:
+        """Versions that settings keep from serving, once."""
+        for key, record in {**self.registry.records, **draft.records}.items():
+            version, before = (
+                table[key[0]].versions.get(key[1]) if key[0] in table else None for table in (routes, self.table.routes)
+            )
+            if record.stage not in SERVING or version is None or version.state is VersionState.READY:
+                continue
+            if before is None or before.reason != version.reason:
+                log.warning("a version cannot be served", model=key[0], version=key[1], reason=version.reason)
 
     async def commit(self, draft: Draft, joining: Worker | None = None) -> int:
         """Durable, then visible to all workers, in one flip; gives the generation. Raises RouterError: then nothing
         has changed."""
         routes = self.routes(draft)
+        self._log(routes, draft)
         if joining is None and self.table.answers_like(routes):
-            if draft.records or draft.entries or draft.reports or draft.frozen is not None:
+            if draft.changes or self._owed.changes:
                 self._tell(await self._save(draft, None))
             self.swap.table = VersionTable(self.table.generation, routes)  # why others do not serve may be new
+            if any(record.stage is Stage.DRAINING for record in draft.records.values()):
+                self.let_go(())  # it was to serve, and nobody had loaded it
             return self.table.generation
 
         async def cut(refused: Routes, refusals: Sequence[Refusal]) -> Routes:
@@ -135,7 +179,7 @@ class Changes:
                 self._lose(draft, refused, refusal)
             return self.routes(draft)
 
-        moved: list[VersionRecord] = []
+        moved: list[Move] = []
 
         async def save(table: VersionTable) -> None:
             moved.extend(await self._save(draft, table))
@@ -144,30 +188,54 @@ class Changes:
         self._tell(moved)
         text = f"generation {self.table.generation} serves"
         self.events.tell("swapped", draft.must[0] if draft.must else "", "", text, self.table.generation)
-        self._let_go(workers)
+        self.let_go(workers)
         return self.table.generation
 
-    def _tell(self, moved: Sequence[VersionRecord]) -> None:
-        for record in moved:
-            text = f"version {record.number} is {record.stage}" + (f": {record.reason}" if record.reason else "")
-            self.events.tell("moved", record.model, record.number, text, stage=record.stage, actor=record.actor)
+    def owe(self, draft: Draft) -> None:
+        """What could not be stored and concerns nobody who serves: so it is from now on, and it is stored with the next
+        change. A server that ends before finds it as it was, and comes to the same end."""
+        self._tell(self._put(draft))
+        self._owed.take(draft)
 
-    async def _save(self, draft: Draft, table: VersionTable | None) -> list[VersionRecord]:
-        """Make it durable; the records of versions that have moved."""
-        change = Change(table, tuple(draft.records.values()), tuple(draft.reports), tuple(draft.entries), draft.frozen)
+    async def pay(self) -> None:
+        """Store what is owed; for whoever has the turn. Raises Refused when that is still not possible."""
+        if self._owed.changes:
+            await self._save(Draft(), None)
+
+    def _tell(self, moved: Iterable[Move]) -> None:
+        for before, record in moved:
+            if before is None or before.stage is not record.stage:
+                text = f"version {record.number} is {record.stage}" + (f": {record.reason}" if record.reason else "")
+                self.events.tell("moved", record.model, record.number, text, stage=record.stage, actor=record.actor)
+            elif before.mark != record.mark:
+                self.events.tell("marked", record.model, record.number, record.mark or "all is well with it again")
+
+    async def _save(self, draft: Draft, table: VersionTable | None) -> list[Move]:
+        """Make it durable, and with it what is owed; how records have changed."""
+        whole = Draft()
+        whole.take(self._owed)
+        whole.take(draft)
+        change = Change(table, tuple(whole.records.values()), tuple(whole.reports), tuple(whole.entries), draft.frozen)
         await asyncio.to_thread(self.store.save, change)
+        self._owed = Draft()
+        return self._put(draft)
+
+    def _put(self, draft: Draft) -> list[Move]:
         known = self.registry.records
-        moved = [
-            record for key, record in draft.records.items() if key not in known or known[key].stage is not record.stage
-        ]
+        moved = [(known.get(key), record) for key, record in draft.records.items()]
         self.registry.put(draft.records.values())
+        for key, record in draft.records.items():
+            if record.stage in _UNLOADED:
+                self.versions.pop(key, None)
         if draft.frozen is not None:
             self.registry.frozen = draft.frozen
         return moved
 
     def first(self, draft: Draft, generation: int) -> VersionTable:
         """The table of a server that starts."""
-        return VersionTable(generation, self.routes(draft))
+        routes = self.routes(draft)
+        self._log(routes, draft)
+        return VersionTable(generation, routes)
 
     async def save_first(self, draft: Draft, table: VersionTable) -> None:
         """Make it durable, before any worker sees it. Raises SettingsError when it cannot be."""
@@ -185,16 +253,17 @@ class Changes:
         each = routes.get(refusal.model)
         if record is None or each is None or refusal.version not in each.versions:
             raise RouterError("a worker refused a version that the table does not hold")
+        if record.stage not in SERVING:  # two workers refuse it
+            return
         if key == draft.must:
             raise Refused(f"version {record.number} of model '{record.model}' cannot be loaded: {refusal.reason}")
         self.lose(draft, record, refusal.reason)
 
     def lose(self, draft: Draft, record: VersionRecord, reason: str) -> None:
         """A version that served cannot: another takes its place, the standby before any other."""
-        order = Order(reason=reason)
+        record, order = draft.records.get((record.model, record.number), record), Order(reason=reason)
         draft.put(self.registry.moved(record, Stage.FAILED, order, reason))
         draft.entries.append(self.entry(order, "lost", record.model, record.number))
-        self.versions.pop((record.model, record.number), None)
         log.warning("a version cannot be served", model=record.model, version=record.number, reason=reason)
         if record.stage is not Stage.CHAMPION:
             return
@@ -209,7 +278,8 @@ class Changes:
 
     # ---- what is not needed any more ----
 
-    def _let_go(self, workers: Collection[Worker]) -> None:
+    def let_go(self, workers: Collection[Worker]) -> None:
+        """Have these workers let go of all but the table that serves; what drained is retired when they have."""
         going = [each for each in self.registry.records.values() if each.stage is Stage.DRAINING]
         self.turns.keep(self._drain(workers, self.table.generation, going))
 
@@ -224,7 +294,6 @@ class Changes:
             for record in going:
                 if self.registry.records[record.model, record.number] == record:
                     draft.put(self.registry.moved(record, Stage.RETIRED, Order(record.actor), record.reason))
-                    self.versions.pop((record.model, record.number), None)
             try:
                 await self.commit(draft)
             except RouterError as error:  # it is tried again with the next change, or at the next start
@@ -242,6 +311,6 @@ class Changes:
         """A model's route with other switches. Raises NotFound."""
         route = self.table.routes.get(model)
         if route is None:
-            self.registry.record(model, "")
-            raise Refused(f"model '{model}' serves nothing")
+            self.registry.known(model)
+            raise Refused(f"model '{model}' serves nothing, and its directory is gone")
         return replace(route, **changed)  # type: ignore[arg-type]  # by name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import structlog
@@ -34,6 +34,20 @@ class Warmups(Protocol):
         """The report, once there is a verdict; cancelling ends the warm-up. Raises RouterError."""
 
 
+@dataclass(slots=True)
+class _Trial:
+    """One version on its way. `reports` are still to be stored, `digest` is that of what was tried."""
+
+    key: tuple[str, str]
+    found: FoundModel
+    order: Order
+    warm: bool
+    recall: bool
+    reports: list[Report] = field(default_factory=list)
+    digest: str = ""
+    memory_bytes: int = 0
+
+
 class Examination:
     """Moves versions from found to ready or failed. Trials run beside everything else; only moves take the lock."""
 
@@ -44,12 +58,15 @@ class Examination:
         self._warmups = warmups
         self._room = room
 
-    async def run(self, model: str, number: str, order: Order, *, warm: bool) -> Report:
-        """Test a version, and warm it; the last report. Raises NotFound, Refused, Conflict, NoRoom."""
+    async def run(self, model: str, number: str, order: Order, *, warm: bool, recall: bool = False) -> Report:
+        """Test a version, and warm it; the last report. `recall`: one that was made of the same will do.
+
+        Raises NotFound, Refused, Conflict, NoRoom.
+        """
         registry, key = self._changes.registry, (model, number)
         async with self._changes.turns.lock:
             record = registry.record(*key)
-            found = self._found(record)
+            trial = _Trial(key, self._found(record), order, warm, recall)
             if record.stage in UNDER_TRIAL:
                 raise Conflict(
                     f"version {number} of model '{model}' is {record.stage} already: {record.actor} asked for it"
@@ -61,13 +78,13 @@ class Examination:
             draft.entries.append(self._changes.entry(order, "warm" if warm else "test", *key))
             await self._changes.commit(draft)
         try:
-            return await self._tried(key, found, order, warm=warm)
+            return await self._tried(trial)
         except (RouterError, asyncio.CancelledError) as error:
-            await self._end(key, Stage.FAILED, order, str(error) or "its trial was broken off")
+            await self._fail(trial, str(error) or "its trial was broken off")
             raise
         except Exception:
             log.exception("a trial failed by a fault of ours", model=model, version=number)
-            await self._end(key, Stage.FAILED, order, "its trial failed by a fault of the server: see its log")
+            await self._fail(trial, "its trial failed by a fault of the server: see its log")
             raise
         finally:
             await self._examiner.rest()
@@ -81,33 +98,33 @@ class Examination:
             raise Refused(f"version {record.number} of model '{record.model}': {version.reason}")
         return found
 
-    async def _tried(self, key: tuple[str, str], found: FoundModel, order: Order, *, warm: bool) -> Report:
-        changes = self._changes
+    async def _tried(self, trial: _Trial) -> Report:
+        changes, key, found = self._changes, trial.key, trial.found
         began = changes.clock()
         reasons = await self._lookout.inspect({key: found})
         if key in reasons:
             unloadable = Outcome("load", Verdict.FAIL, reasons[key], blocks=True)
             report = Report("test", *key, "", (unloadable,), began, changes.clock() - began)
-            await self._end(key, Stage.FAILED, order, reasons[key], report)
-            return report
+            return await self._failed(trial, report, reasons[key])
         version = changes.versions[key]
-        await self._move(key, Stage.TESTING, order, "its gates are being tried", digest=version.digest)
+        trial.digest = version.digest
+        await self._move(trial, Stage.TESTING, "its gates are being tried")
         first = changes.registry.at(key[0], Stage.CHAMPION)
         champion = changes.versions.get((first.model, first.number)) if first is not None else None
-        report = await self._examiner.test(version, champion, found.settings, found.exam, self._gate(key))
+        known = await self._examiner.known(version, found.settings, found.exam) if trial.recall else None
+        report = known or await self._examiner.test(version, champion, found.settings, found.exam, self._gate(key))
         if not report.passed:
-            await self._end(key, Stage.FAILED, order, why(report), report)
-            return report
-        takes = session_bytes(report)
-        if warm:
-            await self._move(key, Stage.WARMING, order, "on copies of live requests", report, memory_bytes=takes)
+            return await self._failed(trial, report, why(report))
+        trial.reports.append(report)
+        trial.memory_bytes = session_bytes(report)
+        if trial.warm:
+            await self._move(trial, Stage.WARMING, "on copies of live requests")
             report = await self._warmups.warm(version, champion, found.settings, self._progress(key))
             if not report.passed:
-                await self._end(key, Stage.FAILED, order, why(report), report)
-                return report
-        self._room.check(version, takes, found.settings.sessions.replicas)
-        passed = "passed its gates and its warm-up" if warm else "passed its gates"
-        await self._end(key, Stage.READY, order, passed, report, memory_bytes=takes, warmed=warm)
+                return await self._failed(trial, report, why(report))
+            trial.reports.append(report)
+        self._room.check(version, trial.memory_bytes, found.settings.sessions.replicas)
+        await self._pass(trial)
         return report
 
     def _gate(self, key: tuple[str, str]) -> Callable[[Outcome], None]:
@@ -123,52 +140,58 @@ class Examination:
 
         return told
 
-    async def _move(
-        self,
-        key: tuple[str, str],
-        stage: Stage,
-        order: Order,
-        reason: str,
-        report: Report | None = None,
-        **changed: object,
-    ) -> None:
+    async def _move(self, trial: _Trial, stage: Stage, reason: str) -> None:
+        registry = self._changes.registry
         async with self._changes.turns.lock:
-            draft = Draft(reports=[report] if report is not None else [])
-            draft.put(
-                self._changes.registry.moved(self._changes.registry.record(*key), stage, order, reason, **changed)
-            )
+            draft = Draft(reports=trial.reports)
+            draft.put(registry.moved(registry.record(*trial.key), stage, trial.order, reason))
+            await self._changes.commit(draft)
+            trial.reports = []
+
+    # ---- the verdict ----
+
+    async def _pass(self, trial: _Trial) -> None:
+        """The version is ready in all workers. Raises Refused when one of them cannot load it."""
+        registry, key = self._changes.registry, trial.key
+        async with self._changes.turns.lock:
+            draft, record = Draft(reports=trial.reports, must=key), registry.record(*key)
+            warmed = trial.warm or record.warmed  # of the same files
+            changed = {"digest": trial.digest, "memory_bytes": trial.memory_bytes, "warmed": warmed}
+            passed = "passed its gates and its warm-up" if trial.warm else "passed its gates"
+            draft.put(registry.moved(record, Stage.READY, trial.order, passed, **changed))
+            self._note(draft, trial, Stage.READY, passed)
             await self._changes.commit(draft)
 
-    async def _end(
-        self,
-        key: tuple[str, str],
-        stage: Stage,
-        order: Order,
-        reason: str,
-        report: Report | None = None,
-        **changed: object,
-    ) -> None:
-        """The verdict: the version is ready in all workers, or failed."""
-        changes, registry = self._changes, self._changes.registry
-        async with changes.turns.lock:
+    async def _failed(self, trial: _Trial, report: Report, reason: str) -> Report:
+        trial.reports.append(report)
+        await self._fail(trial, reason)
+        return report
+
+    async def _fail(self, trial: _Trial, reason: str) -> None:
+        """The version has failed, also where that cannot be stored now: then as well, and whoever asked learns it."""
+        registry, key = self._changes.registry, trial.key
+        async with self._changes.turns.lock:
             record = registry.record(*key)
             if record.stage not in UNDER_TRIAL:  # it has ended already
                 return
-            draft = Draft(reports=[report] if report is not None else [])
-            if record.stage is Stage.LOADING and stage is Stage.READY:
-                record = registry.moved(record, Stage.TESTING, order)
-            draft.put(registry.moved(record, stage, order, reason, **changed))
-            verdict: dict[str, object] = {"stage": str(stage), "why": reason}
-            draft.entries.append(changes.entry(order, "verdict", *key, {}, verdict))
-            if stage is Stage.READY:
-                draft.must = key
-            else:
-                changes.versions.pop(key, None)
-                log.warning("a version has failed", model=key[0], version=key[1], reason=reason)
-            await changes.commit(draft)
+            log.warning("a version has failed", model=key[0], version=key[1], reason=reason)
+            draft = Draft(reports=trial.reports)
+            draft.put(registry.moved(record, Stage.FAILED, trial.order, reason, warmed=False))
+            self._note(draft, trial, Stage.FAILED, reason)
+            try:
+                await self._changes.commit(draft)
+            except RouterError:
+                self._changes.owe(draft)
+                raise
+
+    def _note(self, draft: Draft, trial: _Trial, stage: Stage, reason: str) -> None:
+        verdict: dict[str, object] = {"stage": str(stage), "why": reason}
+        draft.entries.append(self._changes.entry(trial.order, "verdict", *trial.key, {}, verdict))
+
+    # ---- without a verdict ----
 
     async def made_ready(self, record: VersionRecord, order: Order) -> VersionRecord:
-        """A version loaded without its gates, as a way back. The lock is held. Raises NotFound, Refused, NoRoom."""
+        """A version loaded without its gates; for whoever has the turn. Raises NotFound, Refused, Conflict, NoRoom."""
         key = (record.model, record.number)
         if record.stage in UNDER_TRIAL or record.stage is Stage.DRAINING:
             raise Conflict(f"version {record.number} of model '{record.model}' is {record.stage}: try again")

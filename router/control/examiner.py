@@ -59,7 +59,9 @@ class Evidence(Protocol):
 
 
 class Examiner:
-    """One trial at a time: they measure, and would disturb each other."""
+    """One test at a time: they measure, and would disturb each other. Whether a version can be loaded is asked beside
+    them: a rollback does not wait for the gates of another model.
+    """
 
     def __init__(
         self,
@@ -72,13 +74,14 @@ class Examiner:
         self._gates = gates
         self._evidence = evidence
         self._progress = progress
-        self._trying = asyncio.Lock()
+        self._inspecting = asyncio.Lock()
+        self._testing = asyncio.Lock()
 
     async def inspect(self, requests: Sequence[Request]) -> Mapping[tuple[str, str], Result]:
         """What the trial of each version showed, by model and number."""
         if not requests:
             return {}
-        async with self._trying:
+        async with self._inspecting:
             results = await asyncio.to_thread(self._inspect, requests)
         for result in results:
             if result.note:
@@ -106,7 +109,7 @@ class Examiner:
         def pass_on(outcome: Outcome) -> None:
             loop.call_soon_threadsafe(told, outcome)
 
-        async with self._trying:
+        async with self._testing:
             report = await asyncio.to_thread(self._gates.test, candidate, champion, settings, exam, pass_on)
         await asyncio.to_thread(self._evidence.keep, report, candidate, settings, exam)
         return report
@@ -117,5 +120,5 @@ class Examiner:
 
     async def rest(self) -> None:
         """No more tests for now: give back what they needed."""
-        async with self._trying:
+        async with self._testing:
             await asyncio.to_thread(self._gates.close)

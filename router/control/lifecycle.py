@@ -1,26 +1,28 @@
 """The life of versions: who serves, and how that changes. Every act is recorded, durable, then visible to all workers.
 
 The one place that decides. `swap` makes a table visible, `change` makes it durable first, `lookout` compares with the
-repository, `opening` finds first champions, `examination` takes a version from a file to ready.
+repository, `opening` finds first champions, `demand` has models serve that are asked for, `examination` takes a version
+from a file to ready, `succession` changes who answers.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
 from router.control.change import Changes, Draft, Store
+from router.control.demand import Demand
 from router.control.events import Events
 from router.control.examination import Examination, Warmups
 from router.control.examiner import Evidence, Examiner, Gates, Progress, Trials
-from router.control.lookout import NOT_ASKED, Lookout
+from router.control.lookout import Lookout
 from router.control.opening import Opening
 from router.control.planning import Planning
 from router.control.records import ModelView, Order, PromotionPlan, VersionRecord
@@ -33,13 +35,17 @@ from router.control.switches import Switches
 from router.control.turns import Turns
 from router.core.gate import Report
 from router.core.table import VersionTable
+from router.core.tensor import Signature
 from router.core.version import SERVING, UNDER_TRIAL, Stage
-from router.errors import NotFound, Refused
+from router.errors import Refused, SettingsError
 
 log = structlog.get_logger()
 
 ROUTER: Final = Order()
-Answer = TypeVar("Answer")
+NOTHING: Final = Signature((), ())
+"""Of a version of which nothing is known."""
+REST_S: Final = 60.0
+"""What could not be stored is tried again after so many seconds: each attempt has the workers prepare a table."""
 
 
 class Lifecycle:
@@ -68,9 +74,7 @@ class Lifecycle:
         self._scan = functools.partial(scan, models, allow_faults)
         self._word = word
         self._explicit = explicit
-        self._wanted = set(wanted)
         self._clock = clock
-        self._room = room
         self.events = Events(clock)
         self._registry = Registry(clock)
         self._swap = Swap(word, crew, patience_s)
@@ -82,6 +86,9 @@ class Lifecycle:
         self._examination = Examination(self._changes, self._examiner, self._lookout, warmups, room)
         self._planning = Planning(self._changes, room)
         succession, switches = Succession(self._changes, self._planning, self._examination), Switches(self._changes)
+        self._demand = Demand(self._changes, self._lookout, self._opening, self._examination, succession, explicit)
+        self._demand.wanted = set(wanted)
+        self._rests_until = 0.0
         self.promote, self.rollback = succession.promote, succession.rollback
         self.freeze, self.set_alias, self.set_fallback = switches.freeze, switches.set_alias, switches.set_fallback
 
@@ -120,84 +127,110 @@ class Lifecycle:
         for route in stored.table.routes.values():
             for number, version in route.versions.items():
                 record = stored.records.get((route.model, number))
-                if record is not None and record.stage in SERVING and version.path:
+                if record is not None and record.stage in SERVING and version.signature != NOTHING:
                     self._changes.versions[route.model, number] = version
         serving = self._word.generation
         if 0 < serving <= stored.table.generation:
             # Whoever serves has prepared the stored table: it was stored after that, and may wait for its flip.
-            self._wanted = {model for model, each in stored.table.routes.items() if each.champion}
+            self._demand.wanted = {model for model, each in stored.table.routes.items() if each.champion}
             self._swap.begin(stored.table)
-            self._registry.found = await asyncio.to_thread(self._scan)
+            found = await asyncio.to_thread(self._scanned)
+            self._registry.found = found or {}
             log.info("serving goes on", generation=stored.table.generation)
             self._turns.started.set()
-            self._turns.keep(self._resume())
+            self._turns.keep(self._resume(found))
             return
         self._swap.table = stored.table
-        await self._first(stored.table, serving)
+        fresh = await self._first(stored.table, serving)
         self._turns.started.set()
+        for record in fresh:
+            self._by_policy(record)
 
-    async def _first(self, stored: VersionTable, serving: int) -> None:
-        """The table of a server of which nothing runs yet."""
+    async def _first(self, stored: VersionTable, serving: int) -> list[VersionRecord]:
+        """The table of a server of which nothing runs yet; the versions that are new."""
         found = await asyncio.to_thread(self._scan)
-        self._wanted = named(found, self._wanted)
+        self._demand.wanted = named(found, self._demand.wanted)
         if serving:
             log.error("the stored table is older than the one that serves", serving=serving, stored=stored.generation)
             self._swap.fence_all()
         self._changes.versions.clear()  # their files may be others by now
         draft = Draft()
-        self._opening.settle(draft, self._wanted if self._explicit else None)
-        self._lookout.seen(draft, found)
+        self._opening.settle(draft, self._demand.wanted if self._explicit else None)
+        fresh = self._lookout.seen(draft, found)
         self._registry.put(draft.records.values())
         await self._lookout.follow(draft)
-        await self._opening.begin(
-            draft, [each for each in found.values() if self._wants_champion(each.name, draft)], ROUTER
-        )
+        records = {**self._registry.records, **draft.records}
+        beginning = [each for each in found.values() if self._demand.starts(each.name, records)]
+        await self._opening.begin(draft, beginning, ROUTER)
         self._registry.put(draft.records.values())
         table = self._changes.first(draft, max(stored.generation, serving) + 1)
         if not serving and stored.generation and stored.answers_like(table.routes):
             table = VersionTable(stored.generation, table.routes)
         await self._changes.save_first(draft, table)
         self._swap.begin(table)
+        return fresh
 
-    def _wants_champion(self, model: str, draft: Draft | None = None) -> bool:
-        """Whether a model is to serve and nothing is there that could."""
-        if self._explicit and model not in self._wanted:
-            return False
-        records = {**self._registry.records, **(draft.records if draft is not None else {})}
-        mine = [record for (name, _), record in records.items() if name == model]
-        # One that has lost its champion is not given an untried version by itself: that is for its owner to say.
-        return not any(record.stage in SERVING or record.memory_bytes for record in mine)
+    def _scanned(self) -> Mapping[str, FoundModel] | None:
+        try:
+            return self._scan()
+        except SettingsError as error:  # what serves needs no repository; it is looked at again when it is back
+            log.error("serving goes on without a repository", reason=str(error))
+            return None
 
-    async def _resume(self) -> None:
-        """After a restart of this process alone: what was under trial begins anew."""
-        async with self._turns.lock:
+    async def _resume(self, found: Mapping[str, FoundModel] | None) -> None:
+        """After a restart of this process alone: what was under trial begins anew, what was draining is let go of."""
+        under_trial: list[VersionRecord] = []
+
+        async def resume() -> list[VersionRecord]:
             draft = Draft()
-            self._lookout.seen(draft, self._registry.found)
-            under_trial = [each for each in self._registry.records.values() if each.stage in UNDER_TRIAL]
-            for record in under_trial:
-                again = "its trial was broken off when the controller ended"
-                draft.put(replace(record, stage=Stage.FAILED, reason=again, since=self._clock()))
-            await self._changes.commit(draft)
+            fresh: list[VersionRecord] = []
+            if found is not None:
+                fresh = self._lookout.seen(draft, found)
+                await self._lookout.mark(draft, {})
+            for record in self._registry.records.values():
+                if record.stage in UNDER_TRIAL:
+                    under_trial.append(record)
+                    broken_off = "its trial was broken off when the controller ended"
+                    draft.put(self._registry.moved(record, Stage.FAILED, Order(record.actor), broken_off))
+            try:
+                await self._changes.commit(draft)
+            except Refused as error:
+                log.error("what was found could not be stored", reason=str(error))
+                self._changes.owe(draft)
+            return fresh
+
+        fresh = await self._turns.alone(resume)
+        for record in fresh:
+            self._by_policy(record)
         for record in under_trial:
-            warm = record.stage is Stage.WARMING
             order = Order(record.actor, "begun anew: the controller had ended")
-            self._turns.keep(self._examined(record.model, record.number, order, warm=warm))
+            self._turns.keep(self._examined(record.model, record.number, order, warm=record.stage is Stage.WARMING))
+        self._changes.let_go(await self._swap.reached())
 
     # ---- workers ----
 
     async def join(self, worker: Worker) -> None:
         """Bring a worker to the table that serves, then let it open its port. Raises ConnectionError, RouterError."""
         await self._turns.started.wait()
-        if not await self._swap.join(worker):
-            return
-        # Not all that serves could be loaded here. Workers must agree: what it refuses serves nowhere.
-        async with self._turns.lock:
-            draft = Draft()
-            for refusal in await worker.prepare(self.table):
-                record = self._registry.record(refusal.model, refusal.version)
-                if record.stage in SERVING:
-                    self._changes.lose(draft, record, refusal.reason)
+        if await self._swap.join(worker):
+            await self._turns.alone(lambda: self._agree(worker))
+        if not self._swap.has(worker):
+            raise ConnectionError(f"worker {worker.index} is gone")
+        self._turns.keep(self._tidied(worker))
+
+    async def _agree(self, worker: Worker) -> None:
+        """Not all that serves could be loaded by a worker. All must agree: what it refuses serves nowhere."""
+        draft = Draft()
+        for refusal in await self._swap.join(worker):
+            record = self._registry.record(refusal.model, refusal.version)
+            if record.stage in SERVING:
+                self._changes.lose(draft, record, refusal.reason)
+        if draft.changes:
             await self._changes.commit(draft, joining=worker)
+
+    async def _tidied(self, worker: Worker) -> None:
+        with contextlib.suppress(ConnectionError):
+            await worker.retire(self.table.generation)  # it may have served longer than this process, or caught up
 
     def leave(self, worker: Worker) -> None:
         """The worker is gone."""
@@ -206,28 +239,38 @@ class Lifecycle:
     # ---- the repository ----
 
     async def refresh(self) -> None:
-        """Look at the repository again: settings, versions, models. Raises RouterError; what serves goes on then."""
+        """Look at the repository again: settings, versions, models. Raises RouterError; what serves goes on then.
+
+        Models that are new begin in their own time.
+        """
+        await self._look()
+        self._turns.keep(self._demand.begin_all(ROUTER))
+
+    async def _look(self, model: str = "", number: str = "") -> None:
+        """What serves follows its settings; new versions are seen to, but for those that somebody has in hand: one of
+        a model, or all."""
 
         async def look() -> list[VersionRecord]:
             draft = Draft()
             fresh = self._lookout.seen(draft, await asyncio.to_thread(self._scan))
-            self._registry.put(each for each in draft.records.values() if each in fresh)
-            await self._lookout.follow(draft)
+            reasons = await self._lookout.follow(draft)
+            await self._lookout.mark(draft, reasons)
             await self._changes.commit(draft)
             return fresh
 
-        fresh = await self._turns.alone(look)
-        starting = [each for each in self._registry.found.values() if self._wants_champion(each.name)]
-        if starting:
-            await self._begin(starting, ROUTER)
-        for record in fresh:
-            self._by_policy(record)
+        for record in await self._turns.alone(look):
+            if record.model != model or number not in {"", record.number}:
+                self._by_policy(record)
 
     def _by_policy(self, record: VersionRecord) -> None:
-        found = self._registry.found[record.model]
+        found = self._registry.found.get(record.model)
         champion = self._registry.at(record.model, Stage.CHAMPION)
+        if found is None or record.number not in found.versions or champion is None:
+            return
         policy = found.settings.lifecycle.on_new_version
-        if policy == "none" or champion is None or int(record.number) <= int(champion.number):
+        tried = self._registry.record(record.model, record.number).stage is not Stage.FOUND
+        left_out = found.versions[record.number].left_out  # its owner wants another
+        if policy == "none" or tried or left_out or int(record.number) < int(champion.number):
             return
         order = Order(reason=f"lifecycle.on_new_version = {policy}")
 
@@ -237,75 +280,17 @@ class Lifecycle:
 
         self._turns.keep(when_whole())
 
-    async def _begin(self, models: Sequence[FoundModel], order: Order) -> dict[str, str]:
-        """Have models serve that serve nothing; the reasons of those that cannot."""
-
-        async def begin() -> dict[str, str]:
-            draft = Draft()
-            failures = await self._opening.begin(draft, models, order)
-            await self._changes.commit(draft)
-            return failures
-
-        return await self._turns.alone(begin)
-
     async def load(self, model: str, number: str = "", order: Order = ROUTER) -> None:
-        """Have a model serve, or one of its versions be ready. Raises RouterError; what served goes on then."""
-        found = (await asyncio.to_thread(self._scan)).get(model)
-        if found is None:
-            raise NotFound(f"the repository holds no model '{model[:200]}'")
-        self._wanted.add(model)
-        await self.refresh()
-        champion = self._registry.at(model, Stage.CHAMPION)
-        wanted = number or next(iter(found.chosen()), "")
-        if found.reason or not wanted:
-            self._give_up(model, found.reason or "it has no version that is to be served")
-        if champion is None and not number:
-            failures = await self._begin([found], order) if self._registry.at(model, *SERVING) is None else {}
-            if self._registry.at(model, Stage.CHAMPION) is None:
-                self._give_up(model, failures.get(model) or self._reasons(model))
-            return
-        record = self._registry.record(model, wanted)
-        if record.stage not in SERVING:
-            report = await self._examined(model, wanted, order, warm=False)
-            if not report.passed:
-                goes_on = f", version {champion.number} serves on" if champion else ""
-                why = self._registry.record(model, wanted).reason
-                raise Refused(f"model '{model}' cannot be loaded{goes_on}: version {wanted}: {why}")
-        elif record.mark:
-            raise Refused(f"version {wanted} of model '{model}': {record.mark}")
-        if not number and (champion is None or champion.number != wanted):
-            await self.promote(model, wanted, order)
+        """Have a model serve what its settings choose, or one of its versions be ready.
 
-    def _give_up(self, model: str, reason: str) -> None:
-        self._wanted.discard(model)
-        raise Refused(f"model '{model}' cannot be loaded: {reason}")
-
-    def _reasons(self, model: str) -> str:
-        return "; ".join(f"version {each.number}: {each.reason}" for each in self._registry.of(model))
+        Raises RouterError; what served goes on then.
+        """
+        look = functools.partial(self._look, model)
+        await self._turns.shielded(self._demand.load(model, number, order, look))
 
     async def unload(self, model: str, number: str = "", order: Order = ROUTER) -> None:
         """Serve a model, or one of its versions, no more. Raises RouterError; nothing has changed then."""
-
-        async def change() -> None:
-            self._registry.known(model)
-            going = [each for each in self._registry.of(model) if each.stage in SERVING and number in {"", each.number}]
-            if number:
-                record = self._registry.record(model, number)
-                if record.stage is Stage.CHAMPION:
-                    raise Refused(
-                        f"version {number} of model '{model}' is its champion: promote another, or unload all"
-                    )
-                if not going:
-                    raise Refused(f"version {number} of model '{model}' is {record.stage}, it is not loaded")
-            draft = Draft()
-            for record in going:
-                draft.put(self._lookout.retired(record, order, NOT_ASKED))
-            draft.entries.append(self._changes.entry(order, "unload", model, number))
-            await self._changes.commit(draft)
-            if not number:
-                self._wanted.discard(model)
-
-        await self._turns.alone(change)
+        await self._demand.unload(model, number, order)
 
     # ---- trials ----
 
@@ -318,10 +303,11 @@ class Lifecycle:
         return await self._examined(model, number, order, warm=True)
 
     async def _examined(self, model: str, number: str, order: Order, *, warm: bool) -> Report:
+        """Either of both. Raises RouterError."""
         await self._turns.started.wait()
         if (model, number) not in self._registry.records:
-            await self.refresh()
-        return await self._turns.shielded(self._examination.run(model, number, order, warm=warm))
+            await self._look(model, number)
+        return await self._demand.examined(model, number, order, warm=warm)
 
     # ---- who answers ----
 
@@ -332,22 +318,25 @@ class Lifecycle:
     # ---- time passes ----
 
     async def sweep(self) -> None:
-        """Let go of standbys whose window is over; to be called every second or so."""
-        now = self._clock()
-        over = []
-        for record in list(self._registry.records.values()):
-            if record.stage is Stage.STANDBY and record.model in self.table.routes:
-                window = self.table.routes[record.model].settings.lifecycle.rollback_window_s
-                if now - record.since > window:
-                    over.append(record)
-        if over:
+        """Let go of standbys whose window is over, and store what could not be; to be called every second or so.
 
-            async def change() -> None:
-                draft = Draft()
-                for record in over:
-                    if self._registry.records[record.model, record.number] == record:
-                        draft.put(self._lookout.retired(record, ROUTER, "retired: its rollback window is over"))
-                        draft.entries.append(self._changes.entry(ROUTER, "retire", record.model, record.number))
-                await self._changes.commit(draft)
+        Raises RouterError when that cannot be stored; it is then tried again after a while.
+        """
+        now = asyncio.get_running_loop().time()
+        if self.started and now >= self._rests_until:
+            self._rests_until = now + REST_S
+            await self._turns.alone(self._swept)
+            self._rests_until = 0.0
 
-            await self._turns.alone(change)
+    async def _swept(self) -> None:
+        draft = Draft()
+        for record in self._registry.records.values():
+            route = self.table.routes.get(record.model)
+            if record.stage is not Stage.STANDBY or route is None:
+                continue
+            if self._clock() - record.since > route.settings.lifecycle.rollback_window_s:
+                draft.put(self._lookout.retired(record, ROUTER, "retired: its rollback window is over"))
+                draft.entries.append(self._changes.entry(ROUTER, "retire", record.model, record.number))
+        if draft.changes:
+            await self._changes.commit(draft)
+        await self._changes.pay()

@@ -49,42 +49,33 @@ class Opening:
                 draft.put(registry.moved(record, Stage.RETIRED, order, record.reason))
             elif record.stage in UNDER_TRIAL:
                 broken_off = "its trial was broken off when the server ended: test it again"
-                draft.put(replace(record, stage=Stage.FAILED, reason=broken_off, since=self._changes.clock()))
+                draft.put(registry.moved(record, Stage.FAILED, order, broken_off))
             elif names is not None and record.model not in names and record.stage in SERVING:
                 going = self._lookout.retired(record, order, NOT_ASKED)
                 if going.stage is Stage.DRAINING:
                     going = registry.moved(going, Stage.RETIRED, order, NOT_ASKED)
                 draft.put(going)
 
-    async def begin(self, draft: Draft, models: Iterable[FoundModel], order: Order) -> dict[str, str]:
-        """Give each of these models a champion; the reasons of those for which there is none."""
+    async def begin(self, draft: Draft, models: Iterable[FoundModel], order: Order) -> None:
+        """Give each of these models a champion, before there is a table: nobody else has a turn."""
         models = [each for each in models if not each.reason]
-        asked = {(each.name, number): each for each in models for number in self._candidates(each)}
+        asked = {(each.name, number): each for each in models for number in candidates(each)}
         reasons = await self._lookout.inspect(asked)
-        failures: dict[str, str] = {}
         for found in models:
-            passed = await self._passing(draft, found, self._candidates(found), reasons, order, first=False)
-            if not passed and found.settings.lifecycle.initial_champion is None:
-                older = found.older()
-                for number in older:
+            passed = await self._passing(draft, found, candidates(found), reasons, order, first=False)
+            if not passed:
+                for number in older(found):
                     reasons |= await self._lookout.inspect({(found.name, number): found})
                     passed = await self._passing(draft, found, [number], reasons, order, first=True)
                     if passed:
                         break
             if passed:
-                self._crown(draft, passed, order)
-            else:
-                tried = [draft.records.get((found.name, n)) for n in found.versions]
-                failures[found.name] = "; ".join(f"version {r.number}: {r.reason}" for r in tried if r is not None)
+                self.crown(draft, max(passed, key=lambda each: int(each.number)), order)
+            elif why_not := unfounded(found):
+                log.warning("a model cannot begin", model=found.name, reason=why_not)
+                mine = [each for each in draft.records.values() if each.model == found.name]
+                draft.put(*(replace(each, reason=why_not) for each in mine if each.stage is Stage.FOUND))
         await self._examiner.rest()
-        return failures
-
-    @staticmethod
-    def _candidates(found: FoundModel) -> list[str]:
-        chosen = found.settings.lifecycle.initial_champion
-        if chosen is not None:
-            return [str(chosen)] if str(chosen) in found.versions else []
-        return found.chosen()
 
     async def _passing(
         self,
@@ -102,7 +93,7 @@ class Opening:
         for number in numbers:
             key = (found.name, number)
             record = draft.records.get(key) or registry.record(*key)
-            loading = record if record.stage is Stage.LOADING else registry.moved(record, Stage.LOADING, order)
+            loading = registry.moved(record, Stage.LOADING, order)
             if key in reasons:
                 log.warning("a version cannot be served", model=found.name, version=number, reason=reasons[key])
                 draft.put(registry.moved(loading, Stage.FAILED, order, reasons[key]))
@@ -117,9 +108,9 @@ class Opening:
                 draft.put(registry.moved(loading, Stage.FAILED, order, str(error)))
                 continue
             draft.reports.append(report)
-            testing = registry.moved(replace(loading, digest=version.digest), Stage.TESTING, order)
+            testing = registry.moved(loading, Stage.TESTING, order)
             if report.passed:
-                ready = registry.moved(testing, Stage.READY, order, "passed its gates")
+                ready = registry.moved(testing, Stage.READY, order, "passed its gates", digest=version.digest)
                 ready = replace(ready, memory_bytes=session_bytes(report))
                 draft.put(ready)
                 passed.append(ready)
@@ -129,15 +120,39 @@ class Opening:
                 reason = why(report)
                 log.warning("a version failed its gates", model=found.name, version=number, reason=reason)
                 draft.put(registry.moved(testing, Stage.FAILED, order, reason))
-                self._changes.versions.pop(key, None)
         return passed
 
-    def _crown(self, draft: Draft, passed: list[VersionRecord], order: Order) -> None:
-        newest = max(passed, key=lambda each: int(each.number))
-        draft.put(self._changes.registry.moved(newest, Stage.CHAMPION, order, FIRST))
+    def crown(self, draft: Draft, record: VersionRecord, order: Order) -> None:
+        """A model's first champion."""
+        draft.put(self._changes.registry.moved(record, Stage.CHAMPION, order, FIRST))
         before: dict[str, object] = {"champion": None}
-        after: dict[str, object] = {"champion": newest.number}
-        draft.entries.append(self._changes.entry(order, "began", newest.model, newest.number, before, after))
+        after: dict[str, object] = {"champion": record.number}
+        draft.entries.append(self._changes.entry(order, "began", record.model, record.number, before, after))
+
+
+def candidates(found: FoundModel) -> list[str]:
+    """The versions with which a model may begin, newest first: those that are chosen, or the one that is to begin."""
+    first = found.settings.lifecycle.initial_champion
+    if first is None:
+        return found.chosen()
+    version = found.versions.get(str(first))
+    return [version.number] if version is not None and (version.left_out or not version.reason) else []
+
+
+def older(found: FoundModel) -> list[str]:
+    """The versions that are tried one after another where none of the candidates passes."""
+    return found.older() if found.settings.lifecycle.initial_champion is None else []
+
+
+def unfounded(found: FoundModel) -> str:
+    """Why a model has no version to begin with; empty where it has."""
+    if found.reason or candidates(found):
+        return found.reason
+    first = found.settings.lifecycle.initial_champion
+    if first is None:
+        return "it has no version that is to be served"
+    version = found.versions.get(str(first))
+    return f"lifecycle.initial_champion = {first}: {version.reason if version is not None else 'no such version'}"
 
 
 def why(report: Report) -> str:

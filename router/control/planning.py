@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
-from router.control.change import Changes
-from router.control.policy import misfit
+from router.control.change import Changes, Draft
 from router.control.records import PromotionPlan, VersionRecord
 from router.control.room import Room
 from router.core.version import SERVING, UNDER_TRIAL, Stage
@@ -41,10 +41,19 @@ class Planning:
             yield f"{what} {state}: `router test {model} {number}` first"
         elif record.stage is not Stage.CHAMPION and not override and not record.warmed and self._needs_warmth(model):
             yield f"{what} has not been warmed, lifecycle.promote_needs = warm: `router warm {model} {number}` first"
+        if record.stage in SERVING and record.mark and not override:
+            yield f"{what} could not be loaded by a worker that comes: {record.mark}"
 
     def _needs_warmth(self, model: str) -> bool:
         route = self._changes.table.routes.get(model)
         return route is not None and route.settings.lifecycle.promote_needs == "warm"
+
+    def harms(self, draft: Draft) -> list[str]:
+        """What a promotion would do to other models that speaks against it."""
+        return [
+            f"model '{name}' would be left without its failover: {why}"
+            for name, why in self._changes.bereft(draft).items()
+        ]
 
     async def promotion(self, model: str, number: str) -> PromotionPlan:
         """What a promotion would do. Raises NotFound."""
@@ -52,14 +61,18 @@ class Planning:
         record = registry.record(model, number)
         route = changes.table.routes.get(model)
         champion, standby = registry.at(model, Stage.CHAMPION), registry.at(model, Stage.STANDBY)
+        evidence = await asyncio.to_thread(changes.store.reports, model, number)
+        if record is champion:
+            nothing = f"version {number} of model '{model}' is its champion already"
+            names = (number, standby.number if standby else None, standby.number if standby else None)
+            return PromotionPlan(model, number, (nothing,), tuple(evidence), 0, self._room.free(), *names, (), "")
         obstacles = self.obstacles(record)
-        if record.stage is Stage.CHAMPION:
-            obstacles.append(f"version {number} of model '{model}' is its champion already")
-        version = changes.versions.get((model, number))
-        needed = 0
+        version, needed = changes.versions.get((model, number)), 0
         if version is not None and route is not None:
-            if reason := misfit(route, version, changes.table.routes):
+            draft = _as_if(record, champion, standby)
+            if reason := changes.misfit(draft, model, number):
                 obstacles.append(f"version {number} of model '{model}': {reason}")
+            obstacles += self.harms(draft)
             if not changes.loaded(model, number):
                 replicas = route.settings.sessions.replicas
                 needed = self._room.needed(version, record.memory_bytes, replicas)
@@ -67,11 +80,10 @@ class Planning:
                     self._room.check(version, record.memory_bytes, replicas)
                 except NoRoom as error:
                     obstacles.append(str(error))
-        evidence = await asyncio.to_thread(changes.store.reports, model, number)
         moves = [f"version {number}: {record.stage} → champion"]
         if champion is not None:
             moves.append(f"version {champion.number}: champion → standby")
-        if standby is not None and standby.number != number:
+        if standby is not None and standby is not record:
             moves.append(f"version {standby.number}: standby → draining → retired")
         moves += [f"alias {name} stays with version {at}" for name, at in (route.aliases if route else {}).items()]
         back = (
@@ -90,3 +102,14 @@ class Planning:
             tuple(moves),
             back or "none: nothing serves now",
         )
+
+
+def _as_if(record: VersionRecord, champion: VersionRecord | None, standby: VersionRecord | None) -> Draft:
+    """The promotion, done in one leap."""
+    draft = Draft()
+    if standby is not None:
+        draft.put(replace(standby, stage=Stage.DRAINING))
+    if champion is not None:
+        draft.put(replace(champion, stage=Stage.STANDBY))
+    draft.put(replace(record, stage=Stage.CHAMPION))
+    return draft

@@ -1,12 +1,14 @@
 """Whether models' settings fit the models: what a fallback gives, what a contract promises, who stands in for whom.
 
-A model whose settings do not fit does not serve: a fallback that would fail when it is needed is worse than none.
+A model whose settings do not fit does not begin to serve: a fallback that would fail when it is needed is worse than
+none. One that serves goes on with the settings it had.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from router.control.artefact import shown
@@ -22,19 +24,22 @@ REASON_LIMIT: Final = 400
 _NAMED: Final = 8
 
 
-def fitted(routes: Mapping[str, Route]) -> dict[str, Route]:
+def fitted(routes: Mapping[str, Route], before: Mapping[str, Route] = MappingProxyType({})) -> dict[str, Route]:
     """The routes of a whole repository, their READY versions UNAVAILABLE where the settings do not fit them.
 
-    The champion stays if it fits, else it is the newest version that does.
+    A champion that does not fit leaves its model without one: who takes its place is not for settings to say. What
+    served by the routes `before` and is the same serves on, also if another model's change has taken its failover.
     """
-    return {name: _fitted(each, routes) for name, each in routes.items()}
+    return {name: _fitted(each, routes, before.get(name)) for name, each in routes.items()}
 
 
-def _fitted(route: Route, routes: Mapping[str, Route]) -> Route:
+def _fitted(route: Route, routes: Mapping[str, Route], before: Route | None) -> Route:
     reasons = {
         number: reason
         for number, version in route.versions.items()
-        if version.state is VersionState.READY and (reason := misfit(route, version, routes))
+        if version.state is VersionState.READY
+        and not _same(route, version, before)
+        and (reason := misfit(route, version, routes))
     }
     if not reasons:
         return route
@@ -44,9 +49,44 @@ def _fitted(route: Route, routes: Mapping[str, Route]) -> Route:
         else version
         for number, version in route.versions.items()
     }
-    ready = [number for number, version in versions.items() if version.state is VersionState.READY]
-    champion = route.champion if route.champion in ready else max(ready, key=int, default=None)
-    return replace(route, champion=champion, versions=versions)
+    return replace(route, champion=None if route.champion in reasons else route.champion, versions=versions)
+
+
+def _same(route: Route, version: Version, before: Route | None) -> bool:
+    """Whether a version has served with these settings."""
+    return before is not None and before.settings == route.settings and before.versions.get(version.number) == version
+
+
+def settled(routes: Mapping[str, Route], before: Mapping[str, Route]) -> tuple[dict[str, Route], dict[str, str]]:
+    """The routes, with the settings of `before` where a champion serves that those of now do not fit; and the reasons.
+
+    Settings that would end what serves are not followed: whoever wrote them learns why, and callers notice nothing.
+    """
+    made, reasons = dict(routes), dict[str, str]()
+    while wrong := {name: why for name in made if (why := _would_end(made[name], before.get(name), made))}:
+        made |= {name: replace(made[name], settings=before[name].settings) for name in wrong}
+        reasons |= wrong
+    return made, reasons
+
+
+def bereft(routes: Mapping[str, Route], before: Mapping[str, Route]) -> dict[str, str]:
+    """Models that serve on and whose failover would fit them no more, unlike `before`; with the reasons."""
+    return {
+        name: reason
+        for name, each in routes.items()
+        if name in before
+        and each.champion is not None
+        and _same(each, each.versions[each.champion], before[name])
+        and (reason := misfit(each, each.versions[each.champion], routes))
+        and not misfit(each, each.versions[each.champion], before)
+    }
+
+
+def _would_end(route: Route, before: Route | None, routes: Mapping[str, Route]) -> str:
+    """Why the settings of now would end what serves; empty where they would not, or are those of before."""
+    if before is None or before.champion is None or route.champion is None or before.settings == route.settings:
+        return ""
+    return misfit(route, route.versions[route.champion], routes)
 
 
 def misfit(route: Route, version: Version, routes: Mapping[str, Route]) -> str:

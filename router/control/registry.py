@@ -14,6 +14,8 @@ from router.errors import NotFound
 
 Records = Mapping[tuple[str, str], VersionRecord]
 
+_GONE: Final = frozenset({Stage.FOUND, Stage.FAILED, Stage.RETIRED})
+"""Versions of which nothing is left once their directory has gone."""
 _QUIET: Final = frozenset({Stage.FOUND, Stage.LOADING, Stage.TESTING, Stage.WARMING, Stage.DRAINING, Stage.RETIRED})
 """Versions that do not serve, and with which nothing is wrong."""
 
@@ -74,7 +76,8 @@ class Registry:
     ) -> VersionRecord:
         """The record after a move. Raises Refused for one that the table of stages does not have."""
         check_move(f"version {record.number} of model '{record.model}'", record.stage, stage)
-        fresh = replace(record, stage=stage, reason=reason, since=self._clock(), actor=order.actor)
+        mark = record.mark if stage in SERVING else ""
+        fresh = replace(record, stage=stage, reason=reason, since=self._clock(), actor=order.actor, mark=mark)
         return replace(fresh, **changed) if changed else fresh  # type: ignore[arg-type]  # by name
 
     def put(self, records: Iterable[VersionRecord]) -> None:
@@ -88,14 +91,15 @@ def route_of(
 ) -> Route:
     """The route that a model's records make. `versions` holds by number what is known of those that serve.
 
-    A model without any version has one of the empty number, which carries the reason.
+    A model without any version has one of the empty number, which carries the reason. While its settings cannot be read
+    it goes on with those of `before`.
     """
-    stages = {record.number: record for record in records}
     assert found is not None or before is not None, "a model comes from the repository or has served"
     model = found.name if found is not None else before.model  # type: ignore[union-attr]
+    there = found.versions if found is not None else {}
+    stages = {each.number: each for each in records if each.number in there or each.stage not in _GONE}
     made: dict[str, Version] = {}
-    numbers = {*stages, *(found.versions if found is not None else ())}
-    for number in sorted(numbers, key=int):
+    for number in sorted({*stages, *there}, key=int):
         record = stages.get(number)
         known = versions.get(number)
         if record is not None and record.stage in SERVING and known is not None:
@@ -108,7 +112,8 @@ def route_of(
         next((n for n, record in stages.items() if record.stage is stage and _ready(made[n])), None)
         for stage in (Stage.CHAMPION, Stage.STANDBY)
     )
-    settings = found.settings if found is not None else before.settings  # type: ignore[union-attr]
+    readable = found is not None and not found.reason
+    settings = found.settings if found is not None and (readable or before is None) else before.settings  # type: ignore[union-attr]
     aliases = {name: number for name, number in (before.aliases if before else {}).items() if number in made}
     return Route(model, champion, made, settings, before is not None and before.switched, standby, aliases)
 
@@ -126,6 +131,8 @@ def _idle(model: str, number: str, record: VersionRecord | None, found: FoundMod
         reason, quiet = there.reason, there.left_out
     elif record is None:
         reason = "it has not been looked at yet"
+    elif record.stage in SERVING:  # it is to serve, and nothing of it is in memory
+        reason = "its directory is gone" if there is None else "it could not be looked at"
     else:
         reason = record.reason or f"it is {record.stage}"
     return Version(

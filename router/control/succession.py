@@ -10,7 +10,6 @@ import structlog
 from router.control.change import Changes, Draft
 from router.control.examination import Examination
 from router.control.planning import Planning
-from router.control.policy import misfit
 from router.control.records import Order, Swapped, VersionRecord
 from router.core.version import SERVING, Stage
 from router.errors import Conflict, InvalidRequest, Refused
@@ -26,7 +25,6 @@ class Succession:
         self._registry = changes.registry
         self._planning = planning
         self._examination = examination
-        self._latest: dict[str, str] = {}  # who changed the champion of a model last, for those who came second
 
     async def promote(
         self, model: str, number: str, order: Order, expected: str = "", override: bool = False
@@ -49,11 +47,13 @@ class Succession:
             if record.stage not in SERVING:
                 record = await self._examination.made_ready(record, order)
             self._succeed(draft, record, order)
+            if not override and (harms := self._planning.harms(draft)):
+                raise Refused(harms[0])
 
         return await self._swapped("promote", model, order, expected, change)
 
     async def rollback(self, model: str, number: str, order: Order, expected: str = "") -> Swapped:
-        """Make the standby the champion again, or with a `number` any version that is still there.
+        """Make the standby the champion again, or with a `number` any version that has been ready and is still there.
 
         Allowed where gates would refuse, and while promotions are frozen. Raises NotFound, Refused, NoRoom, Conflict.
         """
@@ -70,6 +70,11 @@ class Succession:
             assert record is not None
             if record.stage is Stage.CHAMPION:
                 raise Refused(f"version {number} of model '{model}' is its champion already")
+            if not record.digest:  # what nobody has seen serve is not a way back
+                raise Refused(
+                    f"version {number} of model '{model}' has never been ready, so there is no way back to it:"
+                    f" `router test {model} {number}`, then promote it"
+                )
             if record.stage not in SERVING:
                 record = await self._examination.made_ready(record, order)
             self._succeed(draft, record, order)
@@ -79,9 +84,6 @@ class Succession:
     def _succeed(self, draft: Draft, record: VersionRecord, order: Order) -> None:
         """`record` becomes champion, the champion stands by, who stood by drains."""
         registry, model = self._registry, record.model
-        version, route = self._changes.versions[model, record.number], self._changes.table.routes[model]
-        if reason := misfit(route, version, self._changes.table.routes):
-            raise Refused(f"version {record.number} of model '{model}': {reason}")
         champion, standby = registry.at(model, Stage.CHAMPION), registry.at(model, Stage.STANDBY)
         if standby is not None and standby.number != record.number:
             why = f"version {champion.number if champion else '?'} stands by now"
@@ -90,6 +92,8 @@ class Succession:
             draft.put(registry.moved(champion, Stage.STANDBY, order, f"version {record.number} took its place"))
         draft.put(registry.moved(record, Stage.CHAMPION, order, order.reason))
         draft.must = (model, record.number)
+        if reason := self._changes.misfit(draft, model, record.number):
+            raise Refused(f"version {record.number} of model '{model}': {reason}")
 
     async def _swapped(
         self,
@@ -100,6 +104,7 @@ class Succession:
         change: Callable[[Draft], Awaitable[None]],
     ) -> Swapped:
         began = time.monotonic()
+        await self._changes.turns.started.wait()
         seen = self._registry.at(model, Stage.CHAMPION)
 
         async def alone() -> Swapped:
@@ -107,10 +112,8 @@ class Succession:
             was = now.number if now is not None else None
             believed = expected or (seen.number if seen is not None else None)
             if was != believed:
-                who = self._latest.get(model, "somebody else was first")
-                raise Conflict(
-                    f"the champion of '{model}' is version {was or 'none'}, not {believed or 'none'}: {who}; look again"
-                )
+                who = f"version {was}, made so by {now.actor}" if now is not None else "none"
+                raise Conflict(f"the champion of '{model}' is {who}, not {believed or 'none'}: look again")
             draft = Draft()
             await change(draft)
             chosen = next(each for each in draft.records.values() if each.stage is Stage.CHAMPION)
@@ -118,7 +121,6 @@ class Succession:
             draft.entries.append(self._changes.entry(order, action, model, chosen.number, before, after))
             generation = await self._changes.commit(draft)
             took = time.monotonic() - began
-            self._latest[model] = f"{order.actor} has made it so by {action}"
             route = self._changes.table.routes[model]
             text = f"{action}: version {chosen.number} answers, {was or 'none'} before, after {took * 1e3:.0f} ms"
             self._changes.events.tell("champion", model, chosen.number, text, generation, actor=order.actor)

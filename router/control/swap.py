@@ -1,9 +1,9 @@
 """The swap: every worker prepares a new table, it becomes durable, one word names it.
 
 A table is prepared by every worker before anything visible changes, stored, and only then named by the generation word,
-in one store of eight bytes that all workers read. A worker that joins meanwhile waits: joins and swaps take one lock. A
-worker that serves without having prepared the new table would have nothing to answer from: whoever cannot be reached is
-waited for, then ended (the supervisor starts it again).
+in one store of eight bytes that all workers read. A worker that joins opens its port under the lock that swaps take,
+with the table that serves then. A worker that serves without having prepared the new table would have nothing to answer
+from: whoever cannot be reached is waited for, then ended (the supervisor starts it again).
 """
 
 from __future__ import annotations
@@ -110,17 +110,25 @@ class Swap:
     async def join(self, worker: Worker) -> Sequence[Refusal]:
         """Bring a worker to the table that serves, then let it open its port; what it refused, if it is not taken in.
 
-        Raises ConnectionError.
+        Changes do not wait while it loads: it loads what has changed meanwhile, until it has caught up. Raises
+        ConnectionError.
         """
-        async with self._lock:
-            refusals = await worker.prepare(self.table)
-            if not refusals:
-                await self._take_in(worker)
-            return refusals
+        while True:
+            table = self.table
+            if refusals := await worker.prepare(table):
+                return refusals
+            async with self._lock:
+                if table.generation == self.table.generation:
+                    await self._take_in(worker)
+                    return ()
 
     async def _take_in(self, worker: Worker) -> None:
         await worker.bind()
         self._workers.add(worker)
+
+    def has(self, worker: Worker) -> bool:
+        """Whether the worker was taken in, and is not gone since."""
+        return worker in self._workers
 
     def leave(self, worker: Worker) -> None:
         """The worker is gone."""
@@ -130,6 +138,13 @@ class Swap:
         """End every worker that serves."""
         for index in self._crew.serving():
             self._crew.fence(index)
+
+    async def reached(self) -> Collection[Worker]:
+        """The workers, once all that serve are here or patience is over."""
+        until = asyncio.get_running_loop().time() + self._patience_s
+        while self._absent() and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(_LOOK_S)
+        return set(self._workers)
 
     def _absent(self) -> set[int]:
         return set(self._crew.serving()) - {worker.index for worker in self._workers}
@@ -177,7 +192,10 @@ class Swap:
         self._word.generation = table.generation
         log.info("a new table serves", generation=table.generation, models=len(routes))
         if joining in workers:
-            await self._take_in(joining)
+            try:
+                await self._take_in(joining)
+            except ConnectionError:  # the others have the table
+                workers.discard(joining)
         return workers
 
     async def _prepared(self, table: VersionTable, workers: set[Worker]) -> list[Refusal]:

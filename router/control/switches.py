@@ -10,6 +10,7 @@ from router.core.table import ROLES
 from router.errors import InvalidRequest, NotFound, Refused
 
 Facts = dict[str, object]
+ROUTER = Order()
 LONGEST_ALIAS = 100
 """Characters."""
 
@@ -70,7 +71,7 @@ class Switches:
 
         return await self._changes.turns.alone(change)
 
-    async def set_fallback(self, model: str, on: bool, order: Order) -> None:
+    async def set_fallback(self, model: str, on: bool, order: Order = ROUTER) -> None:
         """Switch a model to its fallback, so that nothing is run, or back. Raises RouterError; nothing has changed."""
 
         async def change() -> None:
@@ -82,5 +83,7 @@ class Switches:
             after: Facts = {"switched": on}
             draft.entries.append(self._changes.entry(order, "fallback", model, "", before, after))
             await self._changes.commit(draft)
+            text = "its fallback answers, nothing is run" if on else "it answers itself again"
+            self._changes.events.tell("fallback", model, text=text, actor=order.actor)
 
         await self._changes.turns.alone(change)

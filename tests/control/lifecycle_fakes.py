@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from router.control import artefact
 from router.control.inspection import Request, Result
 from router.control.lifecycle import Lifecycle
-from router.control.records import Change, Entry, Stored, VersionRecord
+from router.control.records import Change, Entry, Order, Stored, VersionRecord
 from router.control.room import Room
 from router.control.swap import Refusal
 from router.core.gate import Outcome, Report, Verdict
@@ -17,6 +20,7 @@ from router.core.table import Version, VersionState, VersionTable
 from router.core.tensor import Signature, TensorSpec
 from router.model_settings import ModelSettings
 
+ADA, BOB = Order("ada", "it is better"), Order("bob", "it is worse")
 SIGNATURE = Signature((TensorSpec("x", "FP32", (-1,), ("n",)),), (TensorSpec("y", "FP32", (-1,), ("n",)),))
 
 
@@ -45,18 +49,36 @@ class House:
         self.open: set[int] = set()
         self.fenced: list[int] = []
         self.closed = 0
-        self.digest = "d"
         self.signatures: dict[str, Signature] = {}
+        self.trying = threading.Event()
+        """A gate is being tried."""
+        self.go_on = threading.Event()
+        """Gates end once this is set, which it is unless a test clears it."""
+        self.go_on.set()
         for model in models:
             self.put(model)
 
-    def put(self, model: str, version: int = 1) -> None:
-        """A version on disk."""
-        (self.root / model / str(version)).mkdir(parents=True)
+    def put(self, model: str, version: int = 1, content: str = "weights", *, complete: bool = True) -> None:
+        """A version on disk; `complete`: with the empty file that says so."""
+        directory = self.root / model / str(version)
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "model.onnx").write_text(f"{content} of {model} {version}")
+        if complete:
+            (directory / artefact.COMPLETE).touch()
 
     def drop(self, model: str, version: int) -> None:
         """A version goes."""
-        (self.root / model / str(version)).rmdir()
+        shutil.rmtree(self.root / model / str(version))
+
+    def toml(self, model: str, text: str) -> None:
+        """A model.toml."""
+        (self.root / model / "model.toml").write_text(text)
+
+    def reboot(self) -> None:
+        """Every process of the server has ended, and it is started again."""
+        self.word = 0
+        self.open.clear()
+        self.events.clear()
 
     # The word.
     @property
@@ -105,6 +127,8 @@ class House:
     ) -> Report:
         """What is in `failing` does."""
         self.tested.append((candidate.model, candidate.number, champion.number if champion else ""))
+        self.trying.set()
+        assert self.go_on.wait(10)
         reason = self.failing.get(f"{candidate.model}/{candidate.number}")
         verdict = Verdict.PASS if reason is None else Verdict.FAIL
         outcome = Outcome("exam", verdict, reason or "well", blocks=True)
@@ -141,16 +165,11 @@ class House:
         """Everything is well but what is in `broken`."""
         for request in requests:
             name = f"{request.model}/{request.number}"
-            ok = name not in self.broken
+            ok = name not in self.broken and request.directory.is_dir()
             reason = "" if ok else "it is broken"
-            yield Result(
-                request.model,
-                request.number,
-                ok,
-                reason,
-                self.digest if ok else "",
-                self.signatures.get(name, SIGNATURE),
-            )
+            digest = artefact.digest(request.directory) if ok else ""
+            signature = self.signatures.get(name, SIGNATURE)
+            yield Result(request.model, request.number, ok, reason, digest, signature, request.batching)
 
     def close(self) -> None:
         """Count."""
@@ -167,12 +186,14 @@ class House:
             self.fenced.append(index)
             self.open.discard(index)
 
-    def lifecycle(self, *wanted: str, explicit: bool = False, patience_s: float = 5.0) -> Lifecycle:
-        """A controller's lifecycle."""
+    def lifecycle(
+        self, *wanted: str, explicit: bool = False, patience_s: float = 5.0, store: Any = None, word: Any = None
+    ) -> Lifecycle:
+        """A controller's lifecycle, with another store or word if one is given."""
         return Lifecycle(
             self.root,
-            store=self,
-            word=self,
+            store=store or self,
+            word=word or self,
             trials=self,
             gates=self,
             evidence=self,
@@ -191,18 +212,35 @@ class House:
 
 
 class FakeWorker:
-    """Prepares what it is told, at its `gate`; refuses what is in `refuses`."""
+    """Prepares what it is told, at its `gate`; refuses what is in `refuses`; lets go at its `leases`."""
 
     def __init__(self, house: House, index: int) -> None:
         self.house = house
         self.index = index
         self.refuses: dict[str, str] = {}
         self.prepared: list[int] = []
+        self.tables: dict[int, VersionTable] = {}
         self.retired: list[int] = []
         self.gate: asyncio.Event | None = None
         self.at_gate = asyncio.Event()
+        self.leases: asyncio.Event | None = None
         self.gone = False
         self.fails: Exception | None = None
+
+    @property
+    def holds(self) -> set[str]:
+        """What is loaded here."""
+        return {
+            f"{version.model}/{version.number}"
+            for table in self.tables.values()
+            for route in table.routes.values()
+            for version in route.versions.values()
+            if version.state is VersionState.READY
+        }
+
+    def answers(self, model: str) -> str | None:
+        """Which version answers for a model."""
+        return self.tables[self.house.word].routes[model].champion
 
     async def prepare(self, table: VersionTable) -> Sequence[Refusal]:
         """Wait at the gate, then say what is refused."""
@@ -224,19 +262,23 @@ class FakeWorker:
         ]
         if not refusals:
             self.prepared.append(table.generation)
+            self.tables[table.generation] = table
         return refusals
 
     async def retire(self, before: int) -> None:
-        """Remember."""
+        """Let go once the leases have come back."""
+        if self.leases is not None:
+            await self.leases.wait()
         if self.gone:
             raise ConnectionError
         self.retired.append(before)
+        self.tables = {number: table for number, table in self.tables.items() if number >= before}
 
     async def bind(self) -> None:
         """Open the port."""
         if self.gone:
             raise ConnectionError
-        assert self.house.word in self.prepared, "it would serve what it has not prepared"
+        assert self.house.word in self.tables, "it would serve what it has not prepared"
         self.house.open.add(self.index)
 
     def die(self, lifecycle: Lifecycle) -> None:
@@ -244,8 +286,9 @@ class FakeWorker:
         self.gone = True
         self.house.open.discard(self.index)
         lifecycle.leave(self)
-        if self.gate is not None:
-            self.gate.set()
+        for waiting in (self.gate, self.leases):
+            if waiting is not None:
+                waiting.set()
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -274,8 +317,36 @@ async def started(house: House, workers: int = 2, **more: Any) -> tuple[Lifecycl
     crew = [house.worker(i) for i in range(workers)]
     for worker in crew:
         await lifecycle.join(worker)
+    await settled(lambda: all(worker.retired for worker in crew))
     house.events.clear()
+    for worker in crew:
+        worker.retired.clear()
     return lifecycle, crew
+
+
+def stage(lifecycle: Lifecycle, model: str, number: str) -> str:
+    """Where a version stands."""
+    return record(lifecycle, model, number).stage.value
+
+
+def record(lifecycle: Lifecycle, model: str, number: str) -> VersionRecord:
+    """All that is known of a version."""
+    (view,) = lifecycle.versions(model)
+    return next(each for each in view.records if each.number == number)
+
+
+def stages(lifecycle: Lifecycle, model: str) -> dict[str, str]:
+    """Where all versions of a model stand, newest first."""
+    (view,) = lifecycle.versions(model)
+    return {each.number: each.stage.value for each in view.records}
+
+
+async def promoted(house: House, lifecycle: Lifecycle, *models: str, version: int = 2) -> None:
+    """A new version of each of these models, tested and promoted."""
+    for model in models:
+        house.put(model, version)
+        await lifecycle.test(model, str(version), ADA)
+        await lifecycle.promote(model, str(version), ADA)
 
 
 def champions(lifecycle: Lifecycle) -> dict[str, str | None]:

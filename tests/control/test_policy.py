@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.control.policy import REASON_LIMIT, fitted
+from router.control.policy import REASON_LIMIT, fitted, settled
 from router.core.table import Route, Version, VersionState
 from router.core.tensor import ANY, Signature, TensorSpec
 from router.model_settings import ModelSettings
@@ -143,16 +144,52 @@ def test_failovers_that_go_round_in_a_circle(ways: dict[str, str], circles: dict
 
 
 def test_each_version_is_looked_at_by_itself() -> None:
-    """The newest that fits answers; what was not READY keeps its reason."""
+    """A champion that does not fit leaves none: nobody is promoted by settings. What was not READY keeps its reason."""
     other = Signature(SIGNATURE.inputs, (TensorSpec("z", "FP32", (ANY,)),))
     before = route("m", default(y=0.0, label=1), v1=SIGNATURE, v2=SIGNATURE, v3=other)
     broken = version("m", "4", NOTHING, "it is broken")
     made = fitted({"m": Route("m", "3", {**before.versions, "4": broken}, before.settings)})["m"]
-    assert made.champion == "2"
+    assert made.champion is None
     assert [each.state is VersionState.READY for each in made.versions.values()] == [True, True, False, False]
     assert made.versions["4"] == broken
     pinned = Route("m", "1", before.versions, before.settings)
     assert fitted({"m": pinned})["m"].champion == "1", "a champion that fits stays"
+
+
+def test_what_serves_goes_on_though_its_failover_has_changed() -> None:
+    """With the same settings, and if it is the same version; one that is new, or newly set, is looked at anew."""
+    other = Signature((), SIGNATURE.outputs)
+    before = fitted(table(route("m", failover("spare")), route("spare")))
+    after = table(before["m"], route("spare", v1=other))
+    assert fitted(after, before)["m"] == before["m"]
+    fresh = replace(before["m"].versions["1"], digest="e")
+    for changed in (replace(before["m"], versions={"1": fresh}), route("m", failover("spare:1"))):
+        assert fitted({**after, "m": changed}, before)["m"].champion is None
+    assert fitted(after)["m"].champion is None, "nothing served before"
+
+
+def test_settings_that_would_end_what_serves_are_not_followed() -> None:
+    """Those of before stay, with the reason; where nothing serves, or they fit, the new ones count."""
+    before = table(route("m", default(y=0.0, label=1)), route("spare"))
+    bad = table(route("m", default(z=1.0)), before["spare"])
+    made, reasons = settled(bad, before)
+    assert made == before
+    assert "unknown output 'z'" in reasons["m"]
+    idle = {**before, "m": replace(before["m"], champion=None)}
+    assert settled(bad, idle) == (bad, {})
+    good = table(route("m", default(y=1.0, label=1)), before["spare"])
+    assert settled(good, before) == (good, {})
+    assert settled(bad, {}) == (bad, {})
+
+
+def test_a_circle_that_new_settings_would_close_stays_open() -> None:
+    """Nobody in it is left without an answer; one that pointed there before still does."""
+    before = table(route("a"), route("b", failover("c")), route("c"))
+    closed = table(route("a"), route("b", failover("c")), route("c", failover("b")))
+    made, reasons = settled(closed, before)
+    assert made == before
+    assert reasons.keys() == {"c"}
+    assert fitted(made, before) == before
 
 
 @given(

@@ -1,0 +1,184 @@
+"""Which models are to serve, and having them serve: first champions, loads, unloads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+from router.control.change import Changes, Draft
+from router.control.examination import Examination
+from router.control.lookout import NOT_ASKED, Lookout
+from router.control.opening import Opening, candidates, older, unfounded
+from router.control.records import Order, VersionRecord
+from router.control.repository import FoundModel
+from router.control.succession import Succession
+from router.core.gate import Report
+from router.core.version import SERVING, UNDER_TRIAL, Stage
+from router.errors import NotFound, Refused, RouterError
+
+log = structlog.get_logger()
+
+
+class Demand:
+    """`explicit`: models serve only when they are asked for; `wanted` are the names of those."""
+
+    def __init__(
+        self,
+        changes: Changes,
+        lookout: Lookout,
+        opening: Opening,
+        examination: Examination,
+        succession: Succession,
+        explicit: bool,
+    ) -> None:
+        self._changes = changes
+        self._registry = changes.registry
+        self._lookout = lookout
+        self._opening = opening
+        self._examination = examination
+        self._succession = succession
+        self._explicit = explicit
+        self.wanted: set[str] = set()
+        self._beginning: dict[str, asyncio.Lock] = {}
+
+    def begins(self, model: str, records: Mapping[tuple[str, str], VersionRecord]) -> bool:
+        """Whether a model that has never served is to begin, of itself.
+
+        One that has lost its champion is not given an untried version: that is for its owner to say.
+        """
+        mine = [record for (name, _), record in records.items() if name == model]
+        if self._explicit and model not in self.wanted:
+            return False
+        return not any(record.stage in SERVING or record.digest for record in mine)
+
+    def starts(self, model: str, records: Mapping[tuple[str, str], VersionRecord]) -> bool:
+        """Whether a model is to begin at the start of the server: one that is named there is asked for."""
+        asked = self._explicit and model in self.wanted
+        serves = any(record.stage in SERVING for (name, _), record in records.items() if name == model)
+        return (asked and not serves) or self.begins(model, records)
+
+    # ---- beginning ----
+
+    async def begin_all(self, order: Order) -> None:
+        """Have models serve that never have; what has failed before is tried again when something has changed."""
+        for found in list(self._registry.found.values()):
+            if not found.reason and self.begins(found.name, self._registry.records):
+                try:
+                    await self._changes.turns.shielded(self._begin(found, order, again=False))
+                except RouterError as error:
+                    log.info("a model cannot begin", model=found.name, reason=str(error))
+
+    async def _begin(self, found: FoundModel, order: Order, *, again: bool) -> None:
+        """Have a model serve that has no champion: the newest version that is to be served and passes its gates.
+
+        `again`: also those that have failed as they are. Raises Refused with the reasons where none passes.
+        """
+        model = found.name
+        async with self._beginning.setdefault(model, asyncio.Lock()):
+            if self._registry.at(model, Stage.CHAMPION) is not None:
+                return  # whoever asked before has had it begin
+            passed = [number for number in candidates(found) if await self._ready(found, number, order, again=again)]
+            for number in older(found):
+                if passed:
+                    break
+                passed = [number] if await self._ready(found, number, order, again=again) else []
+            if not passed:
+                raise Refused(unfounded(found) or self._reasons(found))
+            await self._changes.turns.alone(lambda: self._crown(model, max(passed, key=int), order, strict=again))
+
+    async def _ready(self, found: FoundModel, number: str, order: Order, *, again: bool) -> bool:
+        """Whether a version can serve, once it has been tried."""
+        record = self._registry.record(found.name, number)
+        if record.stage in SERVING:
+            return True
+        if record.stage in UNDER_TRIAL or record.stage is Stage.DRAINING:
+            return False
+        if record.stage is Stage.FAILED and not again and not self._lookout.changed_since(found, number):
+            return False
+        try:
+            return (await self.examined(found.name, number, order, warm=False, recall=True)).passed
+        except RouterError as error:
+            log.warning("a version cannot begin", model=found.name, version=number, reason=str(error))
+            return False
+        finally:
+            self._lookout.remember(found, number)
+
+    async def _crown(self, model: str, number: str, order: Order, *, strict: bool) -> None:
+        if self._registry.at(model, Stage.CHAMPION) is not None:  # somebody has promoted another meanwhile
+            return
+        draft = Draft(must=(model, number))
+        self._opening.crown(draft, self._registry.record(model, number), order)
+        if strict and (reason := self._changes.misfit(draft, model, number)):
+            raise Refused(f"version {number}: {reason}")
+        await self._changes.commit(draft)
+
+    def _reasons(self, found: FoundModel) -> str:
+        tried = [each for each in self._registry.of(found.name) if each.number in found.versions]
+        return "; ".join(f"version {each.number}: {each.reason or each.stage}" for each in tried)
+
+    # ---- on request ----
+
+    async def load(self, model: str, number: str, order: Order, look: Callable[[], Awaitable[None]]) -> None:
+        """Have a model serve what its settings choose, or one of its versions be ready. Raises RouterError."""
+        await look()
+        found = self._registry.found.get(model)
+        if found is None:
+            raise NotFound(f"the repository holds no model '{model[:200]}'")
+        champion = self._registry.at(model, Stage.CHAMPION)
+        goes_on = f"; version {champion.number} serves on" if champion is not None else ""
+        wanted = number or next(iter(found.chosen()), "")
+        try:
+            if found.reason or not (wanted or candidates(found)):
+                raise Refused(unfounded(found) or "it has no version that is to be served")
+            if number:
+                await self._loaded(model, number, order)
+            elif champion is None:
+                await self._begin(found, order, again=True)
+            elif wanted:
+                await self._loaded(model, wanted, order)
+                if self._registry.record(model, wanted).stage is not Stage.CHAMPION:
+                    await self._succession.promote(model, wanted, order)
+        except (NotFound, Refused) as error:
+            raise type(error)(f"model '{model}' cannot be loaded{goes_on}: {error}") from None
+        self.wanted.add(model)
+
+    async def _loaded(self, model: str, number: str, order: Order) -> None:
+        """A version in all workers, through its gates if it is not yet. Raises RouterError."""
+        record = self._registry.record(model, number)
+        if record.stage in SERVING and record.mark:
+            raise Refused(f"version {number}: {record.mark}")
+        if record.stage not in SERVING:
+            report = await self.examined(model, number, order, warm=False, recall=True)
+            if not report.passed:
+                raise Refused(f"version {number}: {self._registry.record(model, number).reason}")
+
+    async def unload(self, model: str, number: str, order: Order) -> None:
+        """Serve a model, or one of its versions, no more. Raises RouterError; nothing has changed then."""
+
+        async def change() -> None:
+            self._registry.known(model)
+            going = [each for each in self._registry.of(model) if each.stage in SERVING and number in {"", each.number}]
+            if number:
+                record = self._registry.record(model, number)
+                if record.stage is Stage.CHAMPION:
+                    raise Refused(
+                        f"version {number} of model '{model}' is its champion: promote another, or unload all"
+                    )
+                if not going:
+                    raise Refused(f"version {number} of model '{model}' is {record.stage}, it is not loaded")
+            draft = Draft()
+            for record in going:
+                draft.put(self._lookout.retired(record, order, NOT_ASKED))
+            draft.entries.append(self._changes.entry(order, "unload", model, number))
+            await self._changes.commit(draft)
+            if not number:
+                self.wanted.discard(model)
+
+        await self._changes.turns.alone(change)
+
+    async def examined(self, model: str, number: str, order: Order, *, warm: bool, recall: bool = False) -> Report:
+        """Put a version through its gates, and its warm-up; goes on when whoever asked goes away."""
+        trial = self._examination.run(model, number, order, warm=warm, recall=recall)
+        return await self._changes.turns.shielded(trial)
