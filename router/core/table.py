@@ -85,7 +85,6 @@ class Route:
             return self.standby
         return self.aliases.get(named, named)
 
-
     def answers_like(self, other: Route) -> bool:
         """Whether callers are answered by both in the same way, but for the reasons of versions that do not serve."""
         return self._answering == other._answering
@@ -93,7 +92,9 @@ class Route:
     @property
     def _answering(self) -> Route:
         quiet = {
-            number: version if version.state is VersionState.READY else replace(version, state=VersionState.UNAVAILABLE, reason="", left_out=False, digest="", path="")
+            number: version
+            if version.state is VersionState.READY
+            else Version(self.model, number, "", "", VersionState.UNAVAILABLE)
             for number, version in self.versions.items()
         }
         return replace(self, versions=quiet)
