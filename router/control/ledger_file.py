@@ -39,7 +39,7 @@ from router.control.ledger_schema import (
     row_of,
     truth_row,
 )
-from router.core.prediction import Form, Prediction, Score, Value, score
+from router.core.prediction import MIRROR, Form, Prediction, Score, Value, score
 from router.errors import InvalidRequest
 
 log = structlog.get_logger()
@@ -158,14 +158,14 @@ class LedgerFile:
             for model, predictions in batch:
                 rows = [self._row(connection, model, each) for each in predictions]
                 if rows:
-                    connection.execute(PUT, rows)
-                    mirrored = {row["request_id"] for row in rows if row["mirror"]}
+                    connection.exec_driver_sql(PUT, rows)
+                    mirrored = {each.request_id for each in predictions if each.served_by == MIRROR}
                     if mirrored:
                         _join_mirrors(connection, self._model(connection, model), mirrored)
         if self.used_bytes > self._max_bytes:
             self._make_room()
 
-    def _row(self, connection: Connection, model: str, prediction: Prediction) -> dict[str, Any]:
+    def _row(self, connection: Connection, model: str, prediction: Prediction) -> tuple[object, ...]:
         number = self._next
         self._next += 1
         about = (prediction.version, prediction.generation, prediction.served_by, prediction.form)
@@ -304,7 +304,7 @@ def reason_of(error: DBAPIError | sqlite3.Error | OSError) -> tuple[str, str]:
 
 
 def _connected(connection: sqlite3.Connection, _: object) -> None:
-    for pragma in ("journal_mode = WAL", f"journal_size_limit = {LOG_BYTES}"):
+    for pragma in ("journal_mode = WAL", "cache_size = -32768", f"journal_size_limit = {LOG_BYTES}"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
