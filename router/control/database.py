@@ -151,6 +151,8 @@ class Database:
                 yield connection
         except (DBAPIError, sqlite3.Error) as error:
             wrong = trouble(error)
+            if wrong.damaged:
+                raise damaged(self._path, wrong.reason) from error
             raise RouterError(f"the store cannot be read: {wrong.reason}; {wrong.mend}") from error
 
     # ---- what serves ----
@@ -164,6 +166,8 @@ class Database:
                 frozen = connection.execute(select(FROZEN.c.model)).scalars().all()
             table = VersionTable(0, {}) if routes is None else self._decode(routes)
             records = [VersionRecord(**{**row, "stage": Stage(row["stage"])}) for row in versions]
+        except SettingsError:
+            raise
         except (RouterError, ValueError, TypeError) as error:
             raise damaged(self._path, str(error)) from error
         return Stored(table, {(each.model, each.number): each for each in records}, frozenset(frozen))

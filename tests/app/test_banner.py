@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from router.app.banner import banner
+from router.client import Client
 from router.config import ServerSettings
 from router.core.table import Route, Version, VersionState, VersionTable
 from tests.server import MODELS, ROOT, certificates, environment, eventually, put, running
@@ -120,6 +121,11 @@ def test_nothing_served_is_said_with_the_mend(capsys: pytest.CaptureFixture[str]
     assert "nothing" not in said(capsys, table(digits="1"), models=MODELS)
 
 
+def known(client: Client, model: str) -> bool:
+    """Whether the server lists the model."""
+    return model in {each.name for each in client.index(deadline=10)}
+
+
 def test_an_empty_repository_is_served_until_it_holds_something(tmp_path: Path) -> None:
     """The server is ready, says that nothing is served, and the command that it shows makes it look again."""
     models = tmp_path / "models"
@@ -129,5 +135,5 @@ def test_an_empty_repository_is_served_until_it_holds_something(tmp_path: Path) 
         put(models, "digits:1")
         line = server.out.partition("have it looked at again:")[2].strip()
         subprocess.run(line, shell=True, check=True, timeout=10)
-        server.refreshed(2)
-        assert server.client().model_ready("digits", deadline=10)
+        client = server.client()
+        eventually(lambda: known(client, "digits") and client.model_ready("digits", deadline=10))

@@ -129,14 +129,14 @@ def agree(folder: Path, **flags: object) -> None:
 
 
 def test_a_state_directory_that_cannot_be_used(tmp_path: Path) -> None:
-    """A file in its place, a running server's, a stored table that is none."""
+    """A file in its place, a running server's, a store that is none."""
     (tmp_path / "file").write_text("")
     agree(tmp_path, state=tmp_path / "file")
     agree(tmp_path, state=tmp_path / "file/below")
     with owned(tmp_path / "taken"):
         agree(tmp_path, state=tmp_path / "taken")
     (tmp_path / "torn").mkdir()
-    (tmp_path / "torn/table.json").write_bytes(b"\xff")
+    (tmp_path / "torn/router.db").write_bytes(b"\xff" * 100)
     agree(tmp_path, state=tmp_path / "torn")
 
 

@@ -91,13 +91,13 @@ def test_load_model_names_a_model_that_is_there(tmp_path: Path) -> None:
     assert "digitz" in line
 
 
-def test_a_stored_table_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     """The mend is named; nothing is overwritten."""
     models = put(tmp_path / "models", "digits:1")
     (tmp_path / "state").mkdir()
-    (tmp_path / "state/table.json").write_text("{")
-    assert "table.json" in refused(tmp_path, models=models)
-    assert (tmp_path / "state/table.json").read_text() == "{"
+    (tmp_path / "state/router.db").write_text("{" * 100)
+    assert "router.db" in refused(tmp_path, models=models)
+    assert (tmp_path / "state/router.db").read_text() == "{" * 100
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
