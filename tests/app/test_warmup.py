@@ -40,10 +40,16 @@ X = {"x": np.arange(4, dtype=np.float32)}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Version 1 serves, 2 says the same, 3 something else. While nothing is warmed there is no warm-up worker."""
+    """Version 1 serves, 2 says the same, 3 something else. While nothing is warmed there is no warm-up worker.
+
+    Of the model `long` version 2 is warmed for a minute.
+    """
     folder = tmp_path_factory.mktemp("warm")
     for number, factor in enumerate((2.0, 2.0000002, 3.0), start=1):
         slow_models.save(slow_models.scale(factor), folder / "models", "m", number, TOML)
+    longer = TOML.replace("min_seconds = 0.5", "min_seconds = 60")
+    for number, layers in enumerate((2, 3), start=1):
+        slow_models.save(slow_models.slow(layers, 256), folder / "models", "long", number, longer)
     with serving(folder, models=folder / "models", workers=2) as server:
         assert server.board().slot(warmup_slot(2)).pid == 0
         with AdminClient(server.admin) as client:
@@ -61,13 +67,13 @@ def load(server: Server) -> Iterator[Load]:
     assert server.client().infer("m", X, deadline=5).outputs["y"].tolist() == [0, 2, 4, 6]
 
 
-def begun(server: Server, number: str) -> Future[Report]:
+def begun(server: Server, number: str, model: str = "m") -> Future[Report]:
     """A warm-up that goes on beside the test."""
     pool = ThreadPoolExecutor(1)
 
     def warm() -> Report:
         with AdminClient(server.admin) as client:
-            return client.warm("m", number)
+            return client.warm(model, number)
 
     told = pool.submit(warm)
     pool.shutdown(wait=False)
@@ -115,9 +121,12 @@ def test_a_version_that_says_something_else_fails(server: Server, load: Load) ->
 
 def test_a_version_that_takes_the_worker_down_fails_and_no_caller_notices(server: Server, load: Load) -> None:
     """As by a native fault in the middle of a run; the process is there again for the next."""
-    told = begun(server, "2")
+    told = begun(server, "2", "long")
     runs = mapped(server.state / WARMING, REGION)
-    pid = eventually(lambda: stopped_in_a_run(server, runs))
+    with Load(server, callers=2, model="long", x=np.ones((1, 1), np.float32)) as more:
+        pid = eventually(lambda: stopped_in_a_run(server, runs))
+        more.more(20)
+    assert more.failed == []
     os.kill(pid, signal.SIGSEGV)
     os.kill(pid, signal.SIGCONT)
     report = told.result(60)
