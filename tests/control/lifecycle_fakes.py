@@ -14,7 +14,7 @@ from router.control.inspection import Request, Result
 from router.control.lifecycle import Lifecycle
 from router.control.records import Change, Entry, Order, Stored, VersionRecord
 from router.control.room import Room
-from router.control.swap import Refusal
+from router.control.swap import Refusal, Swap
 from router.core.gate import Outcome, Report, Verdict
 from router.core.table import Version, VersionState, VersionTable
 from router.core.tensor import Signature, TensorSpec
@@ -281,7 +281,7 @@ class FakeWorker:
         assert self.house.word in self.tables, "it would serve what it has not prepared"
         self.house.open.add(self.index)
 
-    def die(self, lifecycle: Lifecycle) -> None:
+    def die(self, lifecycle: Lifecycle | Swap) -> None:
         """As by kill -9."""
         self.gone = True
         self.house.open.discard(self.index)

@@ -428,7 +428,8 @@ def test_a_new_version_is_listed_and_nothing_else(house: House) -> None:
         house.put("a", 2)
         await lifecycle.refresh()
         assert champions(lifecycle)["a"] == "1"
-        assert house.events == ["worker 0 prepares 2", "worker 1 prepares 2", "stored 2", "word 2"]
+        assert sorted(house.events[:2]) == ["worker 0 prepares 2", "worker 1 prepares 2"]
+        assert house.events[2:] == ["stored 2", "word 2"]
         assert lifecycle.table.routes["a"].versions["2"].reason == "new: not tested yet"
         assert all(worker.holds == {"a/1", "b/1"} for worker in crew)
         house.events.clear()
