@@ -47,12 +47,12 @@ from router.edge.predictions import from_message as predictions_from
 from router.edge.repository_service import RepositoryService
 from router.edge.stories import together
 from router.edge.tables import from_text, to_text
-from router.edge.telemetry import Total
+from router.edge.telemetry import Total, merged
 from router.edge.warmup_link import ROLE, WarmupHandle, mirrored
 from router.errors import RouterError, SettingsError
 from router.pb.admin_pb2 import Process, Status
+from router.pb.link_pb2 import PredictionFigures, Telemetry
 from router.pb.link_pb2 import Predictions as PredictionsMessage
-from router.pb.link_pb2 import Telemetry
 from router.pb.story_pb2 import ExplainRequest, Stories
 from router.serving.quarantine import Quarantine
 
@@ -299,7 +299,8 @@ class Controller:
         await asyncio.gather(
             *(worker.telemetry(TELEMETRY_TIMEOUT_S) for worker in self._workers.values()), return_exceptions=True
         )
-        return self._total.all()
+        lost = [PredictionFigures(model=model, lost=count) for model, count in self._ledger.lost.items()]
+        return merged((self._total.all(), Telemetry(predictions=lost)))
 
     async def _explain(self, wanted: ExplainRequest) -> Stories:
         """The stories of all workers that answer."""

@@ -141,8 +141,8 @@ class Ledger:
         self._closed = False
         self._drift = clock.time() - clock.monotonic()
         self._believed_at = clock.monotonic()
-        self.lost = 0
-        """Predictions that could not be kept."""
+        self.lost: dict[str, int] = {}
+        """Predictions that could not be kept, by model."""
 
     # ---- predictions ----
 
@@ -153,7 +153,7 @@ class Ledger:
         which is counted.
         """
         if self._waiting_rows + len(predictions) > MOST_ROWS:
-            self._lose(len(predictions), "more come than the disk takes")
+            self._lose(model, len(predictions), "more come than the disk takes")
             kept()
             return
         self._waiting.append(_Waiting(model, predictions, kept))
@@ -161,10 +161,10 @@ class Ledger:
         if self._writer is None:
             self._writer = asyncio.ensure_future(self._write_all())
 
-    def _lose(self, count: int, why: str) -> None:
-        if not self.lost:
-            log.warning("predictions are lost", reason=why)
-        self.lost += count
+    def _lose(self, model: str, count: int, why: str) -> None:
+        if model not in self.lost:
+            log.warning("predictions are lost", model=model, reason=why)
+        self.lost[model] = self.lost.get(model, 0) + count
 
     async def _write_all(self) -> None:
         """Write until nothing waits. What the disk does not take waits for it."""
@@ -201,7 +201,9 @@ class Ledger:
             return False
         except Exception:  # a fault of ours: these are lost, others shall not be
             log.exception("predictions could not be kept")
-            self._lose(sum(len(each.predictions) for each in batch), "a fault of this program")
+            for each in batch:
+                if each.predictions:
+                    self._lose(each.model, len(each.predictions), "a fault of this program")
         else:
             if self._trouble:
                 log.info("predictions are kept again")
@@ -230,9 +232,8 @@ class Ledger:
         if found.unknown:
             await self._gather()
             more = await self._join(model, found.unknown, settings)
-            found = Found(
-                found.joined + more.joined, more.unknown, found.already + more.already, found.late + more.late
-            )
+            joined, already, late = found.joined + more.joined, found.already + more.already, found.late + more.late
+            found = Found(joined, more.unknown, already, late)
         done = Submitted(len(found.joined), _ids(found.unknown), _ids(found.already), _ids(found.late))
         if found.joined:
             try:

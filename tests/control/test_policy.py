@@ -63,6 +63,15 @@ def reason(route: Route, *others: Route) -> str:
     return made.versions["1"].reason
 
 
+def test_a_ledger_is_of_an_output_that_there_is() -> None:
+    """And of one whose rows can come true; one that is off may say what it likes."""
+    for name, said in (("z", "= 'z': the model has no such output; it has 'y', 'label'"), ("label", "")):
+        found = reason(route("m", {"ledger": {"enabled": True, "output": name}}))
+        assert found.startswith("model.toml: `ledger.output`") == bool(said)
+        assert said in found
+    assert not reason(route("m", {"ledger": {"output": "z"}}))
+
+
 def test_settings_that_fit_change_nothing() -> None:
     """All of them together."""
     settings = {

@@ -31,6 +31,7 @@ def figures() -> Telemetry:
     gauge.hung = 1
     gauge.breakers_open, gauge.breakers_opened = 2, 11
     message.loop_taken = 8
+    message.predictions.add(model='a "b"\\', kept=70, lost=4)
     gauge.hedges_sent, gauge.hedges_won = 6, 5
     gauge.hedges_refused["budget_spent"] = 7
     return message
@@ -79,6 +80,7 @@ def test_the_metrics_are_read_by_prometheus() -> None:
     assert values["router_request_seconds_sum", ""] == 0.009
     assert values["router_lane_inline", ""] == 0
     assert values["router_fresh_answers_total", ""] == 9
+    assert (values["router_predictions_total", "kept"], values["router_predictions_total", "lost"]) == (70, 4)
     assert values["router_fallback_total", "slow"] == 6
     assert values["router_fallback_seconds_total", "slow"] == 2.5
     assert values["router_loop_taken_total", ""] == 8

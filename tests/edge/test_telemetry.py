@@ -128,6 +128,16 @@ def test_what_was_answered_without_the_model_is_added_by_step_and_reason() -> No
     assert merged((everything,)) == everything
 
 
+def test_predictions_on_their_way_add_up() -> None:
+    """By model, of the living and of the dead."""
+    total = Total()
+    total.put("first", pb.Telemetry(predictions=[pb.PredictionFigures(model="m", kept=3, lost=1)]))
+    total.put("second", pb.Telemetry(predictions=[pb.PredictionFigures(model=name, kept=2) for name in "mn"]))
+    total.bury("first")
+    found = [(each.model, each.kept, each.lost) for each in total.all().predictions]
+    assert sorted(found) == [("m", 5, 1), ("n", 2, 0)]
+
+
 class FakeHedger:
     """What telemetry reads of it."""
 
