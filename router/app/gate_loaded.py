@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -84,12 +85,10 @@ class Loaded:
             _prime()
             before = resident_bytes()
             self.candidate = Subject(question.candidate, question.settings.sessions.providers)
-        except ModelBroken as error:
-            if "alloc" in str(error).lower():
-                raise ModelBroken(f"{error} ({no_memory(question)})") from error
+        except (ModelBroken, MemoryError) as error:
+            if out_of_memory(error):
+                raise ModelBroken(no_memory(question)) from error
             raise
-        except MemoryError as error:
-            raise ModelBroken(no_memory(question)) from error
         self.rows_wrong = ""
         """Why there are none."""
         self.rows = self._chosen_rows()
@@ -108,35 +107,47 @@ class Loaded:
         return min(self.candidate.joined, MOST_JOINED) if rows.joinable else 1
 
     def _load_champion(self, champion: Version) -> None:
+        """Raises ModelBroken where the champion answers what the candidate does not."""
+        rows = self.rows
         try:
             self.champion_pedigree = _pedigree(champion)
             if not self._question.alike:
                 self.note = "the champion takes no part: its signature is another one"
                 return
             subject = Subject(champion, self._question.settings.sessions.providers)
-            if self.rows is not None:
-                subject.run(self.rows.one(0), self._time.left(0.25))
+            if rows is not None:
+                subject.run(rows.one(0), self._time.left(0.25))
         except (ModelBroken, ModelFailed, MemoryError) as error:
             self.note = f"the champion takes no part: {plain(str(error), None) or 'there is not enough memory'}"
-        else:
-            self.champion = subject
+            return
+        self.champion = subject
+        for made in self._sources() if rows is None else ():
+            try:
+                subject.run(made.one(0), self._time.left(0.1))
+            except (ModelFailed, MemoryError):
+                continue
+            raise ModelBroken(f"it fails on what the champion answers: {self.rows_wrong}")
+
+    def _sources(self) -> Iterator[Rows]:
+        """Everything that could be given to a version, the best first."""
+        signature, examples = self.candidate.signature, self.examples
+        if examples.exam is not None:
+            yield gate_rows.of_exam(examples.exam.inputs, signature)
+        if (golden := gate_rows.of_golden(examples.golden, signature)) is not None:
+            yield golden
+        yield from gate_rows.made_up(signature)
 
     def _chosen_rows(self) -> Rows | None:
         """The best there is that the version answers. Raises ModelBroken when it does not end."""
-        signature = self.candidate.signature
-        examples = self.examples
-        sources = [gate_rows.of_exam(examples.exam.inputs, signature)] if examples.exam is not None else []
-        golden = gate_rows.of_golden(examples.golden, signature)
-        if golden is not None:
-            sources.append(golden)
-        for rows in (*sources, *gate_rows.made_up(signature)):
+        for rows in self._sources():
             try:
                 self._try(rows)
             except Overdue as error:
-                raise ModelBroken(f"{rows.source}: {error}; where that is long enough raise `gates.limit_s`") from error
+                raise ModelBroken(f"{rows.source}: {error}; where that is no fault raise `gates.limit_s`") from error
             except (ModelFailed, MemoryError) as error:
-                why = plain(str(error), self.directory) or "there was not enough memory"
-                self.rows_wrong = self.rows_wrong or f"{rows.source}: {why}"
+                if out_of_memory(error):
+                    raise ModelBroken(f"{rows.source}: {no_memory(self._question)}") from error
+                self.rows_wrong = self.rows_wrong or f"{rows.source}: {plain(str(error), self.directory)}"
             else:
                 return rows
         self.rows_wrong = self.rows_wrong or "its inputs are too large"
@@ -151,6 +162,11 @@ class Loaded:
         joined = self._joined(rows)
         if joined > 1:
             self.candidate.run(rows.several(joined), self._time.left(0.25))
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether that is what the runtime says, which has no error of its own for it."""
+    return isinstance(error, MemoryError) or bool(re.search(r"bad_alloc|allocate memory|out of memory", str(error)))
 
 
 def no_memory(question: Question) -> str:

@@ -21,13 +21,13 @@ from router.serving.session import give_back_memory
 SINGLE_RUNS: Final = 300
 BATCH_RUNS: Final = 100
 FEWEST_RUNS: Final = 3
-ENOUGH_RUNS: Final = 30
-"""After so many a gate ends when it has taken its usual time."""
-USUAL_S: Final = 0.12
-"""What a gate takes of fast models; slow ones get more."""
+ENOUGH: Final = ((0.12, 30), (1.0, 10))
+"""After so many seconds so many runs of each version are enough; fewer only where there is no more time."""
 VARIETY: Final = 32
 """Different inputs that are run in turn."""
 GROWTH_RUNS: Final = 1000
+GROWTH_ENOUGH: Final = ((0.3, 120), (1.5, 30))
+"""The same of these."""
 SETTLING_RUNS: Final = 20
 """Runs after which memory that is kept for the next run has been taken."""
 
@@ -74,7 +74,7 @@ def _in_turns(
                     seconds.append(watch.seconds(each, feeds))
                 pair.reverse()
                 taken_s = time.monotonic() - began
-                if taken_s > USUAL_S and (len(ours) >= ENOUGH_RUNS or taken_s > limit_s * 0.6):
+                if taken_s > limit_s * 0.6 or _enough(ENOUGH, taken_s, len(ours)):
                     break
     except ModelFailed:
         if len(ours) < FEWEST_RUNS:
@@ -85,6 +85,10 @@ def _in_turns(
             gc.enable()
     pairs = min(len(ours), len(theirs)) if champion is not None else len(ours)
     return Times(size, np.array(ours[:pairs]), np.array(theirs[:pairs]) if champion is not None else None)
+
+
+def _enough(rule: Sequence[tuple[float, int]], taken_s: float, runs: int) -> bool:
+    return any(taken_s > seconds and runs >= least for seconds, least in rule)
 
 
 def _distribution(name: str, seconds: Array) -> Distribution:
@@ -106,7 +110,7 @@ def growth(subject: Subject, rows: Rows, joined: int, limit_s: float) -> tuple[i
             taken_s = time.monotonic() - began
             if before is None and (runs == SETTLING_RUNS or taken_s > limit_s * 0.2):
                 before, settled = _held(), runs
-            if taken_s > USUAL_S and (runs >= SETTLING_RUNS + 100 or taken_s > limit_s * 0.6):
+            if taken_s > limit_s * 0.6 or _enough(GROWTH_ENOUGH, taken_s, runs):
                 break
     if before is None:
         return 0, runs

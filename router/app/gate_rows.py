@@ -14,6 +14,10 @@ from router.core.tensor import ANY, BYTES, DTYPES, Signature, TensorSpec
 Array = np.ndarray[Any, Any]
 Feeds = dict[str, Array]
 
+EXAM: Final = "the exam"
+GOLDEN: Final = "golden inputs"
+MADE_UP_INPUT: Final = "made-up input"
+"""Where rows come from."""
 FREE_SIZES: Final = (4, 1, 2, 3, 8, 16, 32, 64, 224)
 """What free dimensions other than the rows are set to, tried in this order."""
 CEILINGS: Final = (10, 2, 1)
@@ -76,7 +80,7 @@ def row_wise(signature: Signature) -> bool:
 
 def of_exam(inputs: Mapping[str, Array], signature: Signature) -> Rows:
     """The exam's rows."""
-    return Rows("the exam", inputs, joinable(signature), whole=False)
+    return Rows(EXAM, inputs, joinable(signature), whole=False)
 
 
 def of_golden(files: Sequence[Golden], signature: Signature) -> Rows | None:
@@ -86,8 +90,8 @@ def of_golden(files: Sequence[Golden], signature: Signature) -> Rows | None:
     inputs = files[0].inputs
     sizes = {len(array) for array in inputs.values() if array.ndim}
     if inputs and row_wise(signature) and len(sizes) == 1 and sizes != {0}:
-        return Rows("golden inputs", inputs, joinable(signature), whole=False)
-    return Rows("golden inputs", {name: array[None] for name, array in inputs.items()}, joinable=False, whole=True)
+        return Rows(GOLDEN, inputs, joinable(signature), whole=False)
+    return Rows(GOLDEN, {name: array[None] for name, array in inputs.items()}, joinable=False, whole=True)
 
 
 def made_up(signature: Signature, seed: int = 0) -> Iterator[Rows]:
@@ -110,7 +114,7 @@ def made_up(signature: Signature, seed: int = 0) -> Iterator[Rows]:
                 count = MADE_UP if elements * MADE_UP <= ELEMENTS_LIMIT else 2
                 inputs[spec.name] = _drawn(spec, (count, *shape), ceiling, random)
             else:
-                yield Rows("made-up input", inputs, joinable(signature), whole)
+                yield Rows(MADE_UP_INPUT, inputs, joinable(signature), whole)
 
 
 def _drawn(spec: TensorSpec, shape: tuple[int, ...], ceiling: int, random: np.random.Generator) -> Array:
@@ -126,7 +130,7 @@ def edges(rows: Rows) -> Iterator[tuple[str, Feeds]]:
     """Single inputs that are at the edge of what is usual, with what is special about them."""
     base = rows.one(0)
     yield "zeros", {name: _filled(array, 0, "") for name, array in base.items()}
-    if rows.source == "made-up input":
+    if rows.source == MADE_UP_INPUT:
         yield "ordinary made-up input", base
         return
     for what, pick in (("the least of each number", np.min), ("the greatest of each number", np.max)):

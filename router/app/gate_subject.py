@@ -6,12 +6,13 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from router.app.gate_rows import Rows
 from router.core.table import Version
 from router.core.tensor import ANY
 from router.errors import ModelFailed
@@ -21,6 +22,10 @@ Array = np.ndarray[Any, Any]
 Feeds = Mapping[str, Array]
 Run = Callable[[Feeds], list[Array]]
 
+MOST_AT_ONCE: Final = 64
+"""Rows of an exam that share a run, where rows are joined at all."""
+KEPT_ELEMENTS: Final = 4096
+"""Outputs that are larger for each row are looked at and not kept."""
 _WAITED: Final = 1
 """Which number of a thread's schedstat is the time that it waited for a core, in nanoseconds."""
 
@@ -77,36 +82,58 @@ class Subject:
         with self.limited(limit_s) as run:
             return run(feeds)
 
-    def answers(self, rows: int, feeds: Callable[[int, int], Feeds], batch: int, limit_s: float) -> dict[str, Array]:
-        """All outputs by name, their first dimension the rows. `feeds` gives rows from one to before another.
+    def answers(
+        self,
+        rows: Rows,
+        count: int,
+        limit_s: float,
+        told: Callable[[Sequence[Array], int], None],
+        keep: Collection[str] = (),
+    ) -> dict[str, Array]:
+        """Outputs by name, their first dimension the rows: those in `keep`, and others that are small.
 
-        Raises Overdue, early where it is foreseen, and ModelFailed with the rows that failed.
+        `told` of all outputs of each run and how many rows it had. Where rows are whole inputs the outputs are those
+        of the first, as they are. Raises Overdue, early where it is foreseen, and ModelFailed with the rows that
+        failed.
         """
-        parts: list[list[Array]] = []
+        batch = min(self.joined, MOST_AT_ONCE) if rows.joinable else 1
+        count = 1 if rows.whole else min(count, len(rows))
+        parts: dict[str, list[Array]] = {name: [] for name in self._names}
         began = time.monotonic()
         with self.limited(limit_s) as run:
-            for at in range(0, rows, batch):
-                until = min(at + batch, rows)
+            for at in range(0, count, batch):
+                until = min(at + batch, count)
                 try:
-                    parts.append(self._of_rows(run(feeds(at, until)), until - at))
+                    outputs = self._of_rows(run(rows.part(at, until)), until - at, rows.whole)
                 except Overdue:
                     raise
                 except ModelFailed as error:
                     which = f"row {at}" if until - at == 1 else f"rows {at} to {until - 1}"
                     raise ModelFailed(f"{which}: {error}") from error
-                needed_s = (time.monotonic() - began) / until * rows
+                told(outputs, until - at)
+                for name, output in zip(self._names, outputs, strict=True):
+                    if name in parts and (name in keep or output.size <= KEPT_ELEMENTS * (until - at)):
+                        parts[name].append(output)
+                    else:
+                        parts.pop(name, None)
+                needed_s = (time.monotonic() - began) / until * count
                 if needed_s > max(limit_s, 0.5):
-                    raise Overdue(f"{rows} rows would take about {needed_s:.0f} s, {limit_s:.0f} s are left for them")
+                    raise Overdue(f"{count} rows would take about {needed_s:.0f} s, {limit_s:.0f} s are left for them")
+        if rows.whole:
+            return {name: given[0] for name, given in parts.items()}
         try:
-            return {name: np.concatenate([part[place] for part in parts]) for place, name in enumerate(self._names)}
+            return {name: np.concatenate(given) for name, given in parts.items()}
         except ValueError as error:
             raise ModelFailed("its outputs have other sizes for other rows") from error
 
-    def _of_rows(self, outputs: list[Array], rows: int) -> list[Array]:
+    def _of_rows(self, outputs: list[Array], rows: int, whole: bool) -> list[Array]:
         """Outputs with one entry for each row. Raises ModelFailed."""
         made = []
         for spec, output in zip(self.signature.outputs, outputs, strict=True):
             array = np.asarray(output)
+            if whole:
+                made.append(array)
+                continue
             if rows == 1 and spec.shape[:1] not in ((ANY,), (1,)):
                 array = array[None]  # of a model without rows
             if len(array) != rows:

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from router.app import gate_rows, trial_manners
-from router.app.gate_loaded import Loaded, Time, no_memory
+from router.app.gate_loaded import Loaded, Time, no_memory, out_of_memory
 from router.app.gate_measures import growth, times_of
 from router.app.gate_rows import Rows
 from router.app.gate_subject import Array, Overdue, Subject
@@ -35,21 +35,22 @@ from router.core.growth import MEMORY, memory_gate
 from router.core.invariance import BATCH, Company, batch_gate
 from router.core.lineage import LINEAGE, lineage_gate
 from router.core.marking import sheet
-from router.core.promises import CONTRACT, Edge, Kept, contract_gate
+from router.core.promises import CONTRACT, Edge, Keeping, Kept, contract_gate
 from router.core.robustness import ROBUSTNESS, Case, End, robustness_gate
 from router.core.speed import SPEED, speed_gate
 from router.core.tensor import BYTES
 from router.core.tolerance import different
 from router.errors import ModelBroken, ModelFailed, RouterError, SettingsError
 
-EXAM_BATCH: Final = 64
 COMPARED_ROWS: Final = 256
-"""Rows that both versions answer where there is no exam."""
-COMPANY_ROWS: Final = 24
-"""Rows that are tried alone and in company."""
-LEAST_RUN_S: Final = 1.0
+"""Rows that are answered where there is no exam."""
+COMPANY_ROWS: Final = ((0.002, 24), (math.inf, 8))
+"""Rows that are tried alone and in company, by the seconds that a run takes at most."""
+LEAST_RUN_S: Final = 2.0
 PATIENCE: Final = 50
 """A run with extreme input may take so many times as long as an ordinary one, and no less than the above."""
+HASTE: Final = 5
+"""Where there is not so much time; with less than this many times nothing is said of it."""
 GRACE_S: Final = 1.0
 """Who watches gives a run so much more than it would be ended at."""
 _MIB: Final = 1 << 20
@@ -64,9 +65,11 @@ class Trial:
         self._settings = question.settings.gates
         self._time = Time(question.limit_s)
         self._directory = Path(question.candidate.path).parent
-        self._answers: dict[str, Array] = {}
-        """The candidate's on the exam, and the champion's."""
+        # On the exam, as far as both have come.
+        self._answers: dict[str, Array] | None = None
         self._champion_answers: dict[str, Array] | None = None
+        self._kept: Kept | None = None
+        self._champion_kept: Kept | None = None
 
     def run(self) -> None:
         """All gates that are asked for. What is wrong with the version is an outcome."""
@@ -100,6 +103,8 @@ class Trial:
                 gate, f"{error}: raise `gates.limit_s` in model.toml, which is {self._settings.limit_s:g}"
             )
         except (ModelFailed, ModelBroken, SettingsError) as error:
+            if out_of_memory(error):
+                return self._wrong(gate, no_memory(self._question))
             return self._wrong(gate, plain(str(error), self._directory))
         except MemoryError:
             return self._wrong(gate, no_memory(self._question))
@@ -121,6 +126,10 @@ class Trial:
     def _left(self, part: float) -> float:
         """So much of the time that is left, in seconds."""
         return self._time.left(part)
+
+    def _affordable(self, part: float) -> int:
+        """How many rows can be answered one by one in a part of the time that is left."""
+        return min(max(int(self._left(part) / max(self._loaded.ordinary_s, 1e-6)), 1), COMPARED_ROWS)
 
     @property
     def _rows(self) -> Rows:
@@ -167,49 +176,54 @@ class Trial:
         if exam is None:
             return Outcome(EXAM, Verdict.FAIL, wrong, blocks=True)
         asked = sheet(loaded.candidate.signature, exam.labels, self._settings)
+        keep = {spec.name for spec in (asked.label, asked.scores, asked.value) if spec is not None}
         rows = gate_rows.of_exam(exam.inputs, loaded.candidate.signature)
-        self._answers = self._all_answers(loaded.candidate, rows, 0.4)
+        keeping, other = self._keeping(), self._keeping()
+        answers = loaded.candidate.answers(rows, len(rows), self._left(0.4), keeping.add, keep)
+        self._kept, self._answers = keeping.kept(), answers
+        theirs: dict[str, Array] | None = None
         if loaded.champion is not None:
             self._say(Reply(begun=EXAM, what="the champion", champion=True))
             try:
-                self._champion_answers = self._all_answers(loaded.champion, rows, 0.5)
+                theirs = loaded.champion.answers(rows, len(rows), self._left(0.5), other.add, keep)
             except ModelFailed as error:
                 loaded.note = f"the champion takes no part: {error}"
+            else:
+                self._champion_kept, self._champion_answers = other.kept(), theirs
             self._say(Reply(begun=EXAM))
-        return exam_gate(asked, exam.labels, self._answers, self._champion_answers, self._settings)
+        return exam_gate(asked, exam.labels, answers, theirs, self._settings)
 
-    def _all_answers(self, subject: Subject, rows: Rows, part: float, count: int | None = None) -> dict[str, Array]:
-        batch = min(subject.joined, EXAM_BATCH) if rows.joinable else 1
-        return subject.answers(len(rows) if count is None else count, rows.part, batch, self._left(part))
+    def _keeping(self, *, whole: bool = False) -> Keeping:
+        return Keeping(self._promised(), whole=whole)
+
+    def _promised(self) -> Contract:
+        """The declared contract; without one, that numbers are finite. Raises SettingsError."""
+        signature = self._question.candidate.signature
+        return contract_of(self._question.settings.contract, signature) or declared_contract(signature, {})
 
     def _contract(self) -> Outcome:
-        settings = self._question.settings.contract
-        signature = self._loaded.candidate.signature
-        contract = contract_of(settings, signature) or declared_contract(signature, {})
-        explicit = Contract({name: contract.promises[name] for name in settings.outputs}) if settings else Contract({})
-        kept, champion_kept = Kept(), None
-        if self._answers:
-            kept = _kept(contract, self._answers)
-            if self._champion_answers is not None and self._loaded.champion is not None:
-                champion_kept = _kept(contract, self._champion_answers)
-        elif self._rows.source != "made-up input":
-            kept = _kept(
-                contract, self._all_answers(self._loaded.candidate, self._rows, 0.1, min(len(self._rows), 256))
-            )
+        settings, loaded, rows = self._question.settings.contract, self._loaded, self._rows
+        kept = self._kept
+        if kept is None and rows.source != gate_rows.MADE_UP_INPUT:
+            keeping = self._keeping(whole=rows.whole)
+            loaded.candidate.answers(rows, self._affordable(0.1), self._left(0.2), keeping.add)
+            kept = keeping.kept()
+        source = rows.source if self._kept is None else gate_rows.EXAM
+        names = [spec.name for spec in loaded.candidate.signature.outputs]
+        promises = self._promised().promises
+        whole = Contract(promises)  # one input is one row, or has none
+        explicit = Contract({name: promises[name] if settings and name in settings.outputs else None for name in names})
         edges = []
-        places = [place for place, spec in enumerate(signature.outputs) if spec.name in explicit.promises]
-        whole = replace(contract, rows=False)  # one input is one row, or has none
-        for what, feeds in gate_rows.edges(self._rows):
-            outputs = self._edge(self._loaded.candidate, feeds)
+        for what, feeds in gate_rows.edges(rows):
+            outputs = self._edge(loaded.candidate, feeds)
             broken = whole.broken(outputs, 1) if outputs else ""
-            is_named = bool(broken and explicit.of(explicit.promises).broken([outputs[at] for at in places], 1))
             theirs: str | None = None
-            if self._loaded.champion is not None:
-                given = self._edge(self._loaded.champion, feeds) if broken else []
+            if loaded.champion is not None:
+                given = self._edge(loaded.champion, feeds) if broken else []
                 theirs = whole.broken(given, 1) if given else ""
-            edges.append(Edge(what, broken, is_named, theirs))
-        source = "the exam" if self._answers else self._rows.source
-        return contract_gate(kept, champion_kept, edges, declared=settings is not None, source=source)
+            edges.append(Edge(what, broken, bool(broken and explicit.broken(outputs, 1)), theirs))
+        declared = settings is not None
+        return contract_gate(kept or Kept(), self._champion_kept, edges, declared=declared, source=source)
 
     def _edge(self, subject: Subject, feeds: Mapping[str, Array]) -> list[Array]:
         """The outputs; none where the version refuses such an input, which it may. Raises Overdue."""
@@ -224,13 +238,15 @@ class Trial:
         if self._loaded.champion is None:
             reason = self._loaded.note or "there is no champion to compare with"
             return Outcome(CONSISTENCY, Verdict.SKIP, reason)
-        ours, theirs = self._answers, self._champion_answers
-        source = "the exam"
-        if not ours or theirs is None:
-            count, source = min(len(self._rows), COMPARED_ROWS), self._rows.source
-            ours = self._all_answers(self._loaded.candidate, self._rows, 0.1, count)
-            theirs = self._all_answers(self._loaded.champion, self._rows, 0.1, count)
-        specs = [spec for spec in self._loaded.candidate.signature.outputs if spec.name in theirs]
+        ours, theirs, source = self._answers, self._champion_answers, gate_rows.EXAM
+        if ours is None or theirs is None:
+            source = self._rows.source
+            count = self._affordable(0.1)
+            ours, theirs = (
+                subject.answers(self._rows, count, self._left(0.2), lambda outputs, rows: None)  # noqa: ARG005
+                for subject in (self._loaded.candidate, self._loaded.champion)
+            )
+        specs = [spec for spec in self._loaded.candidate.signature.outputs if spec.name in theirs and spec.name in ours]
         comparison = Comparison(specs)
         wrong = comparison.add({spec.name: theirs[spec.name] for spec in specs}, ours)
         if wrong:
@@ -250,7 +266,7 @@ class Trial:
     def _company(self, subject: Subject) -> Company:
         """What rows alone and in company show, and the same rows twice."""
         rows = self._rows
-        count = min(len(rows), COMPANY_ROWS)
+        count = min(len(rows), next(most for seconds, most in COMPANY_ROWS if self._loaded.ordinary_s <= seconds))
         with subject.limited(self._left(0.2)) as run:
             feeds = rows.several(count) if rows.joinable else rows.one(0)
             try:
@@ -266,7 +282,7 @@ class Trial:
                     return Company(again=f"output {named(spec.name)} {why}")
             if not rows.joinable:
                 return Company()
-            made = rows.source == "made-up input"
+            made = rows.source == gate_rows.MADE_UP_INPUT
             given = [] if made else [rows.one(place) for place in range(count)]
             why = trial_rows.agree(run, subject.signature, given=given if count > 1 else ())
             if not why and not made and subject.version.batching.decided_by != SHOWN and subject.joined > 1:
@@ -292,17 +308,18 @@ class Trial:
         return memory_gate(self._loaded.session_bytes, grown, runs, self._settings.growth_mib * _MIB)
 
     def _robustness(self) -> Outcome:
-        limit_s = max(LEAST_RUN_S, PATIENCE * self._loaded.ordinary_s)
+        ordinary_s = self._loaded.ordinary_s
         cases: list[Case] = []
         for what, feeds in gate_rows.extremes(self._rows):
-            if self._left(1.0) < limit_s:
+            limit_s = min(max(LEAST_RUN_S, PATIENCE * ordinary_s), self._left(0.5))
+            if limit_s < max(LEAST_RUN_S, HASTE * ordinary_s):
                 return robustness_gate(cases, f"no time was left for {what} and more: raise `gates.limit_s`")
             self._say(Reply(begun=ROBUSTNESS, what=what, within_s=limit_s + GRACE_S))
             try:
                 self._loaded.candidate.run(feeds, limit_s)
                 cases.append(Case(what, End.ANSWERED))
             except Overdue:
-                ordinary = f"one of ordinary input takes {self._loaded.ordinary_s * 1e3:.3g} ms"
+                ordinary = f"one of ordinary input takes {ordinary_s * 1e3:.3g} ms"
                 said = f"a run did not end within {limit_s:.3g} s, {ordinary}"
                 cases.append(Case(what, End.HUNG, said))
                 break
@@ -314,16 +331,6 @@ class Trial:
 
 class _NoRows(Exception):
     """There is no input that the version answers."""
-
-
-def _kept(contract: Contract, answers: Mapping[str, Array]) -> Kept:
-    """How many of the rows break the contract."""
-    outputs = [answers[name] for name in contract.promises]
-    rows = len(outputs[0]) if outputs else 0
-    if not contract.broken(outputs, rows):
-        return Kept(rows)
-    reasons = [reason for reason in contract.broken_parts(outputs, [1] * rows) if reason]
-    return Kept(rows, len(reasons), reasons[0] if reasons else contract.broken(outputs, rows))
 
 
 def _spread(array: Array) -> float:

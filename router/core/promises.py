@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from router.core.contract import Array, Contract
 from router.core.gate import Outcome, Verdict
 
 CONTRACT: Final = "contract"
@@ -18,6 +19,30 @@ class Kept:
     rows: int = 0
     broken: int = 0
     first: str = ""
+
+
+class Keeping:
+    """Counts how a version keeps its promises, run by run. `whole`: a run is one answer, whatever its rows are."""
+
+    def __init__(self, contract: Contract, *, whole: bool = False) -> None:
+        self._contract = Contract(contract.promises) if whole else contract
+        self._whole = whole
+        self._rows = self._broken = 0
+        self._first = ""
+
+    def add(self, outputs: Sequence[Array], rows: int) -> None:
+        """The outputs of a run, in the model's order, and how many rows it was given."""
+        self._rows += rows
+        why = self._contract.broken(outputs, rows)
+        if not why:
+            return
+        parts = [why] if self._whole else [part for part in self._contract.broken_parts(outputs, [1] * rows) if part]
+        self._broken += len(parts)
+        self._first = self._first or (parts[0] if parts else why)
+
+    def kept(self) -> Kept:
+        """What was counted."""
+        return Kept(self._rows, self._broken, self._first)
 
 
 @dataclass(frozen=True, slots=True)
