@@ -284,3 +284,28 @@ def test_faults_are_one_table_or_several(tmp_path: Path) -> None:
     path.write_text('[[faults]]\nkind = "nan"\n[[faults]]\nkind = "slow"\nfactor = 3\nafter_s = 5')
     assert [each.kind for each in model_settings(path).faults] == ["nan", "slow"]
     assert not ModelSettings().faults
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("limit_s = 0", "model.toml: `gates.limit_s` = 0: "),
+        ("memory_limit_mib = 1", "model.toml: `gates.memory_limit_mib` = 1: "),
+        ("metrics = ['accuracy', 'accuracy']", "each stands there once"),
+        ("metrics = ['f1']", "model.toml: `gates.metrics.0` = 'f1': it should be 'accuracy', 'log_loss', 'mae', "),
+        ("classes = ['a', 'a']", "model.toml: `gates.classes` = ['a', 'a']: each stands there once"),
+        ("margins = { accuracy = -0.1 }", "model.toml: `gates.margins.accuracy` = -0.1: "),
+        ("slowdown = 1", "model.toml: `gates.slowdown` = 1: "),
+        ("agreement = 1.5", "model.toml: `gates.agreement` = 1.5: "),
+        ("exam = 'here'", "model.toml: unknown key `gates.exam`"),
+    ],
+)
+def test_gates_are_set_within_reason(tmp_path: Path, table: str, said: str) -> None:
+    """Each key names itself, its value and what is allowed; the defaults ask for nothing."""
+    path = tmp_path / "model.toml"
+    path.write_text(f"[gates]\n{table}\n")
+    with pytest.raises(SettingsError) as caught:
+        model_settings(path)
+    assert said in str(caught.value)
+    path.write_text("[gates]\nmetrics = ['auc']\nmargins = { auc = 0.02 }\nrequired = { auc = 0.8 }\n")
+    assert model_settings(path).gates.margins == {"auc": 0.02}

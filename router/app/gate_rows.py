@@ -48,7 +48,7 @@ class Rows:
     def part(self, at: int, until: int) -> Feeds:
         """Rows from `at` to before `until`; one only where they are not joinable."""
         if self.whole:
-            return {name: array[at] for name, array in self.inputs.items()}
+            return {name: array[at : at + 1].reshape(array.shape[1:]) for name, array in self.inputs.items()}
         return {name: array[at:until] for name, array in self.inputs.items()}
 
     def one(self, at: int) -> Feeds:
