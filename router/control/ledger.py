@@ -228,10 +228,10 @@ class Ledger:
         if len(actuals) > MOST_ACTUALS:
             raise InvalidRequest(f"{len(actuals)} actuals at once: send at most {MOST_ACTUALS} in one call")
         given = [_checked(place, each, form) for place, each in enumerate(actuals)]
-        found = await self._join(model, given, settings)
+        found = await self._join(model, given, settings, alone=False)
         if found.unknown:
             await self._gather()
-            more = await self._join(model, found.unknown, settings)
+            more = await self._join(model, found.unknown, settings, alone=True)
             joined, already, late = found.joined + more.joined, found.already + more.already, found.late + more.late
             found = Found(joined, more.unknown, already, late)
         done = Submitted(len(found.joined), _ids(found.unknown), _ids(found.already), _ids(found.late))
@@ -259,10 +259,10 @@ class Ledger:
         spec = None if champion is None else predicted(settings, champion.signature.outputs)
         return settings, None if spec is None else form_of(spec)
 
-    async def _join(self, model: str, actuals: list[Actual], settings: LedgerSettings) -> Found:
+    async def _join(self, model: str, actuals: list[Actual], settings: LedgerSettings, *, alone: bool) -> Found:
         now_ns, keep_ns = round(self._clock.time() * 1e9), round(settings.keep_s * 1e9)
         try:
-            return await self._do(lambda file: file.join(model, actuals, now_ns, keep_ns))
+            return await self._do(lambda file: file.join(model, actuals, now_ns, keep_ns, alone=alone))
         except FAILED as error:
             raise NotReady(f"the ledger cannot be written: {'; '.join(reason_of(error))}") from error
 

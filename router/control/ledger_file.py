@@ -217,20 +217,29 @@ class LedgerFile:
 
     # ---- what came true ----
 
-    def join(self, model: str, actuals: Sequence[Actual], now_ns: int, keep_ns: int) -> Found:
+    def join(self, model: str, actuals: Sequence[Actual], now_ns: int, keep_ns: int, *, alone: bool) -> Found:
         """Join actuals to predictions that are at most `keep_ns` old. Raises InvalidRequest: nothing was joined then.
 
-        What came true for a request is so for every version that ran it.
+        What came true for a request is so for every version that ran it. A mirror's prediction that stands `alone` will
+        do, or is unknown: its caller's may still be on its way.
         """
         found = Found([], [], [], [])
         with self._writing(durable=True) as connection:
             number = self._models.get(model, 0)
             for at in range(0, len(actuals), ASKED):
-                self._join(connection, number, actuals[at : at + ASKED], now_ns, keep_ns, found)
+                self._join(connection, number, actuals[at : at + ASKED], now_ns, keep_ns, found, alone=alone)
         return found
 
     def _join(
-        self, connection: Connection, model: int, actuals: Sequence[Actual], now_ns: int, keep_ns: int, found: Found
+        self,
+        connection: Connection,
+        model: int,
+        actuals: Sequence[Actual],
+        now_ns: int,
+        keep_ns: int,
+        found: Found,
+        *,
+        alone: bool,
     ) -> None:
         known: dict[tuple[str, int], list[Row[Any]]] = {}
         for row in connection.execute(OF_REQUESTS, {"model": model, "ids": [each.request_id for each in actuals]}):
@@ -239,13 +248,12 @@ class LedgerFile:
         seen: set[tuple[str, int]] = set()
         for actual in actuals:
             key = (actual.request_id, actual.row)
-            rows = known.get(key)
-            if rows is None:
-                found.unknown.append(actual)
-                continue
+            rows = known.get(key, [])
             # The one that its caller had, else the newest of the mirrors: which are of the same request, as ids go.
-            first = max(rows, key=lambda row: (not row.mirror, row.at_ns))
-            if key in seen or first.deviation is not None:
+            first = max(rows, key=lambda row: (not row.mirror, row.at_ns)) if rows else None
+            if first is None or (first.mirror and not alone):
+                found.unknown.append(actual)
+            elif key in seen or first.deviation is not None:
                 found.already.append(actual)
             elif now_ns - first.at_ns > keep_ns:
                 found.late.append(actual)

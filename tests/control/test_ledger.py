@@ -356,6 +356,23 @@ def test_what_was_answered_before_is_known(tmp_path: Path) -> None:
     played(world, story)
 
 
+def test_a_mirror_that_is_quicker_than_its_callers_worker_is_joined_with_it(tmp_path: Path) -> None:
+    """What the caller had is waited for; a mirror's prediction alone is joined when there is no other."""
+
+    async def ask() -> None:
+        world.ledger.take("m", [world.said("a")])
+
+    world = World(tmp_path, ask=ask)
+
+    async def story() -> None:
+        await world.keep(*[world.said(name, 4, version="2", served_by=MIRROR) for name in "ab"])
+        assert await world.submit(("a", 3), ("b", 4)) == Submitted(2)
+        found = [(row.prediction.request_id, row.prediction.version) for row in await world.ledger.joined("m", 0)]
+        assert sorted(found) == [("a", "1"), ("a", "2"), ("b", "2")]
+
+    played(world, story)
+
+
 def test_a_submission_is_told_to_whoever_watches(world: World) -> None:
     """How many were joined, and what became of the others."""
 
@@ -589,11 +606,11 @@ def test_a_full_disk_loses_nothing_that_has_a_place(world: World, monkeypatch: p
         limited(file, 1 if full else 1 << 20)
         keep(file, batch)
 
-    def join_on_full_disk(file: LedgerFile, *about: Any) -> Any:
+    def join_on_full_disk(file: LedgerFile, *about: Any, **more: Any) -> Any:
         limited(file, 1 if full else 1 << 20)
         if full:
             raise sqlite_full()
-        return join(file, *about)
+        return join(file, *about, **more)
 
     async def story() -> None:
         nonlocal full
