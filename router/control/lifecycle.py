@@ -134,11 +134,10 @@ class Lifecycle:
             # Whoever serves has prepared the stored table: it was stored after that, and may wait for its flip.
             self._demand.wanted = {model for model, each in stored.table.routes.items() if each.champion}
             self._swap.begin(stored.table)
-            found = await asyncio.to_thread(self._scanned)
-            self._registry.found = found or {}
+            self._registry.found = await asyncio.to_thread(self._scanned)
             log.info("serving goes on", generation=stored.table.generation)
             self._turns.started.set()
-            self._turns.keep(self._resume(found))
+            self._turns.keep(self._resume())
             return
         self._swap.table = stored.table
         fresh = await self._first(stored.table, serving)
@@ -170,22 +169,22 @@ class Lifecycle:
         self._swap.begin(table)
         return fresh
 
-    def _scanned(self) -> Mapping[str, FoundModel] | None:
+    def _scanned(self) -> Mapping[str, FoundModel]:
         try:
             return self._scan()
         except SettingsError as error:  # what serves needs no repository; it is looked at again when it is back
             log.error("serving goes on without a repository", reason=str(error))
-            return None
+            return {}
 
-    async def _resume(self, found: Mapping[str, FoundModel] | None) -> None:
+    async def _resume(self) -> None:
         """After a restart of this process alone: what was under trial begins anew, what was draining is let go of."""
         under_trial: list[VersionRecord] = []
 
         async def resume() -> list[VersionRecord]:
             draft = Draft()
             fresh: list[VersionRecord] = []
-            if found is not None:
-                fresh = self._lookout.seen(draft, found)
+            if self._registry.found:  # somebody may have looked again before us
+                fresh = self._lookout.seen(draft, self._registry.found)
                 await self._lookout.mark(draft, {})
             for record in self._registry.records.values():
                 if record.stage in UNDER_TRIAL:

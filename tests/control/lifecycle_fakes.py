@@ -70,6 +70,10 @@ class House:
         """A version goes."""
         shutil.rmtree(self.root / model / str(version))
 
+    def rename(self, version: str, output: str) -> None:
+        """Have the output of `MODEL/NUMBER` go by another name."""
+        self.signatures[version] = Signature(SIGNATURE.inputs, (TensorSpec(output, "FP32", (-1,), ("n",)),))
+
     def toml(self, model: str, text: str) -> None:
         """A model.toml."""
         (self.root / model / "model.toml").write_text(text)
