@@ -22,6 +22,9 @@ from router.errors import Refused, RouterError, SettingsError
 
 log = structlog.get_logger()
 
+DRAIN_S: Final = 10.0
+"""A run that takes longer is not waited for by those who want a version back that drains."""
+
 Move = tuple[VersionRecord | None, VersionRecord]
 """A record as it was, and as it is."""
 _UNLOADED: Final = frozenset({Stage.FAILED, Stage.RETIRED})
@@ -90,6 +93,7 @@ class Changes:
         self.events = events
         self.clock = clock
         self.turns = turns
+        self._drains: set[asyncio.Task[None]] = set()
         self.versions: dict[tuple[str, str], Version] = {}
         """What is known of versions that can be loaded."""
         self._owed = Draft()
@@ -281,7 +285,14 @@ class Changes:
     def let_go(self, workers: Collection[Worker]) -> None:
         """Have these workers let go of all but the table that serves; what drained is retired when they have."""
         going = [each for each in self.registry.records.values() if each.stage is Stage.DRAINING]
-        self.turns.keep(self._drain(workers, self.table.generation, going))
+        drain = self.turns.keep(self._drain(workers, self.table.generation, going))
+        self._drains.add(drain)
+        drain.add_done_callback(self._drains.discard)
+
+    async def drained(self) -> None:
+        """Wait until what drains now has been let go, for so long as that should take."""
+        if self._drains:
+            await asyncio.wait(list(self._drains), timeout=DRAIN_S)
 
     async def _drain(self, workers: Collection[Worker], generation: int, going: Sequence[VersionRecord]) -> None:
         """Have the workers let go of older tables; versions that drained meanwhile are retired then."""

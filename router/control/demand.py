@@ -122,6 +122,7 @@ class Demand:
 
     async def load(self, model: str, number: str, order: Order, look: Callable[[], Awaitable[None]]) -> None:
         """Have a model serve what its settings choose, or one of its versions be ready. Raises RouterError."""
+        await self._changes.drained()  # it may be what has just been unloaded
         await look()
         found = self._registry.found.get(model)
         if found is None:
@@ -136,6 +137,8 @@ class Demand:
                 await self._loaded(model, number, order)
             elif champion is None:
                 await self._begin(found, order, again=True)
+            elif champion.number not in found.versions:  # files that went away do not take a champion with them
+                raise Refused(f"version {champion.number}: {champion.mark}")
             elif wanted:
                 await self._loaded(model, wanted, order)
                 if self._registry.record(model, wanted).stage is not Stage.CHAMPION:

@@ -42,9 +42,11 @@ class Turns:
             task.add_done_callback(_told_nobody)
             raise
 
-    def keep(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Work that nobody waits for."""
-        self._begun(work).add_done_callback(_told_nobody)
+    def keep(self, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
+        """Work that nobody has to wait for."""
+        task = self._begun(work)
+        task.add_done_callback(_told_nobody)
+        return task
 
     def _begun(self, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
         task = asyncio.ensure_future(work)

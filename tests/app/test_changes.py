@@ -24,6 +24,7 @@ from router.client import Client, InferenceError, Unavailable
 from tests.server import (
     MODELS,
     Load,
+    Server,
     eventually,
     pixels,
     put,
@@ -49,39 +50,57 @@ def answers(client: Client) -> bool:
         return False
 
 
-def test_sighup_takes_in_what_came_and_what_went(tmp_path: Path) -> None:
-    """A new version is served by all from one instant on, a version that goes is not, without a failed request."""
+def operate(server: Server, *words: str) -> Result:
+    """An operator's command."""
+    done = router(*words, "--admin", server.admin)
+    assert done.exit_code == 0, done.stderr
+    return done
+
+
+def stages(server: Server, model: str) -> dict[str, str]:
+    """Where the versions of a model stand."""
+    (told,) = json.loads(operate(server, "versions", model, "--json").stdout)["models"]
+    return {each["number"]: each["stage"] for each in told["versions"]}
+
+
+def test_a_version_goes_from_a_file_to_champion_and_back(tmp_path: Path) -> None:
+    """Found by itself, tested, promoted, rolled back, unloaded: each from one instant on, without a failed request."""
     models = tmp_path / "models"
     save(scale(1), models, "scale")
     with running(tmp_path, models=models, workers=2) as server:
-        client, first = server.client(), server.generation
+        client = server.client()
         with Load(server, 4, "scale", **SCALE_X) as load:
             save(scale(2), models, "scale", version=2)
-            server.hang_up()
-            server.refreshed(first + 1)
-            load.more(100)
-            reply = client.infer("scale", SCALE_X, deadline=10)
-            assert (reply.version, reply["y"].item(), reply.generation) == ("2", 2.0, first + 1)
-            shutil.rmtree(models / "scale/2")
-            server.hang_up()
-            server.refreshed(first + 2)
-            load.more(100)
-            reply = client.infer("scale", SCALE_X, deadline=10)
-            assert (reply.version, reply["y"].item()) == ("1", 1.0)
-            with pytest.raises(InferenceError) as raised:
+            eventually(lambda: stages(server, "scale") == {"2": "found", "1": "champion"})
+            with pytest.raises(Unavailable, match="not tested"):
                 client.infer("scale", SCALE_X, version="2", deadline=10)
-            assert raised.value.code is grpc.StatusCode.NOT_FOUND
-            save(unknown_operator(), models, "scale", version=3)
-            server.hang_up()
-            server.refreshed(first + 3)
-            load.more(50)
+            operate(server, "test", "scale:2")
+            assert stages(server, "scale") == {"2": "ready", "1": "champion"}
+            assert client.infer("scale", SCALE_X, version="2", deadline=10)["y"].item() == 2
+            assert client.infer("scale", SCALE_X, deadline=10)["y"].item() == 1
+            operate(server, "alias", "scale", "stable", "1")
+            operate(server, "promote", "scale", "2", "--reason", "it is twice as good")
+            reply = client.infer("scale", SCALE_X, deadline=10)
+            assert (reply.version, reply["y"].item(), reply.generation) == ("2", 2.0, server.generation)
+            assert client.infer("scale", SCALE_X, version="standby", deadline=10).version == "1"
+            assert client.infer("scale", SCALE_X, version="stable", deadline=10).version == "1"
+            load.more(100)
+            operate(server, "rollback", "scale")
             assert client.infer("scale", SCALE_X, deadline=10).version == "1"
-            server.hang_up()  # nothing has changed
+            load.more(100)
+            operate(server, "unload", "scale", "2")
+            eventually(lambda: stages(server, "scale") == {"2": "retired", "1": "champion"})
+            save(unknown_operator(), models, "scale", version=3)
+            eventually(lambda: "3" in stages(server, "scale"))
+            failed = router("test", "scale:3", "--admin", server.admin)
+            assert failed.exit_code == 3
+            assert "Frobnicate" in failed.stdout
+            operate(server, "rollback", "scale", "2")  # retired: it is loaded again first
+            assert stages(server, "scale") == {"3": "failed", "2": "champion", "1": "standby"}
             load.more(50)
         assert load.failed == []
         assert monotonic(load)
-        assert server.generation == first + 3
-        # What version 2 did still counts, although it is gone; so do the metrics of all versions together.
+        # What version 1 did still counts; so do the metrics of all versions together.
         (one,) = client.statistics("scale", "1", deadline=10)
         assert one.success.count > 0
         text = httpx.get(server.url + "/metrics", timeout=10).text
@@ -91,35 +110,56 @@ def test_sighup_takes_in_what_came_and_what_went(tmp_path: Path) -> None:
             if line.startswith("nv_inference_request_success{")
         )
         assert answered >= load.answered
+        acts = [
+            (each["action"], each["version"])
+            for each in json.loads(operate(server, "audit", "--json").stdout)["entries"]
+        ]
+        asked = [act for act in acts if act[0] in {"test", "alias", "promote", "rollback", "unload"}]
+        assert asked == [
+            ("test", "2"), ("alias", "1"), ("promote", "2"), ("rollback", "1"), ("unload", "2"), ("test", "3"), ("rollback", "2"),
+        ]  # fmt: skip
+        assert "whole" in operate(server, "audit", "--verify").stdout
 
 
-def test_a_table_that_is_stored_serves_again(tmp_path: Path) -> None:
-    """A restart with the same repository keeps the generation; with another one it goes up."""
+def test_what_is_stored_serves_again(tmp_path: Path) -> None:
+    """A restart serves exactly what served, standby included, whatever else lies in the repository by then."""
     models = put(tmp_path / "models", "digits:1", "wine")
     for _ in range(2):
         with running(tmp_path, models=models) as server:
             assert server.generation == 1
     shutil.copytree(MODELS / "digits/2", models / "digits/2")
     with running(tmp_path, models=models) as server:
-        assert server.generation == 2
-        assert server.client().infer("digits", {"pixels": pixels()}, deadline=10).version == "2"
+        assert server.client().infer("digits", {"pixels": pixels()}, deadline=10).version == "1"
+        assert stages(server, "digits") == {"2": "found", "1": "champion"}
+        operate(server, "test", "digits:2")
+        operate(server, "promote", "digits:2")
+        generation = server.generation
+    with running(tmp_path, models=models) as server:
+        assert server.generation == generation
+        assert stages(server, "digits") == {"2": "champion", "1": "standby"}
+        assert server.client().infer("digits", {"pixels": pixels()}, version="1", deadline=10).version == "1"
+        operate(server, "rollback", "digits")
+        assert server.client().infer("digits", {"pixels": pixels()}, deadline=10).version == "1"
 
 
-def test_files_that_change_under_a_number_are_taken_in_by_all_or_none(tmp_path: Path) -> None:
-    """A worker that starts again finds other files than were tried: they are tried anew, and all workers change."""
+def test_files_that_change_under_a_number_serve_nowhere_anew(tmp_path: Path) -> None:
+    """The version serves on from memory, and is marked; a worker that starts again cannot load it: another takes over."""
     models = tmp_path / "models"
     save(scale(1), models, "scale")
+    save(scale(2), models, "scale", version=2, toml='versions = "all"\n')
     with running(tmp_path, models=models, workers=2) as server:
-        generation = server.generation
-        shutil.rmtree(models / "scale/1")
-        save(scale(3), models, "scale")
+        assert stages(server, "scale") == {"2": "champion", "1": "ready"}
+        shutil.rmtree(models / "scale/2")
+        save(scale(3), models, "scale", version=2)
+        eventually(lambda: "changed" in operate(server, "versions", "scale", "--json").stdout)
+        assert server.client().infer("scale", SCALE_X, deadline=10)["y"].item() == 2
         old = server.worker(0)
         os.kill(old, signal.SIGKILL)
         server.back(worker_slot(0), old)
-        assert server.generation == generation + 1
         clients = [server.client(i) for i in range(1, 7)]
-        assert {client.infer("scale", SCALE_X, deadline=10)["y"].item() for client in clients} == {3.0}
-        # The same with files that cannot be served: nobody serves them.
+        assert {client.infer("scale", SCALE_X, deadline=10)["y"].item() for client in clients} == {1.0}
+        assert stages(server, "scale") == {"2": "failed", "1": "champion"}
+        # The same with nothing that could take over: nobody serves it.
         shutil.rmtree(models / "scale/1")
         save(unknown_operator(), models, "scale")
         old = server.worker(1)
@@ -140,11 +180,11 @@ def test_models_are_loaded_when_they_are_asked_for(tmp_path: Path) -> None:
         states = {each.name: each for each in client.index(deadline=10)}
         assert states["wine"].state == "READY"
         assert (states["digits"].state, states["digits"].reason) == ("UNAVAILABLE", "unloaded")
+        client.load("digits", deadline=30)
         generation = server.generation
+        assert client.infer("digits", {"pixels": pixels()}, deadline=10).generation == generation
         client.load("digits", deadline=30)
-        assert client.infer("digits", {"pixels": pixels()}, deadline=10).generation == generation + 1
-        client.load("digits", deadline=30)
-        assert server.generation == generation + 1, "nothing had changed"
+        assert server.generation == generation, "nothing had changed"
         with pytest.raises(InferenceError) as raised:
             client.load("broken", deadline=30)
         assert raised.value.code is grpc.StatusCode.FAILED_PRECONDITION
@@ -222,8 +262,8 @@ def test_the_fallback_switch(tmp_path: Path) -> None:
             done = asked("fallback", *words)
             assert (done.exit_code, done.stderr) == (1, said)
         save(scale(3), models, "scale", version=2)
-        server.hang_up()
-        server.refreshed(first + 2)
+        operate(server, "test", "scale:2")
+        operate(server, "promote", "scale:2")
         assert server.client().infer("scale", SCALE_X, deadline=10).served_by == "default"
     with running(tmp_path, models=models) as server:
         assert server.client().infer("scale", SCALE_X, deadline=10)["y"] == -1
