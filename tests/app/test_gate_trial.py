@@ -205,6 +205,18 @@ def test_an_exam_that_cannot_be_read_does_not_pass(tmp_path: Path, champion: Ver
     )
 
 
+def test_an_exam_that_would_take_too_long_is_foreseen(tmp_path: Path) -> None:
+    """It fails at once, with the setting that allows more; the other gates still have their time."""
+    exam = tmp_path / "exam"
+    exam.mkdir()
+    np.savez(exam / "exam.npz", **{"input:x": np.ones((50_000, 1), np.float32), "label": np.ones(50_000)})
+    report = tried(put(tmp_path, "2", slow(20, 128), Batching()), None, exam, {"gates": {"limit_s": 10}})
+    assert "exam" in blocking(report)
+    assert outcome(report, "exam").reason.startswith("50000 rows would take about ")
+    assert outcome(report, "exam").reason.endswith(": raise `gates.limit_s` in model.toml, which is 10")
+    assert outcome(report, "speed").verdict is Verdict.PASS
+
+
 def test_a_model_that_no_made_up_input_fits_is_not_refused_for_it(tmp_path: Path) -> None:
     """Its gates are skipped with the reason, and what it takes of memory is known all the same.
 
