@@ -79,31 +79,33 @@ class Demand:
         async with self._beginning.setdefault(model, asyncio.Lock()):
             if self._registry.at(model, Stage.CHAMPION) is not None:
                 return  # whoever asked before has had it begin
-            passed = [number for number in candidates(found) if await self._ready(found, number, order, again=again)]
+            reasons = {each: await self._why_not(found, each, order, again=again) for each in candidates(found)}
             for number in older(found):
-                if passed:
+                if not all(reasons.values()):
                     break
-                passed = [number] if await self._ready(found, number, order, again=again) else []
+                reasons[number] = await self._why_not(found, number, order, again=again)
+            passed = [number for number, reason in reasons.items() if not reason]
             if not passed:
-                raise Refused(unfounded(found) or self._reasons(found))
+                told = "; ".join(f"version {number}: {reason}" for number, reason in reasons.items())
+                raise Refused(told or unfounded(found))
             await self._changes.turns.alone(lambda: self._crown(model, max(passed, key=int), order, strict=again))
 
-    async def _ready(self, found: FoundModel, number: str, order: Order, *, again: bool) -> bool:
-        """Whether a version can serve, once it has been tried."""
+    async def _why_not(self, found: FoundModel, number: str, order: Order, *, again: bool) -> str:
+        """Why a version cannot serve, once it has been tried; empty if it can."""
         record = self._registry.record(found.name, number)
         if record.stage in SERVING:
-            return True
+            return ""
         if record.stage in UNDER_TRIAL or record.stage is Stage.DRAINING:
-            return False
+            return f"it is {record.stage}"
         if record.stage is Stage.FAILED and not again and not self._lookout.changed_since(found, number):
-            return False
+            return record.reason
         try:
-            return (await self.examined(found.name, number, order, warm=False, recall=True)).passed
+            report = await self.examined(found.name, number, order, warm=False, recall=True)
         except RouterError as error:
-            log.warning("a version cannot begin", model=found.name, version=number, reason=str(error))
-            return False
+            return str(error)
         finally:
             self._lookout.remember(found, number)
+        return "" if report.passed else self._registry.record(found.name, number).reason
 
     async def _crown(self, model: str, number: str, order: Order, *, strict: bool) -> None:
         if self._registry.at(model, Stage.CHAMPION) is not None:  # somebody has promoted another meanwhile
@@ -113,10 +115,6 @@ class Demand:
         if strict and (reason := self._changes.misfit(draft, model, number)):
             raise Refused(f"version {number}: {reason}")
         await self._changes.commit(draft)
-
-    def _reasons(self, found: FoundModel) -> str:
-        tried = [each for each in self._registry.of(found.name) if each.number in found.versions]
-        return "; ".join(f"version {each.number}: {each.reason or each.stage}" for each in tried)
 
     # ---- on request ----
 
