@@ -6,7 +6,7 @@ LOCK := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-fi
         --strip-extras --allow-unsafe --no-annotate --no-header
 BUILD := --build-deps-for editable --build-deps-for wheel
 
-.PHONY: run install dev test browser check fix proto lock bench prove proof slow_tail loadtest soak clean
+.PHONY: run install dev test browser check fix proto lock bench prove proof proof_swap slow_tail loadtest soak clean
 
 run: install  ## serve the bundled models on this machine
 	$(BIN)/router serve
@@ -84,6 +84,12 @@ proof: dev  ## callers are answered in time, whatever a model does: results in l
 	$(RUN) worker_stop --json $(PROOF)/worker_stop.json
 	$(RUN) gil_burn --json $(PROOF)/gil_burn.json
 	$(MAKE) slow_tail
+
+# Of swaps a quarter of an hour, and half an hour for the memory; of warm-ups six minutes.
+proof_swap: dev  ## versions come, go and are warmed under load, and nobody notices: results in loadtest/results
+	$(RUN) swaps --json $(PROOF)/swaps.json
+	$(RUN) swaps_memory --json $(PROOF)/swaps_memory.json
+	$(RUN) mirror --json $(PROOF)/mirror.json
 
 # At 30, 60 and 80 % of what two cores hold beside the sender: a run that burns leaves less of it.
 slow_tail: dev

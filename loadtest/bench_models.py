@@ -2,6 +2,7 @@
 
 `tiny` and `mid` are MLPs with ReLU between their layers (about 25 KB and 10 MB of weights), `large` hands a tensor of
 602 112 bytes back. Weights and inputs come from fixed seeds: every run, on every machine, asks the same questions.
+Further versions, for those who want some, answer otherwise: with other weights, `large` with a multiple.
 """
 
 from __future__ import annotations
@@ -60,17 +61,17 @@ class Question:
         return None
 
 
-def make(repository: Path, names: tuple[str, ...] = NAMES) -> None:
-    """Write `<repository>/<name>/1/model.onnx` for every name."""
+def make(repository: Path, names: tuple[str, ...] = NAMES, version: str = "1") -> None:
+    """Write `<repository>/<name>/<version>/model.onnx` for every name."""
     for name in names:
-        path = model_path(repository, name)
+        path = model_path(repository, name, version)
         path.parent.mkdir(parents=True, exist_ok=True)
-        onnx.save(_identity() if name == "large" else _mlp(name), str(path))
+        onnx.save(_multiple(int(version)) if name == "large" else _mlp(name, int(version)), str(path))
 
 
-def model_path(repository: Path, name: str) -> Path:
-    """Where a model lies in a repository."""
-    return repository / name / "1" / "model.onnx"
+def model_path(repository: Path, name: str, version: str = "1") -> Path:
+    """Where a version of a model lies in a repository."""
+    return repository / name / version / "model.onnx"
 
 
 def questions(repository: Path, name: str, count: int) -> list[Question]:
@@ -99,8 +100,8 @@ def frame(message: bytes) -> bytes:
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
-def _mlp(name: str) -> Any:
-    random = np.random.default_rng(SEED)
+def _mlp(name: str, version: int) -> Any:
+    random = np.random.default_rng(SEED if version == 1 else [SEED, version])
     widths = WIDTHS[name]
     nodes, weights, value = [], [], "x"
     last = len(widths) - 2
@@ -119,8 +120,13 @@ def _mlp(name: str) -> Any:
     return _model(name, nodes, weights, (widths[0],), (widths[-1],))
 
 
-def _identity() -> Any:
-    return _model("large", [helper.make_node("Identity", ["x"], ["y"])], [], SHAPES["large"], SHAPES["large"])
+def _multiple(of: int) -> Any:
+    if of == 1:
+        return _model("large", [helper.make_node("Identity", ["x"], ["y"])], [], SHAPES["large"], SHAPES["large"])
+    factor = numpy_helper.from_array(np.array(of, np.float32), "factor")
+    return _model(
+        "large", [helper.make_node("Mul", ["x", "factor"], ["y"])], [factor], SHAPES["large"], SHAPES["large"]
+    )
 
 
 def _model(name: str, nodes: list[Any], weights: list[Any], takes: tuple[int, ...], gives: tuple[int, ...]) -> Any:

@@ -25,7 +25,7 @@ from loadtest.servers import baseline as baseline_spec
 from loadtest.sla import capacity as capacities
 from loadtest.sla import compare as comparing
 from loadtest.sla import latency as latencies
-from loadtest.sla import live, output, page, run, scenario, tail_chart
+from loadtest.sla import live, output, page, result, run, scenario, tail_chart
 from loadtest.sla.units import duration
 from loadtest.sla.verdict import EXIT_INTERRUPTED, EXIT_INVALID, EXIT_LACKING
 from router.app.commands import Commands
@@ -161,15 +161,15 @@ def run_command(
             wanted, target, watch, lambda found: console.print(f"against {found.title} at {found.target}")
         )
     if quick:
-        document = run.quickened(document)
+        document = result.quickened(document)
     document["command"] = _again(name, target, changes, quick=quick)
     _finish(
         console,
         lambda: live.show(console, document),
-        (json_path, lambda path: run.write(document, path)),
+        (json_path, lambda path: result.write(document, path)),
         (html_path, lambda path: page.write([document], path)),
     )
-    sys.exit(run.verdict(document)[1])
+    sys.exit(result.verdict(document)[1])
 
 
 def _again(name: str, target: str | None, changes: tuple[str, ...], *, quick: bool) -> str:
@@ -221,7 +221,7 @@ def list_command(*, as_json: bool) -> None:
 @_told
 def compare_command(files: tuple[Path, ...], html_path: Path | None, png_path: Path | None, *, as_json: bool) -> None:
     """Put results side by side, with ratios to the first and their 95 % intervals."""
-    documents = [run.read(path) for path in files]
+    documents = [result.read(path) for path in files]
     if html_path is not None:
         page.write(documents, html_path)
     if png_path is not None:
@@ -335,7 +335,7 @@ def capacity_command(wanted: _Compared) -> None:
     _finish(
         console,
         lambda: capacities.show(console, results),
-        (wanted.json_path, lambda path: run.write(document, path)),
+        (wanted.json_path, lambda path: result.write(document, path)),
         (wanted.html_path, lambda path: page.write_capacity(results, path)),
     )
     if interrupted:
@@ -377,7 +377,7 @@ def latency_command(wanted: _Compared, reference: int, known: float | None, roun
     _finish(
         console,
         lambda: latencies.show(console, document),
-        (wanted.json_path, lambda path: run.write(document, path)),
+        (wanted.json_path, lambda path: result.write(document, path)),
         (wanted.html_path, lambda path: page.write_latency(document, path)),
     )
     if document["interrupted"]:

@@ -17,7 +17,8 @@ from rich.text import Text
 from loadtest.errors import ScenarioError
 from loadtest.servers import ServerSpec
 from loadtest.sla.requests import Pool
-from loadtest.sla.run import Document, Run, lines, pools
+from loadtest.sla.result import Document, lines
+from loadtest.sla.run import Run, pools
 from loadtest.sla.scenario import MOST_PER_SENDER, MOST_REQUESTS, Constant, Scenario
 from loadtest.sla.subject import Subject, check_features, lay_out, named, peer
 from loadtest.sla.units import spoken

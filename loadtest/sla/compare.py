@@ -1,14 +1,10 @@
-"""Results side by side: figures, ratios to the first, and how sure they are.
-
-Latencies of neighbouring requests depend on each other, so single requests must not be resampled: stretches of time
-are (the block bootstrap; Künsch, The Jackknife and the Bootstrap for General Stationary Observations, 1989).
-"""
+"""Results side by side: figures, ratios to the first, and how sure they are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from loadtest.sla import bootstrap
+from loadtest.sla.bootstrap import Counts
 from loadtest.sla.figures import DIGITS, LEAST_US, MOST_US, QUANTILES, quantile
-from loadtest.sla.run import Document, verdict
+from loadtest.sla.result import Document, verdict
 from loadtest.sla.units import spoken
-
-Counts = npt.NDArray[np.int64]
-
-RESAMPLES: Final = 1000
-CONFIDENCE: Final = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,30 +64,16 @@ def whole(slices: list[str]) -> dict[str, float | None]:
     return {name: quantile(hist, share) if slices else None for name, share in QUANTILES.items()}
 
 
-def _quantiles(counts: Counts, values: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.float64]:
-    """For each row of counts the value that a share of them does not exceed."""
-    ends = np.cumsum(counts, axis=-1)
-    places = (ends < np.ceil(ends[:, -1:] * share)).sum(axis=-1)
-    found: npt.NDArray[np.float64] = values[np.minimum(places, len(values) - 1)]
-    return found
-
-
 def against(document: Document, first: Document, name: str, seed: int = 1) -> Compared:
     """One percentile (`p50`, `p90`, `p99`, `p999`) of a result against the first."""
     share = QUANTILES[name]
     value, base = _time(document, name), _time(first, name)
     ratio = value / base if value is not None and base else None
-    if ratio is None or min(len(document["slices"]), len(first["slices"])) < 5:
+    if ratio is None or not (document["slices"] and first["slices"]):
         return Compared(value, ratio)
-    random = np.random.default_rng(seed)
-    draws = []
-    both, values = _counts((document, first))
-    for counts in both:
-        picked = random.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), RESAMPLES)
-        draws.append(_quantiles(picked @ counts, values, share))
-    ratios = draws[0] / draws[1]
-    tail = (1 - CONFIDENCE) / 2
-    return Compared(value, ratio, float(np.quantile(ratios, tail)), float(np.quantile(ratios, 1 - tail)))
+    (mine, theirs), values = _counts((document, first))
+    found = bootstrap.interval(mine, theirs, values, share, seed)
+    return Compared(value, ratio, *(found or ()))
 
 
 def _time(document: Document, name: str) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import grpc
@@ -22,6 +22,8 @@ LAGGED_SHARE: Final = 0.05
 """A run with more marked seconds than this is not valid."""
 AROUND_S: Final = 2.0
 SLICES: Final = 20
+MANY: Final = 20
+"""More generations than that are counted as one."""
 
 Mask = npt.NDArray[np.bool_]
 DEADLINE_EXCEEDED: Final = 4
@@ -190,10 +192,6 @@ class Figures:
             source = records.sources[int(number)]
             sources[source.served_by or "unnamed"] += int(count)
             versions[source.version or "unnamed"] += int(count)
-        generations = {
-            str(number): int(count)
-            for number, count in zip(*np.unique(records["generation"][ok], return_counts=True), strict=True)
-        }
 
         def marked(mark: Mark) -> int:
             return int((mask & ((marks & mark) > 0)).sum())
@@ -206,7 +204,7 @@ class Figures:
             errors={name: count for name, count in errors.most_common() if count},
             sources=dict(sources),
             versions=dict(versions),
-            generations=generations,
+            generations=_generations(records["generation"][ok]),
             late=int((ok & (self.latency > self.deadline)).sum()),
             told=int((mask & self.done & ~own & ~empty & (self.service <= self.deadline)).sum()),
             degraded=marked(Mark.DEGRADED),
@@ -269,3 +267,20 @@ class Figures:
             (item.percentile_level_iterated_to / 100, item.value_iterated_to / 1e6)
             for item in hist.get_percentile_iterator(10)
         ]
+
+
+def _generations(told: npt.NDArray[Any]) -> dict[str, int]:
+    """How many answers there are of each generation; of many as `first–last` together. 0: they do not say."""
+    numbers, counts = np.unique(told, return_counts=True)
+    each = {str(number): int(count) for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)}
+    if len(each) <= MANY:
+        return each
+    silent = {"0": each.pop("0")} if "0" in each else {}
+    first, *_, last = each
+    return {**silent, f"{first}–{last}": sum(each.values())}
+
+
+def parts(figures: Figures, mask: Mask | None = None) -> dict[str, Any]:
+    """Latencies and counts of some of the requests, or of all, for programs."""
+    chosen = figures.used if mask is None else mask
+    return {"latency": asdict(figures.latencies(chosen)), "counts": asdict(figures.counts(chosen))}

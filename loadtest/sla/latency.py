@@ -13,7 +13,7 @@ from rich.text import Text
 
 from loadtest.sla import compare
 from loadtest.sla.capacity import Bench
-from loadtest.sla.run import Document
+from loadtest.sla.result import Document
 from loadtest.sla.units import spoken
 
 SHARES: Final = (0.5, 0.8)

@@ -13,8 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from loadtest.sla import told
 from loadtest.sla.glance import Glance, Watcher
-from loadtest.sla.run import Document, lines, verdict
+from loadtest.sla.result import Document, lines, verdict
 from loadtest.sla.units import spoken
 
 COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "INVALID": "magenta", "INTERRUPTED": "magenta"}
@@ -104,6 +105,10 @@ def show(console: Console, document: Document) -> None:
             )
         )
         console.print(Text(text, style=style), soft_wrap=True)
+    for words in told.lines(document):
+        console.print(words, highlight=False, soft_wrap=True)
+    for failure in told.failures(document):
+        console.print(Text(failure, style="red"), soft_wrap=True)
     if document["closed_loop"]:
         console.print("Closed loop: callers wait for their answers, so queueing is hidden in these figures.")
     for note in document.get("notes", ()):

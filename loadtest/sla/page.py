@@ -10,9 +10,9 @@ from typing import Any, Final
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from loadtest.sla import capacity, latency, output
+from loadtest.sla import capacity, latency, output, told
 from loadtest.sla import compare as comparing
-from loadtest.sla.run import Document, lines, verdict
+from loadtest.sla.result import Document, lines, verdict
 from loadtest.sla.units import spoken
 
 BLUE, ORANGE, GREEN, PURPLE, GREY, RED = "#2563a8", "#e08a1e", "#4a9b6e", "#8a5aa8", "#888888", "#c0392b"
@@ -65,7 +65,19 @@ def _sections(document: Document, *, alone: bool) -> list[str]:
     if alone:
         made.append(_figure(percentile_curve([document])))
     made.append(_figure(by_source(document)))
-    made += [_actions(document), _requests(document)]
+    if told.resident(document):
+        made.append(_figure(memory(document)))
+    made.append(_actions(document))
+    for title, headings, rows in (
+        ("Repeated actions", told.REPEATED, told.repeated(document)),
+        ("Flips", told.FLIPS, told.flips(document)),
+        ("Around what happened, and phases side by side: p99", told.COMPARED, told.compared(document)),
+        ("Memory", told.RESIDENT, told.resident(document)),
+    ):
+        if rows:
+            made.append(f"<h2>{title}</h2>" + _table(headings, rows))
+    made += map(_note, told.failures(document))
+    made.append(_requests(document))
     return made
 
 
@@ -151,6 +163,11 @@ def over_time(document: Document) -> go.Figure:
         figure.add_vline(
             x=deed["began"], line={"color": GREY, "dash": "dash"}, annotation_text=html.escape(deed["label"])
         )
+    for row, colour in zip(document.get("repeated", ()), SOURCES * len(document.get("repeated", ())), strict=False):
+        figure.add_scatter(
+            x=row["at"], y=[0.02] * len(row["at"]), yaxis="y3", mode="markers", name=html.escape(row["label"]),
+            marker={"symbol": "line-ns-open", "size": 9, "color": colour}, hoverinfo="x+name",
+        )  # fmt: skip
     for second in document["lagged_seconds"]:
         figure.add_vrect(x0=second, x1=second + 1, fillcolor=GREY, opacity=0.15, line_width=0)
     figure.update_layout(
@@ -168,6 +185,23 @@ def over_time(document: Document) -> go.Figure:
             "tickmode": "auto",
             "nticks": 4,
         },
+        yaxis3={"overlaying": "y", "range": [0, 1], "visible": False},
+    )
+    return figure
+
+
+def memory(document: Document) -> go.Figure:
+    """What each process held, by second."""
+    found = document["resident"]
+    figure = go.Figure()
+    for (name, column), colour in zip(found["bytes"].items(), SOURCES * len(found["bytes"]), strict=False):
+        values = [None if each is None else each / 1e6 for each in column]
+        figure.add_scatter(x=found["seconds"], y=values, name=html.escape(name), mode="lines", line={"color": colour})
+    figure.update_layout(
+        title="Resident memory",
+        xaxis={"title": "seconds"},
+        yaxis={"title": "MB", "rangemode": "tozero"},
+        showlegend=True,
     )
     return figure
 

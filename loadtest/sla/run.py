@@ -9,28 +9,30 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
 
-from loadtest import interrupt, machine
+from loadtest import interrupt
 from loadtest.errors import ScenarioError
-from loadtest.sla import output, records, server_figures
+from loadtest.sla import records, result
+from loadtest.sla.actions import FaultAction, ProcessAction
 from loadtest.sla.core_client import FORK_SUPPORT
-from loadtest.sla.figures import AROUND_S, LAGGED_SHARE, Figures
+from loadtest.sla.figures import Figures
 from loadtest.sla.glance import Watcher, look
 from loadtest.sla.job import READY, Job, split
+from loadtest.sla.moves import Move, Moves
 from loadtest.sla.records import Records, Source, State
 from loadtest.sla.requests import Pool, pool
+from loadtest.sla.resident import Resident
+from loadtest.sla.result import Document
 from loadtest.sla.scenario import Scenario
 from loadtest.sla.schedule import CLOSED_PER_SECOND, Schedule, plan
 from loadtest.sla.sender import AFTER_S
 from loadtest.sla.subject import Subject, check_features, named, own
 from loadtest.sla.timeline import Deed, Timeline
-from loadtest.sla.verdict import EXIT, EXIT_INTERRUPTED, EXIT_INVALID, Grade, Line, judge, overall
 
 READY_S: Final = 60.0
 """Within which a sender has loaded what it needs."""
@@ -40,14 +42,6 @@ READY_LOOK_S: Final = 0.02
 LOOK_S: Final = 0.5
 LAST_S: Final = 0.1
 """After an interrupt, until the senders are told: what was due by then is not the server's fault."""
-FORMAT: Final = 1
-PARTS: Final = frozenset(
-    {"title", "seed", "server", "machine", "interrupted", "invalid", "closed_loop", "actions", "measured", "seconds",
-     "lagged_seconds", "curve", "slices", "sla"}
-)  # fmt: skip
-"""What a result must have to be shown."""
-
-Document = dict[str, Any]
 
 
 @contextmanager
@@ -108,6 +102,8 @@ class Run:
             job.write(self._place(index))
             records.create(self._place(index), len(part))
         timeline = Timeline(self.scenario, self._subject)
+        moves = Moves(self._subject.admin) if self._subject.admin and self._may_move() else None
+        resident = Resident(self._subject.processes) if self._subject.ours else None
         with interrupt.noted() as self._note:
             try:
                 self._launch()
@@ -115,13 +111,22 @@ class Run:
                 self.start = time.monotonic() + LEAD_S
                 self._tell_start()
                 timeline.begin(self.start)
+                for each in (moves, resident):
+                    if each is not None:
+                        each.begin(self.start)
                 self._watch(watch)
             finally:
                 # The load ends first: an action that is being done may take its time.
                 self._stop()
                 timeline.end()
                 self._wait()
-        return self._result(timeline.deeds)
+                moved = moves.end() if moves is not None else []
+                held = resident.end() if resident is not None else {}
+        return self._result(timeline.deeds, moved, held)
+
+    def _may_move(self) -> bool:
+        """Whether something is done that may change what serves."""
+        return any(not isinstance(action, ProcessAction | FaultAction) for action in self.scenario.action)
 
     def _place(self, index: int) -> Path:
         return self._folder / f"sender-{index}"
@@ -218,94 +223,29 @@ class Run:
                 said.append(f"sender {index} ended with code {sender.returncode}: {lines[-1] if lines else ''}")
         return said
 
-    def _result(self, deeds: list[Deed]) -> Document:
-        scenario, spans = self.scenario, self.schedule.spans
-        end = scenario.seconds
-        figures = Figures(self._records(), scenario.deadline)
+    def _result(self, deeds: list[Deed], moves: list[Move], resident: dict[str, Any]) -> Document:
+        end = self.scenario.seconds
+        figures = Figures(self._records(), self.scenario.deadline)
         if self._note.at is not None:
             # What was not due yet when the run was interrupted is nobody's fault.
             end = min(end, max(self._note.at - self.start, 0.0))
             figures = figures.cut(0.0, end)
-        measured = figures.measured(spans)
-        seconds = figures.seconds(end, scenario.lag)
-        times, counts = figures.latencies(measured), figures.counts(measured)
-        invalid = self._crashed()
-        invalid += [f"the action {deed.label!r} could not be done: {deed.detail}" for deed in deeds if not deed.ok]
-        lagged = [row["second"] for row in seconds if row["lagged"]]
-        if len(lagged) > LAGGED_SHARE * len(seconds):
-            invalid.append(
-                f"the sender was late in {len(lagged)} of {len(seconds)} seconds: lower the rate, raise `senders`, or"
-                " give it a core of its own"
+        states = [records.read(self._place(i), len(part))["state"] for i, part in enumerate(self._parts)]
+        return result.made(
+            result.Left(
+                self.scenario,
+                self._subject,
+                self.schedule.spans,
+                figures,
+                deeds,
+                moves,
+                resident,
+                end,
+                self._note.at is not None,
+                self._crashed(),
+                notes(self._parts, states),
             )
-        counted = server_figures.ask(self._subject.http) if self._subject.ours else None
-        length = sum(max(min(span.end, end) - span.start, 0.0) for span in spans if span.measured)
-        return {
-            "format": FORMAT,
-            "title": scenario.title,
-            "seed": scenario.seed,
-            "server": {"target": self._subject.target, "title": self._subject.title, "counted": counted},
-            "machine": machine.facts(),
-            "scenario": scenario.model_dump(mode="json"),
-            "interrupted": self._note.at is not None,
-            "invalid": invalid,
-            "closed_loop": scenario.closed,
-            "notes": notes(
-                self._parts, [records.read(self._place(i), len(part))["state"] for i, part in enumerate(self._parts)]
-            )
-            + server_figures.told(counted),
-            "phases": [
-                {
-                    "name": span.name,
-                    "start": span.start,
-                    "end": span.end,
-                    "measured": span.measured,
-                    **_part(figures, figures.within(span.start, span.end)),
-                    "models": self._models(figures, figures.within(span.start, span.end)),
-                }
-                for span in spans
-            ],
-            "actions": [
-                {
-                    **asdict(deed),
-                    "before": _part(figures, figures.within(deed.began - AROUND_S, deed.began)),
-                    "after": _part(figures, figures.within(deed.began, deed.began + AROUND_S)),
-                    **figures.aftermath(deed.began, next_began),
-                }
-                for deed, next_began in zip(deeds, [*[deed.began for deed in deeds[1:]], end], strict=False)
-            ],
-            "measured": {
-                "seconds": length,
-                **_part(figures, measured),
-                "service": asdict(figures.service_times(measured)),
-                "lag": _quantiles(figures.lag[measured & figures.done]),
-            },
-            "models": self._models(figures, measured),
-            "seconds": seconds,
-            "lagged_seconds": lagged,
-            "curve": figures.curve(measured),
-            "slices": figures.slices(measured),
-            "sla": [asdict(line) for line in judge(scenario.sla, times, counts, length)],
-        }
-
-    def _models(self, figures: Figures, mask: Any) -> Document:
-        """Of each kind of request by itself."""
-        kinds = figures.records["kind"]
-        return {
-            f"{number}:{mix.model}": _part(figures, mask & (kinds == number))
-            for number, mix in enumerate(self.scenario.mix)
-        }
-
-
-def _part(figures: Figures, mask: Any) -> dict[str, Any]:
-    return {"latency": asdict(figures.latencies(mask)), "counts": asdict(figures.counts(mask))}
-
-
-def _quantiles(values: Any) -> dict[str, float]:
-    if not len(values):
-        return {"p50": 0.0, "p99": 0.0, "max": 0.0}
-    return {
-        "p50": float(np.quantile(values, 0.5)), "p99": float(np.quantile(values, 0.99)), "max": float(values.max())
-    }  # fmt: skip
+        )
 
 
 def run(
@@ -317,44 +257,3 @@ def run(
         if ready is not None:
             ready(found)
         return Run(scenario, found, Path(folder), kinds).execute(watch)
-
-
-def quickened(document: Document) -> Document:
-    """The result of a short run: without the lines that so few samples cannot conclude, if there was any answer."""
-    if not document["measured"]["counts"]["answered"]:
-        return {**document, "quick": True}
-    kept = [line for line in document["sla"] if line["grade"] != Grade.INCONCLUSIVE]
-    return {**document, "sla": kept, "quick": True}
-
-
-def verdict(document: Document) -> tuple[str, int]:
-    """The word for a run and its exit code."""
-    if document["interrupted"]:
-        return "INTERRUPTED", EXIT_INTERRUPTED
-    if document["invalid"]:
-        return "INVALID", EXIT_INVALID
-    grade = overall(lines(document))
-    return str(grade), EXIT[grade]
-
-
-def lines(document: Document) -> list[Line]:
-    """The lines of a result."""
-    return [replace(Line(**line), grade=Grade(line["grade"])) for line in document["sla"]]
-
-
-def read(path: Path) -> Document:
-    """A result that was written as JSON. Raises ScenarioError when the file is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ScenarioError(f"{path} cannot be read as a result: {error}") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise ScenarioError(f"{path} is no result of this harness (format {FORMAT})")
-    if missing := PARTS - found.keys():
-        raise ScenarioError(f"{path} is no whole result: {min(missing)!r} is missing; run the scenario again")
-    return found
-
-
-def write(document: Document, path: Path) -> None:
-    """As JSON. Raises ScenarioError when the file cannot be written."""
-    output.write(path, json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n")

@@ -9,10 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import Field, PlainValidator, ValidationError, model_validator
 
 from loadtest.errors import ScenarioError
+from loadtest.sla.actions import (
+    Action,
+    AdminAction,
+    FaultAction,
+    ProcessAction,
+    PublishAction,
+    ShellAction,
+)
 from loadtest.sla.changes import change
+from loadtest.sla.table import MOST_WAIT_S, Table
 from loadtest.sla.units import Duration, Rate, Share
 from router.core.faults import Fault
 
@@ -25,8 +34,6 @@ MOST_TIMES: Final = 2000
 """An action is repeated."""
 MOST_BURSTS: Final = 100_000
 LEAST_BURST_S: Final = 0.001
-MOST_WAIT_S: Final = 600.0
-"""Of a deadline, and of a command."""
 MOST_WEIGHT: Final = 1e6
 QUICK_SECONDS: Final = 20.0
 
@@ -40,25 +47,22 @@ def _parameter(value: object) -> object:
 Parameter = Annotated[bool | int | float | str, PlainValidator(_parameter)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ServerTable(_Table):
+class ServerTable(Table):
     """`[server]`: the server that is started when no target is named.
 
-    `models` is `bundled`, `made` (the models of the benchmark and `pace`, whose runs take as long as a request says)
-    or a folder. `versions` says which versions of a model are there at the start; `settings` is laid over `model.toml`.
+    `models` is `bundled`, a folder, or `made`: the models of the benchmark, `pace`, whose runs take as long as a
+    request says, and where the mix has it `heavy`, of 300 MB, each in the versions that the scenario speaks of.
+    `versions` says which versions of a model are there at the start; `settings` is laid over `model.toml`.
     """
 
     models: str = "bundled"
     workers: int = Field(2, ge=1, le=64)
     flags: tuple[str, ...] = ()
-    versions: dict[str, tuple[str, ...]] = {}
-    settings: dict[str, dict[str, Any]] = {}
+    versions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
-class Mix(_Table):
+class Mix(Table):
     """`[[mix]]`: one kind of request. `keys` of `zipf` draws few of the `inputs` often (exponent `skew`)."""
 
     model: str
@@ -70,16 +74,20 @@ class Mix(_Table):
     inputs: int = Field(64, ge=1, le=10_000)
     keys: Literal["uniform", "zipf"] = "uniform"
     skew: float = Field(1.1, gt=1.0, le=5)
-    values: dict[str, Annotated[tuple[float, ...], Field(min_length=1)]] = {}
+    values: dict[str, Annotated[tuple[float, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """For an input by name: the values to draw its elements from."""
-    parameters: dict[str, Parameter] = {}
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
 
 
-class _Phase(_Table):
+class _Phase(Table):
     name: str
     lasts: Duration = Field(gt=0)
     measured: bool = True
     """Whether the verdict looks at it: not at a warm-up."""
+    against: str = ""
+    """The phase with which its latencies are compared, by model."""
+    at_most: float | None = Field(None, gt=0)
+    """So many times the p99 of that phase may the p99 of each model be."""
 
 
 class _Open(_Phase):
@@ -135,68 +143,7 @@ class Closed(_Phase):
 Phase = Annotated[Constant | Ramp | Step | Bursts | Replay | Closed, Field(discriminator="arrivals")]
 
 
-class _Action(_Table):
-    at: Duration
-    """Since the start."""
-    every: Duration | None = Field(None, gt=0)
-    """Done again and again, so long after each other."""
-    until: Duration | None = None
-    """No more from then on; without it, to the end."""
-
-
-class ProcessAction(_Action):
-    """A signal to a process of the server: `kill`, `stop` (SIGSTOP), `continue`, `hang_up` (look at the repository)."""
-
-    do: Literal["kill", "stop", "continue", "hang_up"]
-    what: str = "supervisor"
-    """`worker-0`, `controller`, `supervisor`."""
-
-
-class PublishAction(_Action):
-    """A version that was left out at the start is put into the repository, and the server looks at it again."""
-
-    do: Literal["publish"]
-    model: str
-    version: str
-
-
-class ModelAction(_Action):
-    """`load` or `unload` by the protocol."""
-
-    do: Literal["load", "unload"]
-    model: str
-
-
-class AdminAction(_Action):
-    """A call of the admin service: `call` is its method, `request` its message."""
-
-    do: Literal["admin"]
-    call: str
-    request: dict[str, Any] = {}
-
-
-class FaultAction(_Action):
-    """A model is made to fail, or to be well again: `faults` as in its `model.toml`, in the place of those before."""
-
-    do: Literal["fault"]
-    model: str
-    faults: tuple[Fault, ...] = ()
-
-
-class ShellAction(_Action):
-    """A command of the operator: the server's addresses are in its environment, this installation in its path."""
-
-    do: Literal["shell"]
-    command: str
-    within: Duration = Field(30.0, gt=0, le=MOST_WAIT_S)
-
-
-Action = Annotated[
-    ProcessAction | PublishAction | ModelAction | AdminAction | FaultAction | ShellAction, Field(discriminator="do")
-]
-
-
-class Limits(_Table):
+class Limits(Table):
     """What must hold over the measured phases. A line that is left out is not judged."""
 
     p50: Duration | None = None
@@ -214,9 +161,14 @@ class Limits(_Table):
     wrong: int | None = Field(None, ge=0)
     duplicates: int | None = Field(None, ge=0)
     older_generation: int | None = Field(None, ge=0)
+    after: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """By model: its p99 for two seconds after a flip, and after a retirement, is at most so many times the p99 of the
+    stretches of the same phase in which nothing is done."""
+    resident: Share | None = None
+    """Over the last third of the run the memory of each worker stays within this share of itself."""
 
 
-class Scenario(_Table):
+class Scenario(Table):
     """The whole. `check` is the share of answers that is compared with what a reference gives."""
 
     title: str
@@ -254,29 +206,56 @@ class Scenario(_Table):
                     f"phase {number} has `in_flight` = {each.in_flight}, fewer than the {self.senders} senders: each"
                     " needs a caller"
                 )
+            if each.against and each.against not in self._names:
+                raise ValueError(f"phase {number} has `against` = {each.against!r}: there are {', '.join(self._names)}")
+            if each.at_most is not None and not each.against:
+                raise ValueError(f"phase {number} has `at_most` without `against`: name the phase it is compared with")
         for number, action in enumerate(self.action):
-            if action.at >= self.seconds:
-                raise ValueError(f"action {number} is due at {action.at:g} s, the phases end at {self.seconds:g} s")
-            if action.every is None and action.until is not None:
-                raise ValueError(f"action {number} has `until` without `every`: give both, or neither")
-            if action.every is not None and (many := self.seconds / action.every) > MOST_TIMES:
-                raise ValueError(
-                    f"action {number} would be done {many:.0f} times, at most {MOST_TIMES} are: raise its `every`"
-                )
+            self._check_action(number, action)
         return self
+
+    def _check_action(self, number: int, action: Action) -> None:
+        if action.phase and self._names.count(action.phase) != 1:
+            there = ", ".join(self._names)
+            raise ValueError(f"action {number} has `phase` = {action.phase!r}, which must name one: there are {there}")
+        begins, ends = self._bounds(action)
+        if action.at >= ends - begins:
+            what = f"phase {action.phase!r} ends" if action.phase else "the phases end"
+            raise ValueError(f"action {number} is due at {action.at:g} s, {what} at {ends - begins:g} s")
+        if action.every is None and action.until is not None:
+            raise ValueError(f"action {number} has `until` without `every`: give both, or neither")
+        if action.every is not None and (many := (ends - begins) / action.every) > MOST_TIMES:
+            raise ValueError(
+                f"action {number} would be done {many:.0f} times, at most {MOST_TIMES} are: raise its `every`"
+            )
+
+    @property
+    def _names(self) -> list[str]:
+        return [each.name for each in self.phase]
+
+    def _bounds(self, action: Action) -> tuple[float, float]:
+        """When what an action counts from begins and ends, in seconds since the start."""
+        if not action.phase:
+            return 0.0, self.seconds
+        place = self._names.index(action.phase)
+        begins = sum(each.lasts for each in self.phase[:place])
+        return begins, begins + self.phase[place].lasts
 
     @property
     def timeline(self) -> tuple[Action, ...]:
         """All actions in their order, each repetition an action of its own."""
         done = []
         for action in self.action:
-            ends = self.seconds if action.until is None else min(action.until, self.seconds)
-            at = action.at
-            while at < ends or at == action.at:
-                done.append(action.model_copy(update={"at": at, "every": None, "until": None}))
+            begins, ends = self._bounds(action)
+            if action.until is not None:
+                ends = min(begins + action.until, ends)
+            at, times = begins + action.at, 0
+            while at < ends or not times:
+                done.append(action.model_copy(update={"at": at, "phase": "", "every": None, "until": None}))
                 if action.every is None:
                     break
-                at += action.every
+                times += 1
+                at = begins + action.at + times * action.every
         return tuple(sorted(done, key=lambda action: action.at))
 
     @property

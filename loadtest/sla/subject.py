@@ -15,13 +15,13 @@ from typing import Any, Final
 import grpc
 import tomli_w
 
-from loadtest import bench_models
 from loadtest.errors import BenchError, Lacking, ScenarioError
 from loadtest.servers import Place, Server, ServerSpec, free_port, started
-from loadtest.sla import admin_call, pace_model
-from loadtest.sla.scenario import AdminAction, FaultAction, ProcessAction, PublishAction, Scenario, ServerTable
+from loadtest.sla import admin_call, made_models
+from loadtest.sla.actions import AdminAction, FaultAction, ProcessAction, PublishAction
+from loadtest.sla.scenario import Scenario, ServerTable
 from router import client
-from router.app.board import CONTROLLER, Board, worker_slot
+from router.app.board import CONTROLLER, Board, warmup_slot, worker_slot
 from router.client import Client, InferenceError, ModelMetadata
 from router.edge.inference import EXTENSIONS, FAULT_INJECTION
 
@@ -46,6 +46,7 @@ class Subject:
     admin: str = ""
     http: str = ""
     started_pid: int = 0
+    workers: int = 0
     features: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -71,6 +72,15 @@ class Subject:
         if not pid:
             raise BenchError(f"no process {name!r} runs now")
         return pid
+
+    def processes(self) -> dict[str, int]:
+        """The process ids of all that run now, by name, the warm-up worker's too."""
+        assert self.state is not None
+        board = Board.open(self.state / "board")
+        slots = {f"worker-{index}": worker_slot(index) for index in range(self.workers)}
+        slots |= {"controller": CONTROLLER, "warm-up": warmup_slot(self.workers)}
+        pids = {name: board.slot(slot).pid for name, slot in slots.items()} | {"supervisor": self.started_pid}
+        return {name: pid for name, pid in pids.items() if pid}
 
     def metadata(self, model: str, version: str) -> ModelMetadata:
         """What the server says of a model. Raises ScenarioError when it does not know it."""
@@ -129,8 +139,9 @@ def own(scenario: Scenario) -> Iterator[Subject]:
         with up(spec, repository, scenario) as (server, features):
             target = f"127.0.0.1:{server.port}"
             yield Subject(
-                target, title, repository, withheld, state, ports["admin"], ports["http"], server.pids[0], features
-            )
+                target, title, repository, withheld, state, ports["admin"], ports["http"], server.pids[0],
+                table.workers, features,
+            )  # fmt: skip
 
 
 def lay_out(table: ServerTable, repository: Path, withheld: Path, scenario: Scenario) -> None:
@@ -139,8 +150,7 @@ def lay_out(table: ServerTable, repository: Path, withheld: Path, scenario: Scen
     Raises ScenarioError when the scenario names models or versions that are not there.
     """
     if table.models == "made":
-        bench_models.make(repository)
-        pace_model.make(repository)
+        made_models.make(repository, scenario)
     else:
         source = BUNDLED if table.models == "bundled" else Path(table.models)
         if not source.is_dir():

@@ -1,4 +1,8 @@
-"""What happens during a run: actions of the scenario, each at its instant, on a thread of its own."""
+"""What happens during a run: actions of the scenario, each at its instant.
+
+Actions that are about the same thing (a model, a process) wait for each other, and for nothing else: a warm-up that
+takes minutes does not delay what is done to another model meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +11,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from loadtest.errors import BenchError
 from loadtest.sla import admin_call
-from loadtest.sla.scenario import (
-    AdminAction,
-    FaultAction,
-    ModelAction,
-    ProcessAction,
-    PublishAction,
-    Scenario,
-    ShellAction,
-)
+from loadtest.sla.actions import AdminAction, FaultAction, ModelAction, ProcessAction, PublishAction, ShellAction
+from loadtest.sla.admin_call import Done
+from loadtest.sla.scenario import Scenario
 from loadtest.sla.shell import run_shell
 from loadtest.sla.subject import Subject
 from router.client import Client
@@ -49,6 +47,10 @@ class Deed:
     ended: float
     ok: bool
     detail: str
+    generation: int = 0
+    """That serves since, where that was told."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What was measured by it."""
 
 
 def label(action: Any) -> str:
@@ -61,7 +63,7 @@ def label(action: Any) -> str:
         case ModelAction():
             return f"{action.do} {action.model}"
         case AdminAction():
-            return f"admin {action.call}"
+            return f"{action.call} {_about(action)}".rstrip()
         case FaultAction():
             kinds = ", ".join(fault.kind for fault in action.faults)
             return f"fault {action.model}: {kinds or 'none any more'}"
@@ -69,8 +71,25 @@ def label(action: Any) -> str:
             return f"shell {action.command}"[:60]
 
 
-def perform(action: Any, subject: Subject, abandoned: threading.Event) -> str:
-    """Do it; what is to be told. Raises when it cannot be done, or when it is `abandoned` before it has ended."""
+def _about(action: AdminAction) -> str:
+    return str(action.request.get("model", ""))
+
+
+def lane(action: Any) -> str:
+    """What an action is about: those about the same wait for each other."""
+    match action:
+        case ProcessAction():
+            return f"process {action.what}"
+        case AdminAction():
+            return f"model {_about(action)}"
+        case ShellAction():
+            return f"shell {action.command}"
+        case _:
+            return f"model {action.model}"
+
+
+def perform(action: Any, subject: Subject, abandoned: threading.Event) -> Done | str:
+    """Do it; what came of it. Raises when it cannot be done, or when it is `abandoned` before it has ended."""
     match action:
         case ProcessAction():
             pid = subject.process(action.what)
@@ -83,7 +102,7 @@ def perform(action: Any, subject: Subject, abandoned: threading.Event) -> str:
                 (client.load if action.do == "load" else client.unload)(action.model, deadline=CALL_S)
             return ""
         case AdminAction():
-            return admin_call.call(action, subject.admin, CALL_S)
+            return admin_call.call(action, subject.admin, abandoned)
         case FaultAction():
             with AdminClient(subject.admin) as admin:
                 workers = admin.set_faults(action.model, action.faults)
@@ -117,22 +136,34 @@ class Timeline:
         scenario: Scenario,
         subject: Subject,
         clock: Callable[[], float] = time.monotonic,
-        do: Callable[[Any, Subject, threading.Event], str] = perform,
+        do: Callable[[Any, Subject, threading.Event], Done | str] = perform,
     ) -> None:
-        self._actions = scenario.timeline
+        self._scheduled = scenario.timeline
+        lanes: dict[str, list[Any]] = {}
+        for action in self._scheduled:
+            lanes.setdefault(lane(action), []).append(action)
+        self._lanes = lanes
         self._subject = subject
         self._start = 0.0
         self._clock = clock
         self._do = do
         self._over = threading.Event()
         self._abandoned = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="timeline", daemon=True)
-        self.deeds: list[Deed] = []
+        self._threads = [
+            threading.Thread(target=self._run, args=(name,), name=f"timeline: {name}", daemon=True) for name in lanes
+        ]
+        self._done: dict[str, list[Deed]] = {name: [] for name in lanes}
+
+    @property
+    def deeds(self) -> list[Deed]:
+        """What was done so far, in the order in which it was begun."""
+        return sorted((deed for done in self._done.values() for deed in done), key=lambda deed: deed.began)
 
     def begin(self, start: float) -> None:
-        """Start the thread. `start` is an instant of the clock in seconds."""
+        """Start the threads. `start` is an instant of the clock in seconds."""
         self._start = start
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def end(self, patience: float = CALL_S) -> None:
         """Begin nothing more, and give what is being done `patience` seconds to end.
@@ -140,21 +171,29 @@ class Timeline:
         Actions whose time has come and that were not done are deeds too: ones that failed.
         """
         self._over.set()
-        if not self._thread.ident:
+        if not any(thread.ident for thread in self._threads):
             return
         ended = self._clock() - self._start
-        self._thread.join(patience)
+        self._join(patience)
         self._abandoned.set()
-        self._thread.join(ABANDON_S)
-        for action in self._actions[len(self.deeds) :]:
-            if action.at <= ended:
-                why = (
-                    "not done when the run ended: it or an action before it takes too long; move it or lengthen a phase"
-                )
-                self.deeds.append(Deed(label(action), action.at, ended, ended, ok=False, detail=why))
+        self._join(ABANDON_S)
+        for name, actions in self._lanes.items():
+            done = self._done[name]
+            for action in actions[len(done) :]:
+                if action.at <= ended:
+                    why = (
+                        "not done when the run ended: it or an action before it takes too long; move it or lengthen a"
+                        " phase"
+                    )
+                    done.append(Deed(label(action), action.at, ended, ended, ok=False, detail=why))
 
-    def _run(self) -> None:
-        for action in self._actions:
+    def _join(self, patience: float) -> None:
+        until = time.monotonic() + patience
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _run(self, name: str) -> None:
+        for action in self._lanes[name]:
             if self._over.wait(max(0.0, self._start + action.at - self._clock())):
                 return
             self.do(action)
@@ -163,7 +202,11 @@ class Timeline:
         """Do one action now, and remember what came of it."""
         began = self._clock() - self._start
         try:
-            detail, ok = self._do(action, self._subject, self._abandoned), True
+            done, ok = self._do(action, self._subject, self._abandoned), True
         except Exception as error:  # noqa: BLE001  # whatever it is, it is told and the next action has its turn
-            detail, ok = " ".join(str(error).split()) or type(error).__name__, False
-        self.deeds.append(Deed(label(action), action.at, began, self._clock() - self._start, ok, detail))
+            done, ok = " ".join(str(error).split()) or type(error).__name__, False
+        if isinstance(done, str):
+            done = Done(done)
+        ended = self._clock() - self._start
+        deed = Deed(label(action), action.at, began, ended, ok, done.detail, done.generation, done.figures)
+        self._done[lane(action)].append(deed)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from loadtest.sla.figures import Counts, Latencies
+from loadtest.sla.bootstrap import Ratio
+from loadtest.sla.figures import QUANTILES, Counts, Latencies
 from loadtest.sla.scenario import Limits
 from loadtest.sla.units import spoken
 
@@ -144,3 +146,22 @@ def _numbers(limits: Limits, counts: Counts, seconds: float) -> list[Line]:
             end = _graded(have_count <= limit, samples, 1)
             lines.append(Line(name, f"≤ {limit}", str(have_count), *end))
     return lines
+
+
+def ratio_line(name: str, about: str, limit: float, found: Ratio) -> Line:
+    """A p99 against another, which it is to be at most so many times. `about` says which they are."""
+    sign = f"≤ ×{limit:g}"
+    if found.ratio is None:
+        return Line(name, sign, "–", Grade.INCONCLUSIVE, f"{about}: nothing to compare", kept=False)
+    have, need = min(found.count, found.base_count), _enough(1 - QUANTILES["p99"])
+    grade, why, kept = _graded(found.ratio <= limit, have, need)
+    return Line(name, sign, str(found), grade, f"{about}: {why}" if why else about, kept)
+
+
+def resident_line(limit: float, shares: Mapping[str, float | None]) -> Line:
+    """By how much of itself each worker's memory differs at the end of the run: the worst of them."""
+    known = [share for share in shares.values() if share is not None]
+    if not known or len(known) < len(shares):
+        why = "too short, or a worker was not there all the time"
+        return Line("resident", f"≤ {_percent(limit)}", "–", Grade.INCONCLUSIVE, why, kept=False)
+    return Line("resident", f"≤ {_percent(limit)}", _percent(max(known)), *_graded(max(known) <= limit, 1, 1))

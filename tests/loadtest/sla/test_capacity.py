@@ -15,7 +15,7 @@ from rich.console import Console
 from loadtest.errors import ScenarioError
 from loadtest.sla import capacity as capacities
 from loadtest.sla.capacity import CLOSE, LEAST, Bench, Probe, at_rate, bounds, capacity, ceiling, search
-from loadtest.sla.run import Document
+from loadtest.sla.result import Document
 from loadtest.sla.scenario import MOST_PER_SENDER, load
 from loadtest.sla.subject import Subject
 from tests.loadtest.sla.test_page import document

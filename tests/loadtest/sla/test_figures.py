@@ -57,6 +57,14 @@ def test_what_became_of_requests_is_counted() -> None:
     assert counts.told == 6
 
 
+def test_many_generations_are_counted_as_one() -> None:
+    """A thousand flips are no thousand rows; what says nothing of its generation stays apart."""
+    few = figures([{"due": at, "done": at, "generation": at % 3} for at in range(9)])
+    assert few.counts(few.used).generations == {"0": 3, "1": 3, "2": 3}
+    many = figures([{"due": at, "done": at, "generation": 0 if at == 7 else at + 40} for at in range(60)])
+    assert many.counts(many.used).generations == {"0": 1, "40–99": 59}
+
+
 def test_what_an_action_led_to_is_timed() -> None:
     """Until the last request that failed or was answered otherwise, by when they were due; nothing before or after."""
     made = figures(

@@ -15,7 +15,7 @@ from loadtest.sla import latency as latencies
 from loadtest.sla import page
 from loadtest.sla.capacity import Bench
 from loadtest.sla.latency import latency
-from loadtest.sla.run import Document
+from loadtest.sla.result import Document
 from loadtest.sla.scenario import load
 from loadtest.sla.subject import Subject
 from tests.loadtest.sla.test_page import document

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from loadtest.sla import page
-from loadtest.sla.figures import Figures
-from loadtest.sla.run import Document, _part, _quantiles
+from loadtest.sla.figures import Figures, parts
+from loadtest.sla.result import Document, _quantiles
 from loadtest.sla.verdict import Grade
 from tests.loadtest.sla.fakes import figures
 
@@ -43,14 +43,14 @@ def document(title: str = "Steady load", slower: float = 1.0) -> Document:
         "actions": [
             {
                 **action,
-                "before": _part(made, made.within(3, 5)),
-                "after": _part(made, made.within(5, 7)),
+                "before": parts(made, made.within(3, 5)),
+                "after": parts(made, made.within(5, 7)),
                 **made.aftermath(5, 10),
             }
         ],
         "measured": {
             "seconds": 10.0,
-            **_part(made, everything),
+            **parts(made, everything),
             "lag": _quantiles(made.lag),
             "service": asdict(made.service_times(everything)),
         },

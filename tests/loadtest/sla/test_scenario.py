@@ -170,6 +170,55 @@ def test_an_action_may_be_repeated() -> None:
         parse(again.format("").replace("3s", "1ms"), "it.toml")
 
 
+TWO = (
+    GOOD.replace('"2s"', '"20s"')
+    + """
+[[phase]]
+name = "two"
+arrivals = "constant"
+rate = "10/s"
+lasts = "30s"
+against = "one"
+at_most = 1.5
+"""
+)
+
+
+def test_an_action_may_count_from_its_phase() -> None:
+    """And ends with it: a phase that is made shorter takes its actions along. What cannot be is named."""
+    action = "[[action]]\nphase = '{}'\nat = '{}'\nevery = '12s'\n{}do = 'kill'\n"
+    assert [each.at for each in parse(TWO + action.format("two", "1s", ""), "it.toml").timeline] == [21, 33, 45]
+    assert [each.at for each in parse(TWO + action.format("two", "1s", "until = '13s'\n"), "it.toml").timeline] == [21]
+    shorter = parse(TWO + action.format("two", "1s", ""), "it.toml", ["phase.two.lasts=13s", "phase.one.lasts=5s"])
+    assert [each.at for each in shorter.timeline] == [6]
+    assert all(not each.phase for each in shorter.timeline)
+    quick = parse(TWO + action.format("two", "1s", ""), "it.toml").quick()
+    assert [each.at for each in quick.timeline] == pytest.approx([21 * 0.4, 33 * 0.4, 45 * 0.4])
+    with pytest.raises(ScenarioError, match=r"action 0 has `phase` = 'three', which must name one: there are one, two"):
+        parse(TWO + action.format("three", "1s", ""), "it.toml")
+    with pytest.raises(ScenarioError, match="action 0 is due at 31 s, phase 'two' ends at 30 s"):
+        parse(TWO + action.format("two", "31s", ""), "it.toml")
+    twice = TWO.replace('"one"\narr', '"two"\narr').replace('against = "one"\nat_most = 1.5', "")
+    with pytest.raises(ScenarioError, match="which must name one: there are two, two"):
+        parse(twice + action.format("two", "1s", ""), "it.toml")
+
+
+def test_a_phase_is_compared_with_one_that_is_there() -> None:
+    """A limit needs one."""
+    assert parse(TWO, "it.toml").phase[1].against == "one"
+    with pytest.raises(ScenarioError, match="phase 1 has `against` = 'none': there are one, two"):
+        parse(TWO.replace('against = "one"', 'against = "none"'), "it.toml")
+    with pytest.raises(ScenarioError, match="phase 1 has `at_most` without `against`"):
+        parse(TWO.replace('against = "one"', ""), "it.toml")
+
+
+def test_limits_on_what_happens_name_models() -> None:
+    """How many times the usual p99 that of a model may be."""
+    assert parse(GOOD + "[sla]\nresident = '3%'\nafter = { m = 1.2 }", "it.toml").sla.after == {"m": 1.2}
+    with pytest.raises(ScenarioError, match=r"`sla.after.m` = 0: input should be greater than 0"):
+        parse(GOOD + "[sla]\nafter = { m = 0 }", "it.toml")
+
+
 def test_an_unknown_action_is_refused() -> None:
     """The known ones are told."""
     with pytest.raises(ScenarioError, match="'explode' is unknown; one of 'kill'"):

@@ -11,12 +11,15 @@ from typing import Any
 
 import psutil
 import pytest
+from pydantic import TypeAdapter
 
 from loadtest.errors import BenchError
-from loadtest.sla.scenario import FaultAction, ProcessAction, ShellAction, parse
+from loadtest.sla.actions import Action, FaultAction, ProcessAction, ShellAction
+from loadtest.sla.admin_call import Done
+from loadtest.sla.scenario import parse
 from loadtest.sla.shell import run_shell
 from loadtest.sla.subject import Subject
-from loadtest.sla.timeline import Timeline, label, perform
+from loadtest.sla.timeline import Timeline, label, lane, perform
 from router.app.board import CONTROLLER, Board
 from router.client import InferenceError
 from router.core.faults import Fault
@@ -59,7 +62,7 @@ def test_actions_are_done_in_the_order_of_their_instants() -> None:
 
     timeline = Timeline(parse(TEXT, "it.toml"), SUBJECT, lambda: now[0], do)
     timeline._start = 100.0
-    for action in timeline._actions:
+    for action in timeline._scheduled:
         now[0] = 100.0 + action.at
         timeline.do(action)
     assert done == ["kill worker-0", "shell second"]
@@ -81,7 +84,8 @@ def test_no_failure_ends_the_timeline(error: Exception) -> None:
     timeline = Timeline(parse(TEXT, "it.toml"), SUBJECT, lambda: now[0], do)
     now[0] += 20
     timeline.begin(100.0)
-    timeline._thread.join()
+    for thread in timeline._threads:
+        thread.join()
     assert [(deed.ok, bool(deed.detail)) for deed in timeline.deeds] == [(False, True), (True, True)]
 
 
@@ -105,6 +109,76 @@ def test_what_was_due_and_was_not_done_is_told(ended: float, told: list[str]) ->
     assert not any(deed.ok for deed in timeline.deeds)
     assert timeline.deeds[0].detail == "given up"
     assert all(deed.detail.startswith("not done when the run ended") for deed in timeline.deeds[1:])
+
+
+LANES = (
+    TEXT.split("[[action]]", maxsplit=1)[0]
+    + """
+[[action]]
+at = "1s"
+do = "admin"
+call = "WarmVersion"
+request = { model = "a", version = "2" }
+[[action]]
+at = "2s"
+do = "admin"
+call = "Rollback"
+request = { model = "a" }
+[[action]]
+at = "3s"
+do = "admin"
+call = "Rollback"
+request = { model = "b" }
+[[action]]
+at = "4s"
+do = "kill"
+"""
+)
+
+
+def test_what_takes_long_delays_nothing_else() -> None:
+    """Another model is swapped meanwhile; what is about the same model waits for its turn."""
+    gate, others = threading.Event(), threading.Barrier(3)
+    done: list[str] = []
+
+    def do(action: Any, _: Subject, __: threading.Event) -> Done:
+        done.append(label(action))
+        if label(action) == "WarmVersion a":
+            gate.wait()
+        elif label(action) != "Rollback a":
+            others.wait()
+        return Done("fine", 7, {"n": 1.0})
+
+    now = [120.0]
+    timeline = Timeline(parse(LANES, "it.toml"), SUBJECT, lambda: now[0], do)
+    timeline.begin(100.0)
+    others.wait(10)
+    assert sorted(done) == ["Rollback b", "WarmVersion a", "kill supervisor"]
+    gate.set()
+    for thread in timeline._threads:
+        thread.join(10)
+    assert done[-1] == "Rollback a"
+    assert [deed.due for deed in sorted(timeline.deeds, key=lambda deed: deed.due)] == [1, 2, 3, 4]
+    assert all((deed.generation, deed.figures) == (7, {"n": 1.0}) for deed in timeline.deeds)
+
+
+@pytest.mark.parametrize(
+    ("action", "about"),
+    [
+        ({"do": "kill", "what": "worker-0"}, "process worker-0"),
+        ({"do": "hang_up"}, "process supervisor"),
+        ({"do": "publish", "model": "a", "version": "2"}, "model a"),
+        ({"do": "load", "model": "a"}, "model a"),
+        ({"do": "fault", "model": "a"}, "model a"),
+        ({"do": "admin", "call": "Promote", "request": {"model": "a"}}, "model a"),
+        ({"do": "admin", "call": "GetStatus"}, "model "),
+        ({"do": "shell", "command": "true"}, "shell true"),
+    ],
+)
+def test_actions_about_the_same_wait_for_each_other(action: dict[str, Any], about: str) -> None:
+    """A model's swaps, its faults and its loads; each command by itself."""
+    made: Any = TypeAdapter(Action).validate_python({"at": "0s", **action})
+    assert lane(made) == about
 
 
 def test_a_timeline_that_never_began_ends() -> None:

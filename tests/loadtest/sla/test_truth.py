@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from loadtest.sla.requests import Pool
-from loadtest.sla.run import Run, run, subject, verdict
+from loadtest.sla.result import verdict
+from loadtest.sla.run import Run, run, subject
 from loadtest.sla.scenario import parse
 from tests.loadtest.sla.truthful_server import Deal, Truthful
 

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest.sla.bootstrap import Ratio
 from loadtest.sla.figures import Counts, Latencies
-from loadtest.sla.run import quickened, verdict
+from loadtest.sla.result import quickened, verdict
 from loadtest.sla.scenario import Limits
-from loadtest.sla.verdict import Grade, judge, overall, wilson
+from loadtest.sla.verdict import Grade, judge, overall, ratio_line, resident_line, wilson
 
 TIMES = Latencies(count=100_000, mean=0.002, p50=0.001, p90=0.002, p99=0.01, p999=0.05, max=0.2)
 COUNTS = Counts(
@@ -123,3 +124,27 @@ def test_a_figure_beyond_its_limit_is_told_though_it_is_uncertain() -> None:
     few = dataclasses.replace(TIMES, count=100, p99=5.0)
     (line,) = judge(Limits(p99="50ms"), few, COUNTS, 10.0)
     assert (line.grade, line.kept) == (Grade.INCONCLUSIVE, False)
+
+
+@pytest.mark.parametrize(
+    ("found", "grade", "why"),
+    [
+        (Ratio(20_000, 30_000, 0.0119, 0.01, 1.19, 1.1, 1.3), Grade.PASS, "after flips"),
+        (Ratio(20_000, 30_000, 0.0121, 0.01, 1.21, 1.1, 1.3), Grade.FAIL, "after flips"),
+        (Ratio(9_999, 30_000, 0.01, 0.01, 1.0, 1.0, 1.0), Grade.INCONCLUSIVE, "after flips: 9999 samples, 10000 "),
+        (Ratio(20_000, 0, 0.01), Grade.INCONCLUSIVE, "after flips: nothing to compare"),
+    ],
+)
+def test_a_ratio_is_within_its_limit_or_not(found: Ratio, grade: Grade, why: str) -> None:
+    """By the figure itself, which its interval stands beside; of few requests nothing is concluded."""
+    line = ratio_line("m p99", "after flips", 1.2, found)
+    assert (line.grade, line.limit, line.measured) == (grade, "≤ ×1.2", str(found))
+    assert line.why.startswith(why)
+
+
+def test_memory_is_judged_by_the_worst_worker() -> None:
+    """Where one of them was away, or the run was short, nothing is concluded."""
+    assert resident_line(0.03, {"worker-0": 0.01, "worker-1": 0.029}).grade is Grade.PASS
+    assert resident_line(0.03, {"worker-0": 0.01, "worker-1": 0.031}).grade is Grade.FAIL
+    assert resident_line(0.03, {"worker-0": 0.01, "worker-1": None}).grade is Grade.INCONCLUSIVE
+    assert resident_line(0.03, {}).grade is Grade.INCONCLUSIVE
