@@ -276,7 +276,9 @@ class Worker:
                 prepared = ServingTable(
                     table, lanes, reply_encoder, self._memory(table), self._peers_of(table), self._ledger(table)
                 )
-                self._tables[table.generation] = prepared
+                given_up = self.router.withdraw(table.generation)
+                kept = {number: each for number, each in self._tables.items() if number not in given_up}
+                self._tables = {**kept, table.generation: prepared}
                 self.router.install(prepared)
                 if self._settings.allow_faults:
                     for route in table.routes.values():

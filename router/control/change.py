@@ -188,7 +188,11 @@ class Changes:
         async def save(table: VersionTable) -> None:
             moved.extend(await self._save(draft, table))
 
-        workers = await self.swap.to(routes, save, cut, joining)
+        try:
+            workers = await self.swap.to(routes, save, cut, joining)
+        except Exception:
+            self.let_go(self.swap.workers)  # of what they have loaded in vain
+            raise
         self._tell(moved)
         text = f"generation {self.table.generation} serves"
         self.events.tell("swapped", draft.must[0] if draft.must else "", "", text, self.table.generation)

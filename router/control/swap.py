@@ -42,7 +42,8 @@ class Worker(Protocol):
     index: int
 
     async def prepare(self, table: VersionTable) -> Sequence[Refusal]:
-        """Load what is missing and run it once; what could not be loaded. Raises ConnectionError when it is gone."""
+        """Load what is missing and run it once; what could not be loaded. A table beyond the one that serves takes the
+        place of those that were prepared for a change that was given up. Raises ConnectionError when it is gone."""
 
     async def retire(self, before: int) -> None:
         """Let go of older generations; returns when their last runs are over. Raises ConnectionError."""
@@ -89,6 +90,11 @@ class Swap:
         self._last = 0  # generations are used once, also by tables that never served
         self.table = VersionTable(0, {})
         """What serves."""
+
+    @property
+    def workers(self) -> Collection[Worker]:
+        """Those that have joined."""
+        return set(self._workers)
 
     @property
     def serving(self) -> int:
@@ -144,7 +150,7 @@ class Swap:
         until = asyncio.get_running_loop().time() + self._patience_s
         while self._absent() and asyncio.get_running_loop().time() < until:
             await asyncio.sleep(_LOOK_S)
-        return set(self._workers)
+        return self.workers
 
     def _absent(self) -> set[int]:
         return set(self._crew.serving()) - {worker.index for worker in self._workers}
@@ -176,27 +182,41 @@ class Swap:
 
     async def _publish(self, routes: Routes, save: Save, cut: Cut, joining: Worker | None) -> Collection[Worker]:
         workers = self._workers | ({joining} if joining else set())
-        for _ in range(MAX_ATTEMPTS):
-            table = VersionTable(self.next_generation(), routes)
-            refusals = await self._prepared(table, workers)
-            if not refusals:
-                break
-            for refusal in refusals:
-                facts = {"model": refusal.model, "version": refusal.version, "reason": refusal.reason}
-                log.warning("a worker cannot load a version", **facts)
-            routes = await cut(routes, refusals)
-        else:
-            raise Refused("the workers could not agree on what to load; nothing has changed")
-        await save(table)
+        try:
+            table = await self._agreed(routes, workers, cut)
+            await save(table)
+        except Exception:
+            await self._taken_back()
+            raise
         self.table = table
         self._word.generation = table.generation
-        log.info("a new table serves", generation=table.generation, models=len(routes))
+        log.info("a new table serves", generation=table.generation, models=len(table.routes))
         if joining in workers:
             try:
                 await self._take_in(joining)
             except ConnectionError:  # the others have the table
                 workers.discard(joining)
         return workers
+
+    async def _agreed(self, routes: Routes, workers: set[Worker], cut: Cut) -> VersionTable:
+        """A table that all workers have prepared."""
+        for _ in range(MAX_ATTEMPTS):
+            table = VersionTable(self.next_generation(), routes)
+            refusals = await self._prepared(table, workers)
+            if not refusals:
+                return table
+            for refusal in refusals:
+                facts = {"model": refusal.model, "version": refusal.version, "reason": refusal.reason}
+                log.warning("a worker cannot load a version", **facts)
+            routes = await cut(routes, refusals)
+        raise Refused("the workers could not agree on what to load; nothing has changed")
+
+    async def _taken_back(self) -> None:
+        """Have the workers forget what they have prepared in vain: what serves is all that they need."""
+        asked = list(self._workers)
+        for answer in await asyncio.gather(*(each.prepare(self.table) for each in asked), return_exceptions=True):
+            if isinstance(answer, BaseException) and not isinstance(answer, ConnectionError):
+                log.error("a worker could not go back to what serves", reason=str(answer))
 
     async def _prepared(self, table: VersionTable, workers: set[Worker]) -> list[Refusal]:
         """Have all workers prepare a table; what they refuse. Those who are gone are taken out of `workers`."""

@@ -35,7 +35,7 @@ DEFAULT_RANK: Final = DEFAULT_PRIORITY * LEVEL
 
 
 class Router:
-    """The worker's router. All but `install` and `forget` is called by the loop thread."""
+    """The worker's router. All but `install`, `forget` and `withdraw` is called by the loop thread."""
 
     def __init__(self, word: memoryview, loop: Loop, clock: Clock = time, inflight: InFlight | None = None) -> None:
         self._word = word
@@ -56,6 +56,14 @@ class Router:
     def forget(self, before: int) -> list[ServingTable]:
         """Let go of the tables of older generations; gives them back."""
         return [self._tables.pop(generation) for generation in sorted(self._tables) if generation < before]
+
+    def withdraw(self, but: int) -> list[int]:
+        """Let go of tables beyond the one that serves, but for one generation: they were prepared for changes that were
+        given up. Gives their generations."""
+        given_up = [generation for generation in self._tables if self._word[0] < generation != but]
+        for generation in given_up:
+            del self._tables[generation]
+        return given_up
 
     @property
     def table(self) -> ServingTable:

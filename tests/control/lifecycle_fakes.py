@@ -266,7 +266,8 @@ class FakeWorker:
         ]
         if not refusals:
             self.prepared.append(table.generation)
-            self.tables[table.generation] = table
+            serves = {number: each for number, each in self.tables.items() if number <= self.house.word}
+            self.tables = {**serves, table.generation: table}
         return refusals
 
     async def retire(self, before: int) -> None:

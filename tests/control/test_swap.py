@@ -143,7 +143,7 @@ def test_workers_that_never_agree_give_the_change_up(house: House) -> None:
 
 @pytest.mark.parametrize("error", [Refused("the disk is full"), ValueError("a fault")])
 def test_what_cannot_be_stored_is_not_named(house: House, error: Exception) -> None:
-    """Its number is never used again: workers may have prepared it."""
+    """Workers forget what they have prepared of it, and its number is never used again."""
 
     async def test() -> None:
         desk = Desk(house)
@@ -152,7 +152,7 @@ def test_what_cannot_be_stored_is_not_named(house: House, error: Exception) -> N
         with pytest.raises(type(error)):
             await desk.to(routes(1, 2))
         assert (house.word, desk.swap.table.generation) == (1, 1)
-        assert all(2 in worker.tables for worker in crew)
+        assert all(2 in worker.prepared and list(worker.tables) == [1] for worker in crew)
         desk.saves = None
         await desk.to(routes(1, 3))
         assert house.word == 3
@@ -167,9 +167,14 @@ def test_a_new_process_prepares_anew_what_the_one_before_has_numbered(house: Hou
     async def test() -> None:
         before = Desk(house)
         crew = await before.crew()
-        before.saves = Refused("the disk is full")
-        with pytest.raises(Refused):
+
+        async def killed(_: VersionTable) -> None:
+            raise asyncio.CancelledError
+
+        before.save = killed  # type: ignore[method-assign]
+        with pytest.raises(asyncio.CancelledError):
             await before.to(routes(1, 2))
+        assert all(2 in worker.tables for worker in crew)
         after = Desk(house)
         after.swap.begin(before.swap.table)
         for worker in crew:

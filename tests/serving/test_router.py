@@ -198,6 +198,17 @@ def test_forgotten_tables_are_given_back_oldest_first() -> None:
     assert world.router.table.generation == 3
 
 
+def test_tables_that_were_prepared_in_vain_are_withdrawn() -> None:
+    """All beyond the one that serves, but for the one that is prepared now."""
+    world = World()
+    for generation in (2, 3, 4):
+        world.router.install(table(generation, {"1": world.lane}))
+    world.word[0] = 2
+    assert world.router.withdraw(but=4) == [3]
+    assert world.router.withdraw(but=2) == [4]
+    assert [each.generation for each in world.router.forget(9)] == [1, 2]
+
+
 @pytest.mark.parametrize(("left", "lag", "kept_back"), [(1.0, 0.0, 0.003), (1.0, 0.01, 0.013), (0.004, 0.0, 0.002)])
 def test_a_reply_leaves_before_its_deadline(left: float, lag: float, kept_back: float) -> None:
     """By what is set and the lag that was measured, and by half of a short time at most."""
