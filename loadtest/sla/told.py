@@ -72,7 +72,7 @@ def flips(document: Document) -> list[tuple[str, ...]]:
             str(went["count"]),
             *(spoken(went[name][share]) for name in ("told", "all", "handover") for share in ("p99", "max")),
         )
-        for phase in document["phases"]
+        for phase in document.get("phases", ())
         for label, went in phase.get("flips", {}).items()
     ]
 
@@ -80,7 +80,7 @@ def flips(document: Document) -> list[tuple[str, ...]]:
 def compared(document: Document) -> list[tuple[str, ...]]:
     """Latencies around what has happened, and of phases that are compared with others."""
     rows: list[tuple[str, ...]] = []
-    for phase in document["phases"]:
+    for phase in document.get("phases", ()):
         for each in phase.get("happenings", ()):
             words = f"{WORDS[each['what']].format(about=each['about'])} ({each['times']} times)"
             rows += _rows(phase["name"], words, each["models"])
@@ -117,8 +117,8 @@ def lines(document: Document) -> list[str]:
         for start, end, phase, label, done, p50, p99, late, worst, at, errors in repeated(document)
     ]
     made += [
-        f"{phase}: {count} flips by {label}: answered in {told} (max {told_max}), the old table's last answer after"
-        f" {last} (max {last_max}), that is {handover} (max {handover_max}) after the first of the new [p99]"
+        f"{phase}: {count} flips by {label}; p99 (and max): its answer after {told} ({told_max}), the old table's last"
+        f" answer after {last} ({last_max}), which is {handover} ({handover_max}) after the first of the new one"
         for phase, label, count, told, told_max, last, last_max, handover, handover_max in flips(document)
     ]
     made += [

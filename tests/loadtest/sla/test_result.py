@@ -149,7 +149,7 @@ def test_neither_terminal_nor_page_drown_in_repeated_actions(document: Document)
     text = out.getvalue()
     assert text.count("Rollback large,") <= 4
     assert "swaps: Rollback large, 12 of 12 done in 599 ms" in text
-    assert "swaps: 12 flips by Rollback large: answered in 599 ms (max 599 ms), the old table's last answer" in text
+    assert "swaps: 12 flips by Rollback large; p99 (and max): its answer after 599 ms (599 ms), the old table's" in text
     assert "swaps, 2 s after the flip, Rollback large (12 times): p99 of small" in text
     assert "swaps, against alone: p99 of large" in text
     assert "memory: worker-0 700 MB to 1000 MB (last third within 1.20%)" in text

@@ -12,6 +12,7 @@ from loadtest.errors import Lacking, ScenarioError
 from loadtest.servers import ServerSpec
 from loadtest.sla.scenario import Scenario, parse
 from loadtest.sla.subject import Subject, check_features, lay_out, up
+from router.app.board import CONTROLLER, Board, warmup_slot, worker_slot
 
 TEXT = """
 title = "It"
@@ -92,6 +93,17 @@ def test_a_fault_needs_a_server_that_allows_it_and_has_the_model(tmp_path: Path)
         check_features(scenario('do = "fault"\nmodel = "digit"'), allowing)
     with pytest.raises(Lacking, match="leave --target out"):
         check_features(scenario(action), subject(tmp_path, own=False))
+
+
+def test_processes_are_known_by_name(tmp_path: Path) -> None:
+    """From the server's board: those that run now, the warm-up worker while there is one."""
+    board = Board.create(tmp_path / "board", warmup_slot(2) + 1)
+    for slot, pid in ((CONTROLLER, 11), (worker_slot(1), 13)):
+        board.slot(slot).occupy(pid, 0)
+    found = Subject("127.0.0.1:1", "it", state=tmp_path, started_pid=10, workers=2)
+    assert found.processes() == {"supervisor": 10, "controller": 11, "worker-1": 13}
+    board.slot(warmup_slot(2)).occupy(14, 0)
+    assert found.processes()["warm-up"] == 14
 
 
 @pytest.mark.parametrize(
