@@ -47,7 +47,7 @@ from router.model_settings import LedgerSettings
 from router.pb.link_pb2 import Joined
 from router.serving.candidate import Array, Candidate, Note
 from router.serving.inflight import REGION, InFlight, mapped, wipe
-from router.serving.mirror import LENGTH
+from router.serving.mirror import LENGTH, LOWEST
 from router.serving.predictions import Notes, Predictions
 from router.serving.samples import Samples
 from router.serving.session import Session, synthetic
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def lowest_priority() -> None:
     """Of the whole process: any other that wants a core has it at once, where the system knows such a class."""
-    os.nice(19)
+    os.setpriority(os.PRIO_PROCESS, 0, LOWEST)
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
