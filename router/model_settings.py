@@ -147,6 +147,8 @@ class LifecycleSettings(_Settings):
     """The champion before stays loaded for so long, so that a rollback is one flip."""
 
 
+Gate = Literal["signature", "smoke", "exam", "contract", "batch invariance", "speed", "memory", "robustness"]
+"""Those that block."""
 Metric = Literal["accuracy", "log_loss", "mae", "rmse", "auc"]
 """What an exam is graded by. Accuracy and AUC grow with what is good, the others are errors."""
 
@@ -182,6 +184,8 @@ class GatesSettings(_Settings):
     """How many times the champion's time a run may take."""
     growth_mib: Number = Field(32.0, gt=0, le=1 << 20)
     """How much more memory it may hold after a thousand runs."""
+    warn_only: tuple[Gate, ...] = ()
+    """Gates whose fail is told and keeps no version from serving."""
 
     @field_validator("metrics", "classes")
     @classmethod

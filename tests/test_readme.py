@@ -17,15 +17,21 @@ from pydantic_core import PydanticUndefined
 from loadtest.sla import scenario
 from router.config import flag, options, server_settings
 from router.core.access import Role, needed
+from router.core.version import drawing
 from router.model_settings import ModelSettings
 from router.model_settings import model_settings as settings_of
-from tests.server import MODELS, ROOT, Server, environment, eventually, pixels, put, running, starting
+from tests.server import MODELS, ROOT, Server, environment, eventually, pixels, put, router, running, starting
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line[2:] for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
-ASKS = [command for command in COMMANDS if re.match(r"\.venv/bin/router (?!serve|loadtest)", command)]
 (PBTXT,) = re.findall(r"```protobuf\n(.*?)```", README, re.DOTALL)
-ASKS = [command for command in COMMANDS if re.match(r"\.venv/bin/router (?!serve|loadtest|explain)", command)]
+LIFE = [
+    command
+    for command in COMMANDS
+    if re.search(r"/router (versions|report|test|warm|plan|promote|rollback|audit|unload) ", f"{command} ")
+]
+OWN = LIFE + [command for command in COMMANDS if re.search(r" (serve|loadtest|explain|demo|token)\b", command)]
+ASKS = [command for command in COMMANDS if command.startswith(".venv/bin/router ") and command not in OWN]
 MODEL_TOML, SERVER_TOML, SCENARIO_TOML = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 
 
@@ -88,13 +94,54 @@ def test_serve_works_as_shown(tmp_path: Path) -> None:
 
 
 def test_the_signal_is_sent_as_shown(tmp_path: Path) -> None:
-    """A version that was added serves after the README's command."""
+    """A version that was added is known after the README's command."""
     (shown,) = [command for command in COMMANDS if command.startswith("kill ")]
     models = put(tmp_path / "models", "digits:1")
     with running(tmp_path, models=models) as server:
         shutil.copytree(MODELS / "digits/2", models / "digits/2")
         subprocess.run(shown.replace(".router", str(server.state)), shell=True, check=True, timeout=10)
-        server.refreshed(2)
+        known = server.client().index
+        eventually(lambda: [each.version for each in known(deadline=10)] == ["1", "2"])
+
+
+def test_the_life_of_a_version_is_as_shown(tmp_path: Path) -> None:
+    """The README's commands one after another, as an operator types them: each does what it says."""
+    assert len(LIFE) == 11
+    with running(tmp_path, workers=2) as server:
+        said = []
+        for command in LIFE:
+            words = shlex.split(command)[1:]
+            done = router(*words, "--admin", server.admin)
+            assert done.exit_code == 0, done.stderr
+            said.append(" ".join(done.stdout.split()))
+        reply = server.client().infer("digits", {"pixels": pixels()}, deadline=10)
+        assert reply.version == "1"
+    began, _, test, warm, report, plan, promoted, versions, back, audit, verified = said
+    assert "version 1 is champion, before it 2" in began
+    assert "6.0 points better" in test
+    assert "agreement" in warm
+    assert "exam" in report
+    assert "version 2: ready → champion" in plan
+    assert "version 2 is champion, before it 1" in promoted
+    assert "standby" in versions
+    assert "version 1 is champion, before it 2" in back
+    assert "customers complain about sevens" in audit
+    assert "whole" in verified
+
+
+def test_the_stages_are_drawn_from_the_table() -> None:
+    """The README's diagram is the program's own."""
+    assert re.findall(r"```mermaid\n(.*?)```", README, re.DOTALL) == [drawing() + "\n"]
+
+
+def test_the_demo_loses_nothing() -> None:
+    """As the README says: exit code 0 only if no request failed, was wrong, or went back."""
+    (shown,) = [command for command in COMMANDS if command.endswith(" demo")]
+    words = [str(Path(sys.executable).with_name("router")), *shlex.split(shown)[1:]]
+    done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "router promote: version 2 answers" in done.stdout
+    assert "router rollback: version 1 answers" in done.stdout
 
 
 def test_python_works_as_shown(server: Server, capsys: pytest.CaptureFixture[str]) -> None:

@@ -293,9 +293,10 @@ class Changes:
         self._drains.add(drain)
         drain.add_done_callback(self._drains.discard)
 
-    async def drained(self) -> None:
-        """Wait until what drains now has been let go, for so long as that should take."""
-        if self._drains:
+    async def drained(self, model: str, number: str = "") -> None:
+        """Wait until what drains of a model, or that version of it, has been let go, as long as that should take."""
+        draining = [each for each in self.registry.of(model) if each.stage is Stage.DRAINING]
+        if self._drains and any(number in {"", each.number} for each in draining):
             await asyncio.wait(list(self._drains), timeout=DRAIN_S)
 
     async def _drain(self, workers: Collection[Worker], generation: int, going: Sequence[VersionRecord]) -> None:

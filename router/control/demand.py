@@ -120,7 +120,7 @@ class Demand:
 
     async def load(self, model: str, number: str, order: Order, look: Callable[[], Awaitable[None]]) -> None:
         """Have a model serve what its settings choose, or one of its versions be ready. Raises RouterError."""
-        await self._changes.drained()  # it may be what has just been unloaded
+        await self._changes.drained(model)  # it may be what has just been unloaded
         await look()
         found = self._registry.found.get(model)
         if found is None:
@@ -181,5 +181,6 @@ class Demand:
 
     async def examined(self, model: str, number: str, order: Order, *, warm: bool, recall: bool = False) -> Report:
         """Put a version through its gates, and its warm-up; goes on when whoever asked goes away."""
+        await self._changes.drained(model, number)
         trial = self._examination.run(model, number, order, warm=warm, recall=recall)
         return await self._changes.turns.shielded(trial)

@@ -234,6 +234,9 @@ class _Test:
         return "its files have changed since it was found: put changed files under a new number"
 
     def _tell(self, outcome: Outcome) -> None:
+        if outcome.gate in self._settings.gates.warn_only:
+            verdict = Verdict.WARN if outcome.verdict is Verdict.FAIL else outcome.verdict
+            outcome = replace(outcome, blocks=False, verdict=verdict)
         self._outcomes.append(outcome)
         self._told(outcome)
 

@@ -36,6 +36,7 @@ class Succession:
         """
         if override and not order.reason:
             raise InvalidRequest("an override needs a reason: say why with --reason")
+        await self._changes.drained(model, number)
 
         async def change(draft: Draft) -> None:
             record = self._registry.record(model, number)
@@ -57,6 +58,8 @@ class Succession:
 
         Allowed where gates would refuse, and while promotions are frozen. Raises NotFound, Refused, NoRoom, Conflict.
         """
+        if number:
+            await self._changes.drained(model, number)
 
         async def change(draft: Draft) -> None:
             self._registry.known(model)

@@ -81,6 +81,18 @@ def test_without_a_champion_or_an_exam_nothing_is_named(tmp_path: Path) -> None:
     assert (report.passed, report.champion, report.champion_digest, report.exam_digest) == (True, "", "", "")
 
 
+def test_a_gate_may_only_warn(tmp_path: Path) -> None:
+    """Where the owner says so; its fail is told, and keeps no version from serving."""
+    deed = "gates.remove('speed')\nsay(outcome={'gate': 'speed', 'verdict': 'fail', 'reason': 'slow', 'blocks': True})"
+    candidate = version(tmp_path)
+    assert not fake(deed).test(candidate, None, ModelSettings(), None).passed
+    settings = ModelSettings.model_validate({"gates": {"warn_only": ["speed"]}})
+    report = fake(deed).test(candidate, None, settings, None)
+    assert report.passed
+    (speed,) = [outcome for outcome in report.outcomes if outcome.gate == "speed"]
+    assert (speed.verdict, speed.blocks, speed.reason) == (Verdict.WARN, False, "slow")
+
+
 @pytest.mark.parametrize("gate", ["load", "smoke", "batch invariance", "robustness"])
 def test_a_crash_fails_the_gate_that_had_begun(tmp_path: Path, gate: str) -> None:
     """It is named with the signal and the input; what comes after is not tried."""
