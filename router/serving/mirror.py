@@ -42,12 +42,16 @@ BURST_S: Final = 0.1
 """Of the rate, what may come at once."""
 LOOK_S: Final = 0.005
 """How often the thread looks for copies: waking it for each would cost the loop thread more than a copy does."""
+TOGETHER: Final = 8
+"""Runs that are sent at once,"""
+LARGE: Final = 64 << 10
+"""if their messages are not larger than this."""
 KNOCK_S: Final = 0.2
 """How soon a socket that could not be reached is tried again; what comes meanwhile is dropped."""
 LOWEST: Final = 19
 LENGTH: Final = struct.Struct(">I")
-RATE, FULL, ABSENT = "rate", "full", "absent"
-"""Why copies are dropped: beyond the rate, no place in the queue, nobody at the socket."""
+RATE, FULL, ABSENT, FAULT = "rate", "full", "absent", "fault"
+"""Why copies are dropped: beyond the rate, no place in the queue, nobody at the socket, a fault of ours."""
 
 
 class MirrorOrder(NamedTuple):
@@ -101,7 +105,7 @@ class Mirror:
     ) -> None:
         self.offered = 0
         self.sent = 0
-        self.dropped = {RATE: 0, FULL: 0, ABSENT: 0}
+        self.dropped = {RATE: 0, FULL: 0, ABSENT: 0, FAULT: 0}
         self.order = order
         self._fraction = order.fraction
         self._per_ns = order.max_per_s / 1e9
@@ -152,23 +156,39 @@ class Mirror:
     def _run(self) -> None:
         self._calm()
         while not self._stopped.is_set():
-            try:
-                copied = self._queue.popleft()
-            except IndexError:
+            if not self._pass_on():
                 self._stopped.wait(LOOK_S)
-                continue
-            try:
-                sent = self._reached() and self._send(copied)
-            except Exception:  # a fault of ours costs this copy
-                log.exception("a run could not be copied", model=copied.version.model)
-                sent = False
-            if sent:
-                self.sent += len(copied.calls)
-            else:
-                self.dropped[ABSENT] += len(copied.calls)
-            del copied  # what waits shall not be kept by a thread at rest
         self._queue.clear()
         self._hang_up()
+
+    def _pass_on(self) -> bool:
+        """Send a few of those that wait, together: each call of the system lets another thread in between, and costs
+        it the interpreter. Whether more wait than that. A thread at rest keeps none of them."""
+        framed: list[bytes] = []
+        requests = 0
+        taken = min(len(self._queue), TOGETHER)
+        somebody = taken > 0 and self._reached()
+        for _ in range(taken):
+            copied = self._queue.popleft()
+            if not somebody:
+                self.dropped[ABSENT] += len(copied.calls)
+                continue
+            try:
+                message = self._encode(copied)
+            except Exception:  # it costs this copy
+                log.exception("a run could not be copied", model=copied.version.model)
+                self.dropped[FAULT] += len(copied.calls)
+                continue
+            framed += (LENGTH.pack(len(message)), message)
+            requests += len(copied.calls)
+            if len(message) > LARGE:
+                break
+        if framed:
+            if self._send(b"".join(framed)):
+                self.sent += requests
+            else:
+                self.dropped[ABSENT] += requests
+        return len(self._queue) >= TOGETHER
 
     def _reached(self) -> bool:
         """Whether there is somebody at the socket."""
@@ -182,12 +202,11 @@ class Mirror:
                 self._hang_up()
         return self._socket is not None
 
-    def _send(self, copied: Copied) -> bool:
-        """Write one message as a whole, whenever the socket has room; False when there is nobody any more."""
+    def _send(self, messages: bytes) -> bool:
+        """Write messages as a whole, whenever the socket has room; False when there is nobody any more."""
         connection = self._socket
         assert connection is not None
-        message = self._encode(copied)
-        left = memoryview(LENGTH.pack(len(message)) + message)
+        left = memoryview(messages)
         while left:
             try:
                 left = left[connection.send(left) :]

@@ -173,4 +173,4 @@ def test_a_worker_s_mirrors_are_told_by_model() -> None:
     mirror.offered, mirror.sent = 5, 3
     mirror.dropped["full"] = 2
     told = pb.Telemetry(mirrors=mirror_figures([mirror]))
-    assert mirrored(told) == {"m": Mirrored(5, 3, {"rate": 0, "full": 2, "absent": 0})}
+    assert mirrored(told) == {"m": Mirrored(5, 3, {"rate": 0, "full": 2, "absent": 0, "fault": 0})}

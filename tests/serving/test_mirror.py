@@ -13,7 +13,7 @@ from router.core.mirrored import MirroredRun
 from router.core.request import Header, InputHeader
 from router.core.tensor import ANY, TensorSpec
 from router.edge.mirrors import decode, encode
-from router.serving.mirror import ABSENT, FULL, LENGTH, MAX_BYTES, MAX_RUNS, RATE, Mirror, MirrorOrder
+from router.serving.mirror import ABSENT, FAULT, FULL, LENGTH, MAX_BYTES, MAX_RUNS, RATE, Mirror, MirrorOrder
 from tests.server import eventually
 from tests.serving.fakes import FakeReply, World, request, values, version
 from tests.serving.test_lanes import failing
@@ -178,7 +178,7 @@ def test_what_waits_is_bounded_in_runs() -> None:
     for number in range(MAX_RUNS + 5):
         ask(world, number)
     assert len(mirror._queue) == MAX_RUNS
-    assert mirror.dropped == {RATE: 0, FULL: 5, ABSENT: 0}
+    assert mirror.dropped == {RATE: 0, FULL: 5, ABSENT: 0, FAULT: 0}
 
 
 def test_what_waits_is_bounded_in_bytes() -> None:
@@ -267,6 +267,7 @@ def test_a_fault_costs_one_copy(listener: Listener) -> None:
     ask(world, 2)
     mirror.start()
     assert listener.read().outputs["y"].tolist() == [4]
+    assert mirror.dropped[FAULT] == 1
     mirror.stop()
 
 
