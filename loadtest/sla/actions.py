@@ -45,7 +45,10 @@ class ModelAction(_Action):
 
 
 class AdminAction(_Action):
-    """A call of the admin service: `call` is its method, `request` its message. `within` so long it is answered."""
+    """A call of the admin service: `call` is its method, `request` its message.
+
+    It has `within` to be answered. What is ABORTED, since it came in the way of another change, is tried again.
+    """
 
     do: Literal["admin"]
     call: str

@@ -22,6 +22,8 @@ SHOWN: Final = 200
 LOOK_S: Final = 0.1
 LATE_S: Final = 1.0
 """The server is given so long to say itself that the time is up."""
+AGAIN_S: Final = 0.1
+"""A call that came in the way of another one is made again so soon, as who made it would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +52,33 @@ def check(number: int, action: AdminAction) -> None:
 
 
 def call(action: AdminAction, target: str, abandoned: threading.Event) -> Done:
-    """Do it. Raises BenchError when the server refuses, or when the call is `abandoned` before it is answered."""
-    until = time.monotonic() + action.within + LATE_S
+    """Do it. What is ABORTED is tried again while there is time.
+
+    Raises BenchError when the server refuses, or when the call is `abandoned` before it is answered.
+    """
+    until = time.monotonic() + action.within
     with grpc.insecure_channel(target) as channel:
         stub: Any = admin_pb2_grpc.AdminStub(channel)  # type: ignore[no-untyped-call]
-        asked = getattr(stub, action.call).future(_request(action), timeout=action.within)
+        while True:
+            left = max(until - time.monotonic(), 0.0)
+            asked = getattr(stub, action.call).future(_request(action), timeout=left)
+            try:
+                return _done(_awaited(asked, until + LATE_S, abandoned))
+            except grpc.RpcError as error:
+                again = error.code() is grpc.StatusCode.ABORTED and time.monotonic() + AGAIN_S < until
+                if not again or abandoned.wait(AGAIN_S):
+                    raise BenchError(said(error)) from None
+
+
+def _awaited(asked: Any, until: float, abandoned: threading.Event) -> Any:
+    """The answer. Raises RpcError, and BenchError when nobody waits for it any more."""
+    while True:
         try:
-            while True:
-                try:
-                    return _done(asked.result(LOOK_S))
-                except grpc.FutureTimeoutError:
-                    if abandoned.is_set() or time.monotonic() > until:
-                        asked.cancel()
-                        raise BenchError("the run ended first") from None
-        except grpc.RpcError as error:
-            raise BenchError(said(error)) from None
+            return asked.result(LOOK_S)
+        except grpc.FutureTimeoutError:
+            if abandoned.is_set() or time.monotonic() > until:
+                asked.cancel()
+                raise BenchError("the run ended first") from None
 
 
 def _request(action: AdminAction) -> Message:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from loadtest.sla.bootstrap import Ratio, ratio
 from loadtest.sla.figures import QUANTILES, Figures
+from loadtest.sla.flips import spread
 from loadtest.sla.happenings import Happening, Span, What, merged, pieces, within, without
 
 NAME: Final = "p99"
@@ -59,7 +60,9 @@ def by_happening(kinds: Kinds, phase: Span, happened: Sequence[Happening]) -> li
         # A stretch after one thing may be the beginning of the next: then it belongs to both.
         mine = within(merged(spans), phase)
         models = {name: compared(kind.of_spans(mine), kind.of_spans(steady)) for name, kind in kinds.items()}
-        rows.append({"what": str(each.what), "about": each.about, "times": len(spans), "models": models})
+        took = spread([each.lasted(span) for span in spans])
+        row = {"what": str(each.what), "about": each.about, "times": len(spans), "took": took, "models": models}
+        rows.append(row)
     return rows
 
 

@@ -41,6 +41,11 @@ class Happening:
     about: str
     spans: list[Span] = field(default_factory=list)
 
+    def lasted(self, span: Span) -> float:
+        """How long it took by itself, in seconds, without the time after it."""
+        after = 0.0 if self.what is What.DOING else AROUND_S
+        return span[1] - span[0] - after
+
 
 def happenings(deeds: Sequence[Deed], seen: Sequence[Flip], moves: Sequence[Move]) -> list[Happening]:
     """What deeds have led to, those that failed included, and the retirements."""

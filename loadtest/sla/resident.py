@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 
 EVERY_S: Final = 1.0
-FEWEST: Final = 30
+FEWEST: Final = 150
 """Samples of its last third without which nothing is said of a process."""
 STRETCHES: Final = 10
 """Of the last third. Their means are compared: what is loaded and let go again and again has its ups and downs."""

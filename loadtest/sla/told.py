@@ -29,7 +29,7 @@ WORDS: Final = {
     "doing": "until {about} is done",
     "flip": "2 s after the flip, {about}",
     "after": "2 s after {about}",
-    "retirement": "a retirement of {about} and 2 s after",
+    "retirement": "a retirement of {about}, of {most} at most, and 2 s after",
 }
 
 
@@ -82,7 +82,8 @@ def compared(document: Document) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for phase in document.get("phases", ()):
         for each in phase.get("happenings", ()):
-            words = f"{WORDS[each['what']].format(about=each['about'])} ({each['times']} times)"
+            words = WORDS[each["what"]].format(about=each["about"], most=spoken(each["took"]["max"]))
+            words = f"{words} ({each['times']} times)"
             rows += _rows(phase["name"], words, each["models"])
         if "against" in phase:
             rows += _rows(phase["name"], f"against {phase['against']['phase']}", phase["against"]["models"])

@@ -38,6 +38,19 @@ def test_what_the_server_refuses_is_told() -> None:
         call(action("Rollback", model="a"), server.address, NOW)
 
 
+def test_what_came_in_the_way_of_another_change_is_tried_again() -> None:
+    """Until the other one is through, or there is no time left."""
+    with served() as server:
+        conflict = action("Promote", "300ms", model="a", version="2", expected_champion="2")
+        with pytest.raises(BenchError, match="ABORTED: ada made version 1 champion"):
+            call(conflict, server.address, NOW)
+        tried = threading.Thread(target=call, args=(action("Promote", **conflict.request), server.address, NOW))
+        tried.start()
+        call(action("Promote", model="a", version="2"), server.address, NOW)
+        tried.join(10)
+        assert server.lifecycle.table.generation == 9
+
+
 def test_a_test_tells_its_verdict_and_its_figures() -> None:
     """Those that are numbers, by gate; of one that failed the reason."""
     with served() as server:

@@ -61,7 +61,7 @@ def test_growth_is_none() -> None:
 
 def test_of_few_samples_nothing_is_said() -> None:
     """Nor of a process that was away."""
-    assert plateau(saw(60)) is None
+    assert plateau(saw(400)) is None
     assert plateau([]) is None
-    assert plateau([*saw(300)[:250], None, *saw(300)[251:]]) is None
-    assert plateau([None, *saw(299)]) is not None
+    assert plateau([*saw(500)[:450], None, *saw(500)[451:]]) is None
+    assert plateau([None, *saw(499)]) is not None

@@ -93,6 +93,7 @@ def test_the_table_of_swaps_is_in_the_result(document: Document) -> None:
     assert [(each["what"], each["about"], each["times"]) for each in swaps["happenings"]] == [
         ("doing", "Rollback large", 12), ("flip", "Rollback large", 12), ("retirement", "large", 12),
     ]  # fmt: skip
+    assert swaps["happenings"][2]["took"]["max"] == pytest.approx(0.2)
     went = swaps["flips"]["Rollback large"]
     assert went["count"] == 12
     assert went["told"]["max"] == pytest.approx(0.599)
