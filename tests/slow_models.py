@@ -53,17 +53,71 @@ def slow(layers: int, size: int = 512) -> onnx.ModelProto:
     return _model(graph)
 
 
-def lasting(seconds: float) -> onnx.ModelProto:
-    """`slow`, with so many layers that a run takes about this long on the machine that asks."""
+def lasting(seconds: float, size: int = 512) -> onnx.ModelProto:
+    """x FP32[n, 1] → y FP32[n, 1] = x; a run takes about so long on the machine that asks, if the largest x is a whole
+    number from 600 to 1000, and no time otherwise: trials and gates are not held up.
+    """
     sample = 20
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = ort.InferenceSession(slow(sample).SerializeToString(), options, providers=["CPUExecutionProvider"])
-    x = {"x": np.ones((1, 1), np.float32)}
+    session = ort.InferenceSession(_on_demand(sample, size).SerializeToString(), options, ["CPUExecutionProvider"])
+    x = {"x": np.full((1, 1), 666, np.float32)}
     session.run(None, x)
     began = time.monotonic()
     session.run(None, x)
-    return slow(max(1, round(seconds / (time.monotonic() - began) * sample)))
+    return _on_demand(max(1, round(seconds / (time.monotonic() - began) * sample)), size)
+
+
+def _on_demand(products: int, size: int) -> onnx.ModelProto:
+    """So many products of matrices where the input asks for them."""
+    constants = {
+        "matrix": np.full((size, size), 1.0 / size, np.float32),
+        "zero": np.float32(0),
+        "least": np.float32(600),
+        "thousand": np.float32(1000),
+        "products": np.int64(products),
+        "yes": np.array(True),
+    }
+    body = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["state", "matrix"], ["next"]),
+            helper.make_node("Identity", ["go_on"], ["goes_on"]),
+        ],
+        "one_product",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state", TensorProto.FLOAT, [size, size]),
+        ],
+        [
+            helper.make_tensor_value_info("goes_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", TensorProto.FLOAT, [size, size]),
+        ],
+    )
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Floor", ["most"], ["floor"]),
+        helper.make_node("Equal", ["most", "floor"], ["whole"]),
+        helper.make_node("GreaterOrEqual", ["most", "least"], ["enough"]),
+        helper.make_node("LessOrEqual", ["most", "thousand"], ["within"]),
+        helper.make_node("And", ["whole", "enough"], ["asked"]),
+        helper.make_node("And", ["asked", "within"], ["asks"]),
+        helper.make_node("Cast", ["asks"], ["times"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["times", "products"], ["turns"]),
+        helper.make_node("Loop", ["turns", "yes", "matrix"], ["last"], body=body),
+        # The result must depend on the work, or it would be left out.
+        helper.make_node("ReduceMax", ["last"], ["result"], keepdims=0),
+        helper.make_node("Mul", ["result", "zero"], ["none"]),
+        helper.make_node("Add", ["x", "none"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "lasting",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return _model(graph)
 
 
 def scale(factor: float) -> onnx.ModelProto:

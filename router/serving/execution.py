@@ -42,7 +42,8 @@ def execute(run: Run, cell: Cell) -> bool:
         fed = clock()
         outputs = run.session.run(plan.outputs, feeds, run.stop)
     except ModelFailed as error:
-        failed = error.with_traceback(None)  # it would hold this frame, which holds it
+        # It would hold this frame, which holds it.
+        failed = _ended(lane) if run.stop.terminate else error.with_traceback(None)
     except Exception:  # noqa: BLE001  # a fault of ours: the callers are told, the log has it all
         failed = _fault(lane)
     inferred = clock()
@@ -128,6 +129,11 @@ def _kept(
             call.give_up(Reason.CONTRACT, error, Failure.BACKEND)
     kept = [each for each, reason in enumerate(broken) if not reason]
     return [run.calls[each] for each in kept], [replies[each] for each in kept], [marks[each] for each in kept]
+
+
+def _ended(lane: Lane) -> ModelFailed:
+    """What is said of a run that we have stopped, if anybody still waits for it."""
+    return ModelFailed(f"model '{lane.version.model}' took many times as long as its runs do, and was ended")
 
 
 def _fault(lane: Lane) -> ModelFailed:

@@ -25,7 +25,7 @@ from tests.server import running as serving
 def server(tmp_path: Path) -> Iterator[Server]:
     """Two workers, a slow model and a short one."""
     models = put(tmp_path / "models", "digits")
-    slow_models.save(slow_models.lasting(1.0), models, "slow")
+    slow_models.save(slow_models.lasting(0.8), models, "slow")
     with serving(tmp_path, models=models, workers=2) as server:
         yield server
 

@@ -15,8 +15,8 @@ DEADLINE_S = 20.0
 
 def ask(server: Server) -> Reply:
     """One request to the slow model, answered rightly."""
-    reply = server.client().infer("slow", {"x": np.full((1, 1), 5, np.float32)}, deadline=DEADLINE_S)
-    assert reply["y"].tolist() == [[5]]
+    reply = server.client().infer("slow", {"x": np.full((1, 1), 666, np.float32)}, deadline=DEADLINE_S)
+    assert reply["y"].tolist() == [[666]]
     return reply
 
 

@@ -27,7 +27,7 @@ from tests.server import (
 )
 from tests.slow_models import lasting, save
 
-X = {"x": np.ones((1, 1), np.float32)}
+X = {"x": np.full((1, 1), 666, np.float32)}
 SCALE_X = {"x": np.ones(1, np.float32)}
 
 
@@ -38,7 +38,7 @@ def test_sigterm_answers_what_is_in_flight(tmp_path: Path, transport: str) -> No
     An open watch and an idle inference stream do not hold the stop up.
     """
     models = put(tmp_path / "models", "digits")
-    save(lasting(1.0), models, "slow", toml="[batch]\nmax_size = 1\n")
+    save(lasting(0.5), models, "slow", toml="[batch]\nmax_size = 1\n")
     with (
         running(tmp_path, models=models, workers=2, transport=transport, drain_delay="0.3", grace="40") as server,
         grpc.insecure_channel(server.grpc) as channel,
@@ -77,7 +77,7 @@ def test_sigterm_answers_what_is_in_flight(tmp_path: Path, transport: str) -> No
         with pytest.raises(Unavailable):
             server.client().infer("digits", {"pixels": pixels()}, deadline=2)
         assert code == 0, server.err
-        assert replies == [1.0, 1.0, 1.0]
+        assert replies == [666.0] * 3
         assert took < 40
         assert server.log[-1]["event"] == "stopped"
 
@@ -107,8 +107,8 @@ def scraped_pending(server: Server) -> int:
 def test_the_grace_ends_what_takes_longer(tmp_path: Path) -> None:
     """A run far longer than the grace is not waited for: the caller learns it, the exit code is 0."""
     models = tmp_path / "models"
-    save(lasting(3), models, "slow", toml="[batch]\nmax_size = 1\n")
-    with running(tmp_path, models=models, grace="0.3") as server:
+    save(lasting(0.8), models, "slow", toml="[batch]\nmax_size = 1\n")
+    with running(tmp_path, models=models, grace="0.1") as server:
         errors: list[Exception] = []
 
         def ask() -> None:
