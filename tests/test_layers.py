@@ -29,6 +29,7 @@ PLACES = {
     "prometheus_client": ("edge.http",),
     "starlette": ("edge.http",),
     "uvicorn": ("edge.http",),
+    "watchfiles": ("control.repository_watch",),
     "alembic": ("control.migrations",),
     "sqlalchemy": ("control.database", "control.ledger_", "control.schema", "control.migrations"),
     "sqlite3": (

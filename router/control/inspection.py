@@ -313,6 +313,7 @@ class _Memory:
 
 @functools.cache
 def installed(name: str) -> str:
+    """The version of a package; `source` where it is not installed as one."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -103,11 +103,13 @@ class FoundModel:
 
     def chosen(self) -> list[str]:
         """The versions that the owner wants served, newest first."""
-        return [version.number for version in reversed(self.versions.values()) if not version.reason]
+        return [version.number for version in reversed(list(self.versions.values())) if not version.reason]
 
     def older(self) -> list[str]:
         """Those that may begin where none of the chosen can: with the newest alone asked for, the ones before it."""
-        return [version.number for version in reversed(self.versions.values()) if version.left_out and self.latest]
+        return [
+            version.number for version in reversed(list(self.versions.values())) if version.left_out and self.latest
+        ]
 
     def version(self, result: Result) -> Version:
         """A version as it serves, by what its trial showed. Raises ModelBroken with the reason why it cannot."""

@@ -70,7 +70,7 @@ for _act in ("UPDATE", "DELETE"):
     event.listen(
         AUDIT,
         "after_create",
-        DDL(
+        DDL(  # type: ignore[no-untyped-call]
             f"CREATE TRIGGER audit_no_{_act.lower()} BEFORE {_act} ON audit"
             " BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
         ),

@@ -116,7 +116,8 @@ def test_a_version_goes_from_a_file_to_champion_and_back(tmp_path: Path) -> None
         ]
         asked = [act for act in acts if act[0] in {"test", "alias", "promote", "rollback", "unload"}]
         assert asked == [
-            ("test", "2"), ("alias", "1"), ("promote", "2"), ("rollback", "1"), ("unload", "2"), ("test", "3"), ("rollback", "2"),
+            ("test", "2"), ("alias", "1"), ("promote", "2"), ("rollback", "1"), ("unload", "2"),
+            ("test", "3"), ("rollback", "2"),
         ]  # fmt: skip
         assert "whole" in operate(server, "audit", "--verify").stdout
 
@@ -143,7 +144,7 @@ def test_what_is_stored_serves_again(tmp_path: Path) -> None:
 
 
 def test_files_that_change_under_a_number_serve_nowhere_anew(tmp_path: Path) -> None:
-    """The version serves on from memory, and is marked; a worker that starts again cannot load it: another takes over."""
+    """The version serves on from memory, marked; a worker that starts again cannot load it: another takes over."""
     models = tmp_path / "models"
     save(scale(1), models, "scale")
     save(scale(2), models, "scale", version=2, toml='versions = "all"\n')
