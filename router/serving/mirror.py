@@ -40,8 +40,8 @@ MAX_BYTES: Final = 32 << 20
 """A run waits if so many bytes have room for all that wait before it, were they as large as it is."""
 BURST_S: Final = 0.1
 """Of the rate, what may come at once."""
-LOOK_S: Final = 0.005
-"""How often the thread looks for copies: waking it for each would cost the loop thread more than a copy does."""
+LOOK_S: Final = 0.02
+"""How often the thread looks for copies: to wake it costs as much as four of them do."""
 TOGETHER: Final = 8
 """Runs that are sent at once,"""
 LARGE: Final = 64 << 10
@@ -157,7 +157,7 @@ class Mirror:
         self._calm()
         while not self._stopped.is_set():
             if not self._pass_on():
-                self._stopped.wait(LOOK_S)
+                time.sleep(LOOK_S)
         self._queue.clear()
         self._hang_up()
 
