@@ -112,7 +112,9 @@ def at_rate(scenario: Scenario, rate: float, seconds: float) -> Scenario:
         Constant(name="warm-up", lasts=f"{WARM_UP_S}s", measured=False, arrivals="poisson", rate=f"{rate:.6f}/s"),
         Constant(name="constant", lasts=f"{seconds}s", arrivals="poisson", rate=f"{rate:.6f}/s"),
     )
-    return scenario.model_copy(update={"phase": phases, "action": ()})
+    # Without actions there is nothing that could be held against the rest, and a try is too short for memory.
+    limits = scenario.sla.model_copy(update={"after": {}, "resident": None})
+    return scenario.model_copy(update={"phase": phases, "action": (), "sla": limits})
 
 
 class Bench:

@@ -47,10 +47,12 @@ def test_luck_is_not_capacity() -> None:
 
 
 def test_a_scenario_at_a_rate_is_its_requests_alone() -> None:
-    """No actions, one measured phase."""
-    made = at_rate(load("worker_kill"), 123.0, 5.0)
-    assert made.action == ()
-    assert [(phase.measured, phase.lasts) for phase in made.phase] == [(False, 1.0), (True, 5.0)]
+    """No actions, no limits on what they lead to, one measured phase."""
+    for name in ("worker_kill", "swaps", "swaps_memory", "mirror"):
+        made = at_rate(load(name), 123.0, 5.0)
+        assert made.action == ()
+        assert (made.sla.after, made.sla.resident, made.sla.availability) == ({}, None, load(name).sla.availability)
+        assert [(phase.measured, phase.lasts, phase.against) for phase in made.phase] == [(False, 1, ""), (True, 5, "")]
 
 
 def test_a_rate_that_cannot_be_sent_is_refused() -> None:
