@@ -19,6 +19,7 @@ from router.core.gate import Report
 from router.core.table import Route, Version, VersionState, VersionTable
 from router.core.version import SERVING, Stage
 from router.errors import Refused, RouterError, SettingsError
+from router.model_settings import ModelSettings
 
 log = structlog.get_logger()
 
@@ -97,6 +98,7 @@ class Changes:
         self.versions: dict[tuple[str, str], Version] = {}
         """What is known of versions that can be loaded."""
         self._owed = Draft()
+        self._held: dict[str, tuple[ModelSettings, str]] = {}  # settings with which workers cannot load what serves
 
     @property
     def table(self) -> VersionTable:
@@ -151,8 +153,15 @@ class Changes:
         return self._followed(self._made(draft))[1]
 
     def _followed(self, made: Mapping[str, Route]) -> tuple[Mapping[str, Route], Mapping[str, str]]:
-        # Before the first table nothing serves that could go on with what it had.
-        return settled(made, self.table.routes) if self.turns.started.is_set() else (made, {})
+        if not self.turns.started.is_set():  # nothing serves that could go on with what it had
+            return made, {}
+        before, held = self.table.routes, dict[str, str]()
+        for name, (refused, reason) in self._held.items():
+            if name in made and name in before and made[name].settings == refused:
+                held[name] = reason
+        kept = {name: replace(made[name], settings=before[name].settings) for name in held}
+        routes, unfit = settled({**made, **kept}, before)
+        return routes, held | unfit
 
     def _log(self, routes: Routes, draft: Draft) -> None:
         """Versions that settings keep from serving, once."""
@@ -180,7 +189,7 @@ class Changes:
 
         async def cut(refused: Routes, refusals: Sequence[Refusal]) -> Routes:
             for refusal in refusals:
-                self._lose(draft, refused, refusal)
+                self._lose(draft, refused, refusal, joins=joining is not None)
             return self.routes(draft)
 
         moved: list[Move] = []
@@ -191,7 +200,7 @@ class Changes:
         try:
             workers = await self.swap.to(routes, save, cut, joining)
         except Exception:
-            self.let_go(self.swap.workers)  # of what they have loaded in vain
+            self.turns.keep(self._released(self.swap.workers, self.table.generation))  # what they loaded in vain
             raise
         self._tell(moved)
         text = f"generation {self.table.generation} serves"
@@ -254,8 +263,11 @@ class Changes:
 
     # ---- what workers refuse ----
 
-    def _lose(self, draft: Draft, routes: Routes, refusal: Refusal) -> None:
-        """A worker cannot load a version: it serves no more; its model goes on with what it has. Raises Refused."""
+    def _lose(self, draft: Draft, routes: Routes, refusal: Refusal, *, joins: bool) -> None:
+        """A worker, or one that `joins`, cannot load a version: it serves no more; its model goes on with what it has.
+
+        Raises Refused.
+        """
         key = (refusal.model, refusal.version)
         record = draft.records.get(key) or self.registry.records.get(key)
         each = routes.get(refusal.model)
@@ -265,6 +277,13 @@ class Changes:
             return
         if key == draft.must:
             raise Refused(f"version {record.number} of model '{record.model}' cannot be loaded: {refusal.reason}")
+        served = self.table.routes.get(record.model)
+        now = served.versions.get(record.number) if served is not None else None
+        if not joins and now is not None and now.state is VersionState.READY:
+            # Every worker has it: what cannot be loaded is what its new settings would make of it.
+            self._held[record.model] = (routes[record.model].settings, refusal.reason)
+            self.versions[key] = now
+            return
         self.lose(draft, record, refusal.reason)
 
     def lose(self, draft: Draft, record: VersionRecord, reason: str) -> None:
@@ -301,19 +320,24 @@ class Changes:
 
     async def _drain(self, workers: Collection[Worker], generation: int, going: Sequence[VersionRecord]) -> None:
         """Have the workers let go of older tables; versions that drained meanwhile are retired then."""
-        told = await asyncio.gather(*(worker.retire(generation) for worker in workers), return_exceptions=True)
-        for answer in told:
-            if isinstance(answer, BaseException) and not isinstance(answer, ConnectionError):
-                log.error("a worker could not let go of older tables", reason=str(answer))
+        await self._released(workers, generation)
         async with self.turns.lock:
             draft = Draft()
             for record in going:
                 if self.registry.records[record.model, record.number] == record:
                     draft.put(self.registry.moved(record, Stage.RETIRED, Order(record.actor), record.reason))
             try:
-                await self.commit(draft)
+                if draft.changes:
+                    await self.commit(draft)
             except RouterError as error:  # it is tried again with the next change, or at the next start
                 log.error("versions that have drained could not be stored as retired", reason=str(error))
+
+    async def _released(self, workers: Collection[Worker], generation: int) -> None:
+        """Have the workers let go of tables older than this one, and of what no table needs."""
+        told = await asyncio.gather(*(worker.retire(generation) for worker in workers), return_exceptions=True)
+        for answer in told:
+            if isinstance(answer, BaseException) and not isinstance(answer, ConnectionError):
+                log.error("a worker could not let go of older tables", reason=str(answer))
 
     # ---- answers to whoever asks ----
 

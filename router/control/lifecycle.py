@@ -255,6 +255,9 @@ class Lifecycle:
             reasons = await self._lookout.follow(draft)
             await self._lookout.mark(draft, reasons)
             await self._changes.commit(draft)
+            if self._changes.unfit(marked := Draft()):  # workers may have refused what is new
+                await self._lookout.mark(marked, reasons)
+                await self._changes.commit(marked)
             return fresh
 
         for record in await self._turns.alone(look):

@@ -36,7 +36,6 @@ class Succession:
         """
         if override and not order.reason:
             raise InvalidRequest("an override needs a reason: say why with --reason")
-        await self._changes.drained(model, number)
 
         async def change(draft: Draft) -> None:
             record = self._registry.record(model, number)
@@ -51,15 +50,13 @@ class Succession:
             if not override and (harms := self._planning.harms(draft)):
                 raise Refused(harms[0])
 
-        return await self._swapped("promote", model, order, expected, change)
+        return await self._swapped("promote", model, number, order, expected, change)
 
     async def rollback(self, model: str, number: str, order: Order, expected: str = "") -> Swapped:
         """Make the standby the champion again, or with a `number` any version that has been ready and is still there.
 
         Allowed where gates would refuse, and while promotions are frozen. Raises NotFound, Refused, NoRoom, Conflict.
         """
-        if number:
-            await self._changes.drained(model, number)
 
         async def change(draft: Draft) -> None:
             self._registry.known(model)
@@ -82,7 +79,7 @@ class Succession:
                 record = await self._examination.made_ready(record, order)
             self._succeed(draft, record, order)
 
-        return await self._swapped("rollback", model, order, expected, change)
+        return await self._swapped("rollback", model, number, order, expected, change)
 
     def _succeed(self, draft: Draft, record: VersionRecord, order: Order) -> None:
         """`record` becomes champion, the champion stands by, who stood by drains."""
@@ -102,6 +99,7 @@ class Succession:
         self,
         action: str,
         model: str,
+        number: str,
         order: Order,
         expected: str,
         change: Callable[[Draft], Awaitable[None]],
@@ -109,6 +107,8 @@ class Succession:
         began = time.monotonic()
         await self._changes.turns.started.wait()
         seen = self._registry.at(model, Stage.CHAMPION)
+        if number:
+            await self._changes.drained(model, number)
 
         async def alone() -> Swapped:
             now = self._registry.at(model, Stage.CHAMPION)

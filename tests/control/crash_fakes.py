@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from router.control.lifecycle import Lifecycle
 from router.control.records import Change, Stored
@@ -32,36 +32,37 @@ class Storage(Protocol):
 
 
 class Process:
-    """A controller: its lifecycle, and steps at one of which it dies. `steps` are those that it has come to.
+    """A controller: its lifecycle, and steps at one of which it dies, by name or by number. `steps` are those that it
+    has come to.
 
     It is the store and the word as its lifecycle sees them.
     """
 
-    def __init__(self, house: House, store: Storage, explicit: bool = False) -> None:
+    def __init__(self, house: House, store: Storage, **more: Any) -> None:
         self.house = house
         self.store = store
         self.dies_at = ""
+        self.dies_in: int | None = None
         self.alive = True
         self.steps: list[str] = []
         self.handles: dict[FakeWorker, Handle] = {}
-        self._not_mine = asyncio.all_tasks()
-        self.lifecycle: Lifecycle = house.lifecycle(store=self, word=self, explicit=explicit)
+        self.lifecycle: Lifecycle = house.lifecycle(store=self, word=self, **more)
 
     def step(self, name: str) -> None:
         """Come to a step. Raises Crash there, and at every step once the process is dead."""
         if self.alive:
             self.steps.append(name)
-            self.alive = name != self.dies_at
+            self.alive = name != self.dies_at and len(self.steps) != self.dies_in
         if not self.alive:
             raise Crash(name)
 
     async def end(self) -> None:
         """What was under way in it stops."""
         self.alive = False
-        others = asyncio.all_tasks() - self._not_mine - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        while tasks := set(self.lifecycle._turns._tasks):
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     async def start(self, *workers: FakeWorker) -> Lifecycle:
         """Begin, and have these workers join."""

@@ -18,7 +18,7 @@ from router.control.swap import Refusal, Swap
 from router.core.gate import Outcome, Report, Verdict
 from router.core.table import Version, VersionState, VersionTable
 from router.core.tensor import Signature, TensorSpec
-from router.model_settings import ModelSettings
+from router.model_settings import ModelSettings, SessionsSettings
 
 ADA, BOB = Order("ada", "it is better"), Order("bob", "it is worse")
 SIGNATURE = Signature((TensorSpec("x", "FP32", (-1,), ("n",)),), (TensorSpec("y", "FP32", (-1,), ("n",)),))
@@ -48,6 +48,7 @@ class House:
         self.word = 0
         self.open: set[int] = set()
         self.fenced: list[int] = []
+        self.processes: dict[int, FakeWorker] = {}
         self.closed = 0
         self.signatures: dict[str, Signature] = {}
         self.trying = threading.Event()
@@ -189,6 +190,7 @@ class House:
         if index in self.open:
             self.fenced.append(index)
             self.open.discard(index)
+            self.processes[index].gone = True
 
     def lifecycle(
         self, *wanted: str, explicit: bool = False, patience_s: float = 5.0, store: Any = None, word: Any = None
@@ -212,11 +214,12 @@ class House:
 
     def worker(self, index: int = 0) -> FakeWorker:
         """A worker that has not joined yet."""
-        return FakeWorker(self, index)
+        self.processes[index] = FakeWorker(self, index)
+        return self.processes[index]
 
 
 class FakeWorker:
-    """Prepares what it is told, at its `gate`; refuses what is in `refuses`; lets go at its `leases`."""
+    """Prepares what it is told, at its `gate`; refuses what is in `refuses` and not loaded; lets go at its `leases`."""
 
     def __init__(self, house: House, index: int) -> None:
         self.house = house
@@ -234,13 +237,8 @@ class FakeWorker:
     @property
     def holds(self) -> set[str]:
         """What is loaded here."""
-        return {
-            f"{version.model}/{version.number}"
-            for table in self.tables.values()
-            for route in table.routes.values()
-            for version in route.versions.values()
-            if version.state is VersionState.READY
-        }
+        versions = [version for table in self.tables.values() for version, _ in lanes(table)]
+        return {f"{version.model}/{version.number}" for version in versions}
 
     def answers(self, model: str) -> str | None:
         """Which version answers for a model."""
@@ -258,11 +256,11 @@ class FakeWorker:
             raise ConnectionError
         if self.fails is not None:
             raise self.fails
+        loaded = set().union(*(lanes(each) for each in self.tables.values()))
         refusals = [
-            Refusal(route.model, version.number, self.refuses[f"{route.model}/{version.number}"])
-            for route in table.routes.values()
-            for version in route.versions.values()
-            if version.state is VersionState.READY and f"{route.model}/{version.number}" in self.refuses
+            Refusal(version.model, version.number, self.refuses[name])
+            for version, _ in sorted(lanes(table) - loaded, key=lambda lane: lane[0].path)
+            if (name := f"{version.model}/{version.number}") in self.refuses
         ]
         if not refusals:
             self.prepared.append(table.generation)
@@ -294,6 +292,16 @@ class FakeWorker:
         for waiting in (self.gate, self.leases):
             if waiting is not None:
                 waiting.set()
+
+
+def lanes(table: VersionTable) -> set[tuple[Version, SessionsSettings]]:
+    """What a table needs loaded."""
+    return {
+        (version, route.settings.sessions)
+        for route in table.routes.values()
+        for version in route.versions.values()
+        if version.state is VersionState.READY
+    }
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

@@ -134,3 +134,48 @@ def test_a_controller_that_is_killed_in_a_change(house: House, database: Databas
         whole(house, database, lifecycle, crew)
 
     run(test())
+
+
+@pytest.mark.parametrize("step", ["before the store", "after the store", "before the word", "after the word"])
+def test_a_controller_that_is_killed_at_its_first_start(house: House, database: Database, step: str) -> None:
+    """The next one begins anew, or goes on with what is stored: the same either way."""
+
+    async def test() -> None:
+        first = Process(house, database)
+        first.dies_at = step
+        with pytest.raises(Crash):
+            await first.start()
+        await first.end()
+        crew = [house.worker(index) for index in range(2)]
+        lifecycle = await Process(house, database).start(*crew)
+        assert champions(lifecycle) == {"a": "2", "b": "1"}
+        assert house.word == 1
+        whole(house, database, lifecycle, crew)
+
+    run(test())
+
+
+@pytest.mark.parametrize("steps", range(1, 15))
+def test_a_controller_that_is_killed_in_a_trial(house: House, database: Database, steps: int) -> None:
+    """At any step: it is tried anew, or was ready, or was never begun; nobody is answered otherwise meanwhile."""
+
+    async def test() -> None:
+        first, crew = Process(house, database), [house.worker(index) for index in range(2)]
+        await first.start(*crew)
+        house.put("a", 3)
+        await first.lifecycle.refresh()
+        await settled(lambda: all(list(worker.tables) == [house.word] for worker in crew))
+        first.dies_in = len(first.steps) + steps
+        try:
+            await first.lifecycle.test("a", "3", ADA)
+        except Crash:
+            assert steps <= 12
+        await settled(lambda: not first.alive)
+        await first.end()
+        lifecycle = await Process(house, database).start(*crew)
+        await settled(lambda: stages(lifecycle, "a")["3"] in {"found", "ready"})
+        assert (stages(lifecycle, "a")["3"] == "found") == (steps == 1)
+        assert champions(lifecycle) == {"a": "2", "b": "1"}
+        whole(house, database, lifecycle, crew)
+
+    run(test())

@@ -26,6 +26,8 @@ from tests.control.lifecycle_fakes import (
     started,
 )
 
+MISFIT = '[fallback]\nchain = ["default"]\ndefault = { z = 1.0 }\n'
+
 
 @pytest.fixture
 def house(tmp_path: Path) -> House:
@@ -351,15 +353,16 @@ def test_a_refusal_that_is_over_when_it_is_asked_again_costs_nothing(house: Hous
 
 
 def test_two_workers_that_refuse_the_same_lose_it_once(house: House) -> None:
-    """As when the files of a version have gone and several workers are started again."""
+    """As when its settings fit at last, and no worker has room for it."""
 
     async def test() -> None:
+        house.toml("a", MISFIT)
         lifecycle, crew = await started(house)
-        await promoted(house, lifecycle, "a")
         for worker in crew:
             worker.refuses["a/1"] = "no memory"
-        await lifecycle.set_alias("a", "old", "1", ADA)
-        assert stages(lifecycle, "a") == {"2": "champion", "1": "failed"}
+        house.toml("a", "")
+        await lifecycle.refresh()
+        assert stages(lifecycle, "a") == {"1": "failed"}
         assert [each.action for each in house.entries].count("lost") == 1
 
     run(test())
@@ -599,20 +602,20 @@ def test_a_full_disk_changes_nothing(house: House) -> None:
 
 
 def test_a_version_lost_in_a_change_that_fails_is_not_lost(house: House) -> None:
-    """A worker refuses the champion, and then the disk is full: the champion serves on, with the next change too."""
+    """A new worker refuses the champion, and then the disk is full: it serves on, with the next change too."""
 
     async def test() -> None:
-        lifecycle, crew = await started(house)
-        crew[0].refuses["b/1"] = "no memory"
+        lifecycle, _ = await started(house)
+        late = house.worker(2)
+        late.refuses["b/1"] = "no memory"
         house.store_error = Refused("the disk is full")
-        house.put("a", 2)
         with pytest.raises(Refused, match="disk is full"):
-            await lifecycle.refresh()
+            await lifecycle.join(late)
         house.store_error = None
-        crew[0].refuses.clear()
-        await lifecycle.refresh()
-        assert champions(lifecycle) == {"a": "1", "b": "1"}
+        await promoted(house, lifecycle, "a")
+        assert champions(lifecycle) == {"a": "2", "b": "1"}
         assert stage(lifecycle, "b", "1") == "champion"
+        assert house.open == {0, 1}
 
     run(test())
 

@@ -362,6 +362,34 @@ def test_a_trial_for_new_settings_that_fails_leaves_what_serves(house: House) ->
     run(test())
 
 
+def test_settings_with_which_no_worker_can_load_what_serves_are_not_followed(house: House) -> None:
+    """There is no memory for more sessions, or its files are not there any more: it serves on as it was, marked."""
+
+    async def test() -> None:
+        lifecycle, crew = await started(house)
+        await promoted(house, lifecycle, "a")
+        crew[1].refuses["a/2"] = "its files have changed"
+        house.toml("a", "[sessions]\nreplicas = 4")
+        house.toml("b", "[sessions]\nreplicas = 2")
+        await lifecycle.refresh()
+        assert champions(lifecycle) == {"a": "2", "b": "1"}
+        assert lifecycle.table.routes["a"].settings.sessions.replicas == 1
+        assert lifecycle.table.routes["b"].settings.sessions.replicas == 2
+        mark = "it serves on with the settings it had: its files have changed"
+        assert record(lifecycle, "a", "2").mark == mark
+        generation = house.word
+        await lifecycle.refresh()
+        assert (house.word, record(lifecycle, "a", "2").mark) == (generation, mark), "it is not tried at every look"
+        assert not [each for each in house.entries if each.action == "lost"]
+        crew[1].refuses.clear()
+        house.toml("a", "[sessions]\nreplicas = 3")
+        await lifecycle.refresh()
+        assert lifecycle.table.routes["a"].settings.sessions.replicas == 3
+        assert record(lifecycle, "a", "2").mark == ""
+
+    run(test())
+
+
 def test_looks_beside_each_other_come_to_the_same(house: House) -> None:
     """One after another."""
 
