@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -13,11 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from router.control.inspection import Result
-from router.control.repository import FoundModel, route, scan
-from router.core.table import Batching, VersionState
+from router.control.inspection import Request, Result
+from router.control.records import VersionRecord
+from router.control.registry import route_of
+from router.control.repository import FoundModel, scan
+from router.core.table import Batching, Route, VersionState
 from router.core.tensor import Signature, TensorSpec
-from router.errors import SettingsError
+from router.core.version import Stage
+from router.errors import ModelBroken, SettingsError
 from router.model_settings import ModelSettings, model_settings
 
 SIGNATURE = Signature(
@@ -46,25 +50,45 @@ def model(root: Path, *versions: int, toml: str | None = None, pbtxt: str | None
     return scan(repository(root, files))["m"]
 
 
+def requests(found: FoundModel) -> tuple[Request, ...]:
+    """What the trials of the versions that the owner wants are asked."""
+    return tuple(found.request(number) for number in found.chosen())
+
+
+def route(found: FoundModel, results: dict[str, Result]) -> Route:
+    """The route that these trials make: what can be served is ready, the newest of it the champion."""
+    versions, records = {}, {}
+    for number, result in results.items():
+        try:
+            versions[number] = found.version(result)
+            records[number] = VersionRecord(found.name, number, result.digest, Stage.READY)
+        except ModelBroken as error:
+            records[number] = VersionRecord(found.name, number, result.digest, Stage.FAILED, str(error))
+    if versions:
+        newest = max(versions, key=int)
+        records[newest] = replace(records[newest], stage=Stage.CHAMPION)
+    return route_of(found, None, records.values(), versions)
+
+
 def wanted(found: FoundModel) -> list[str]:
     """The numbers to be tried."""
-    return [request.number for request in found.requests()]
+    return found.chosen()
 
 
 def tried(found: FoundModel, *broken: str) -> dict[str, Result]:
     """Results as if all requests had been tried."""
     return {
-        request.number: Result(found.name, request.number, ok=request.number not in broken, reason="it is broken")
-        if request.number in broken
-        else Result(found.name, request.number, ok=True, digest="d", signature=SIGNATURE)
-        for request in found.requests()
+        number: Result(found.name, number, ok=False, reason="it is broken")
+        if number in broken
+        else Result(found.name, number, ok=True, digest="d", signature=SIGNATURE)
+        for number in found.chosen()
     }
 
 
 def test_faults_are_refused_where_they_are_not_allowed(tmp_path: Path) -> None:
     """All versions are unavailable, with what to do."""
     found = model(tmp_path, 1, toml='[faults]\nkind = "error"')
-    assert not found.requests()
+    assert not requests(found)
     assert found.reason == "model.toml: `faults` makes it fail: remove it, or start the server with --allow-faults"
     allowed = scan(tmp_path, allow_faults=True)["m"]
     assert wanted(allowed) == ["1"]
@@ -369,7 +393,7 @@ class TestConfigPbtxt:
             instance_group [ { count: 2 kind: KIND_CPU } ]
         """
         found = model(tmp_path, 1, pbtxt=text)
-        (request,) = found.requests()
+        (request,) = requests(found)
         assert request.filename == "net.onnx"
         assert request.batching == Batching(16, 250)
         assert request.rows_independent is True
@@ -395,7 +419,7 @@ class TestConfigPbtxt:
 
     def test_max_batch_size_0_means_never_joined(self, tmp_path: Path) -> None:
         """The owner says that there is no batch dimension."""
-        (request,) = model(tmp_path, 1, pbtxt="").requests()
+        (request,) = requests(model(tmp_path, 1, pbtxt=""))
         assert request.never_joined == "config.pbtxt says max_batch_size 0"
 
     def test_model_toml_goes_before_it(self, tmp_path: Path) -> None:
@@ -407,21 +431,21 @@ class TestConfigPbtxt:
             toml='versions = "latest"\n[batch]\nmax_size = 4\nrows_independent = false',
             pbtxt="max_batch_size: 16 dynamic_batching { max_queue_delay_microseconds: 9 } version_policy { all {} }",
         )
-        (request,) = found.requests()
+        (request,) = requests(found)
         assert request.number == "2"
         assert request.batching == Batching(4, 9)
         assert request.rows_independent is False
 
     def test_model_toml_may_allow_what_it_forbids(self, tmp_path: Path) -> None:
         """`rows_independent` in model.toml outweighs a max_batch_size of 0."""
-        (request,) = model(tmp_path, 1, toml="[batch]\nrows_independent = true", pbtxt="").requests()
+        (request,) = requests(model(tmp_path, 1, toml="[batch]\nrows_independent = true", pbtxt=""))
         assert (request.never_joined, request.rows_independent, request.batching.max_size) == ("", True, 32)
 
     def test_one_row_is_never_joined(self, tmp_path: Path) -> None:
         """A largest size of 1 leaves nothing to join, whoever says it."""
-        (request,) = model(tmp_path / "a", 1, toml="[batch]\nmax_size = 1").requests()
+        (request,) = requests(model(tmp_path / "a", 1, toml="[batch]\nmax_size = 1"))
         assert "model.toml" in request.never_joined
-        (request,) = model(tmp_path / "b", 1, pbtxt="max_batch_size: 1").requests()
+        (request,) = requests(model(tmp_path / "b", 1, pbtxt="max_batch_size: 1"))
         assert "config.pbtxt" in request.never_joined
 
     @pytest.mark.parametrize(
@@ -470,4 +494,4 @@ class TestRoute:
         """The route of a model whose trials have not ended."""
         made = route(model(tmp_path, 1), {})
         assert made.champion is None
-        assert made.versions["1"].reason == "it has not been tried yet"
+        assert made.versions["1"].reason == "it has not been looked at yet"
