@@ -67,6 +67,7 @@ class FakeLifecycle:
         self.events = Events()
         self.gate = threading.Event()
         self.gate.set()
+        self.waits = threading.Event()
         self.orders: list[tuple[str, Order]] = []
         self.switched: list[tuple[str, bool]] = []
         self.frozen: frozenset[str] = frozenset()
@@ -97,6 +98,7 @@ class FakeLifecycle:
     async def _wait(self, what: str, order: Order) -> None:
         self.orders.append((what, order))
         while not self.gate.is_set():
+            self.waits.set()
             await asyncio.sleep(0.001)
 
     def versions(self, model: str = "") -> Sequence[ModelView]:

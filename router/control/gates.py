@@ -148,6 +148,8 @@ class Gates:
             child.receive(self._start_limit_s)  # its greeting
         except (Ended, Silent, OSError, ValueError) as error:
             lines = self.ended()
+            if self._closed != closed:
+                raise Refused("the test was ended") from error
             why = lines[-1] if lines else str(error)
             raise RouterError(f"the process for the gates cannot start: {artefact.shown(why, 200)}") from error
         return child

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -176,6 +177,12 @@ def test_a_change_whose_answer_does_not_come() -> None:
     with served() as service, AdminClient(service.address) as client:
         client.versions()
         service.lifecycle.gate.clear()
-        service.loop.call_soon_threadsafe(lambda: service.loop.create_task(service._server.stop(0.05)))
+
+        def stop_when_it_has_come() -> None:
+            """Once the change waits."""
+            service.lifecycle.waits.wait(30)
+            service.loop.call_soon_threadsafe(lambda: service.loop.create_task(service._server.stop(0.05)))
+
+        threading.Thread(target=stop_when_it_has_come, daemon=True).start()
         with pytest.raises(NotReady, match="whether the change was made, `router versions` tells"):
             client.promote("a", "2")
