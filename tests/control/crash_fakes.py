@@ -10,7 +10,7 @@ from router.control.lifecycle import Lifecycle
 from router.control.records import Change, Stored
 from router.control.swap import Refusal
 from router.core.gate import Report
-from router.core.table import VersionTable
+from router.core.table import Route, VersionTable
 from tests.control.lifecycle_fakes import FakeWorker, House
 
 
@@ -117,6 +117,13 @@ class Handle:
         self.process.step(f"worker {self.index} is to prepare")
         refusals = await self.worker.prepare(table)
         self.process.step(f"worker {self.index} has prepared")
+        return refusals
+
+    async def preload(self, route: Route) -> Sequence[Refusal]:
+        """As the worker does."""
+        self.process.step(f"worker {self.index} is to load")
+        refusals = await self.worker.preload(route)
+        self.process.step(f"worker {self.index} has loaded")
         return refusals
 
     async def retire(self, before: int) -> None:
