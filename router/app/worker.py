@@ -56,7 +56,7 @@ from router.serving.faults import Faulty, Injection
 from router.serving.inflight import REGION, InFlight, mapped, region
 from router.serving.lanes import Executor, Lane, Runnable
 from router.serving.loop import Loop
-from router.serving.mirror import Mirror, MirrorOrder, connected
+from router.serving.mirror import Mirror, MirrorOrder, connected, lowest_priority
 from router.serving.predictions import Predictions
 from router.serving.quarantine import Quarantine
 from router.serving.remote import Peer
@@ -73,6 +73,8 @@ SWITCH_INTERVAL_S: Final = 0.0005
 """How long a thread may keep the interpreter while another wants it: executor threads must not make the loop wait."""
 COLLECT_S: Final = 10.0
 TELEMETRY_S: Final = 1.0
+COMING_S: Final = 60.0
+"""How long a version is kept that was loaded for a table which has not come."""
 LINGER_S: Final = 1.0
 """How long a table is kept that does not serve any more: the loop thread may have read the word just before."""
 MOST_MISSING: Final = 16
@@ -126,6 +128,8 @@ class Worker:
         self._index = index
         self._stories = Stories()
         self._lanes: dict[tuple[object, ...], Lane] = {}
+        self._coming: dict[Lane, float] = {}  # loaded lately, for a table that may be on its way, and until when
+        self._loading: dict[tuple[object, ...], threading.Lock] = {}
         self._ill: set[tuple[object, ...]] = set()  # the lanes of which no session may be asked
         self._tables: dict[int, ServingTable] = {}
         self._tables_lock = threading.Lock()
@@ -258,20 +262,8 @@ class Worker:
 
     def prepare(self, table: VersionTable) -> list[Refusal]:
         """Load what is missing and run it once; what could not be loaded."""
-        refusals = []
-        lanes: dict[tuple[str, str], Lane] = {}
         with self._tables_lock:
-            for route in table.routes.values():
-                for version in route.versions.values():
-                    if version.state is not VersionState.READY:
-                        continue
-                    try:
-                        lanes[version.model, version.number] = self._lane(version, route.settings)
-                    except ModelBroken as error:
-                        refusals.append(Refusal(version.model, version.number, str(error)))
-                    except Exception:  # a fault of ours costs this version, not the worker
-                        log.exception("a version could not be loaded", model=version.model, version=version.number)
-                        refusals.append(Refusal(version.model, version.number, "a worker failed to load it"))
+            lanes, refusals = self._loaded(table.routes.values())
             if not refusals:
                 prepared = ServingTable(
                     table, lanes, reply_encoder, self._memory(table), self._peers_of(table), self._ledger(table)
@@ -280,10 +272,42 @@ class Worker:
                 kept = {number: each for number, each in self._tables.items() if number not in given_up}
                 self._tables = {**kept, table.generation: prepared}
                 self.router.install(prepared)
+                with self._figures_lock:
+                    for lane in lanes.values():
+                        self._coming.pop(lane, None)
                 if self._settings.allow_faults:
                     for route in table.routes.values():
                         self._injection(route.model).configure(route.settings.faults)
         return refusals
+
+    def preload(self, route: Route, done: Callable[[Sequence[Refusal]], None]) -> None:
+        """Load what is missing for a route that is to come, while everything else goes on. Returns at once."""
+
+        def load() -> None:
+            lowest_priority()  # callers must not wait for it
+            _, refusals = self._loaded([route])
+            done(refusals)
+            # If no table has come for it by then, it goes.
+            self.timers.at(time.monotonic() + COMING_S, lambda: self.retire(min(self._tables, default=0), lambda: None))
+
+        threading.Thread(target=load, name="loader", daemon=True).start()
+
+    def _loaded(self, routes: Iterable[Route]) -> tuple[dict[tuple[str, str], Lane], list[Refusal]]:
+        """The lanes of what these routes serve, loaded where they are missing; what could not be loaded."""
+        refusals = []
+        lanes: dict[tuple[str, str], Lane] = {}
+        for route in routes:
+            for version in route.versions.values():
+                if version.state is not VersionState.READY:
+                    continue
+                try:
+                    lanes[version.model, version.number] = self._lane(version, route.settings)
+                except ModelBroken as error:
+                    refusals.append(Refusal(version.model, version.number, str(error)))
+                except Exception:  # a fault of ours costs this version, not the worker
+                    log.exception("a version could not be loaded", model=version.model, version=version.number)
+                    refusals.append(Refusal(version.model, version.number, "a worker failed to load it"))
+        return lanes, refusals
 
     def _memory(self, table: VersionTable) -> Answers | None:
         """The memory of answers, opened when the first model asks for it."""
@@ -315,32 +339,41 @@ class Worker:
         """The lane of a version. What concerns no run (fallback, deadlines) may change without a new one."""
         key = (version.model, version.number, version.digest, version.batching, settings.sessions)
         lane = self._lanes.get(key)
-        if lane is None:
-            began = time.monotonic_ns()
-            load = functools.partial(Session, version, settings.sessions.providers)
-            session = load()
-            if artefact.digest(Path(version.path).parent) != version.digest:
-                raise ModelBroken("its files are not those that were tried: they have changed since")
-            sessions = [session, *(load() for _ in range(settings.sessions.replicas - 1))]
-            reload = functools.partial(self._reloaded, load, version.model) if self._settings.allow_faults else load
-            lane = Lane(
-                version,
-                sessions,
-                self.executor,
-                self.timers,
-                self.loop,
-                reload=reload,
-                stories=self._stories,
-                inflight=self._inflight,
-            )
-            lane.prove(lambda rows: synthetic(version.signature.inputs, rows))
-            if self._settings.allow_faults:  # not before: a model that hangs could not be loaded
-                for index, replica in enumerate(lane.replicas):
-                    replica.session = Faulty(replica.session, self._injection(version.model), index)
-            lane.stats.load_ns = time.monotonic_ns() - began
-            lane.mirror = self._mirrors.get(version.model)
-            with self._figures_lock:
-                self._lanes = {**self._lanes, key: lane}
+        if lane is not None:
+            return lane
+        with self._loading.setdefault(key, threading.Lock()):  # a version that is being loaded is waited for
+            lane = self._lanes.get(key)
+            if lane is None:
+                lane = self._load(key, version, settings)
+        return lane
+
+    def _load(self, key: tuple[object, ...], version: Version, settings: ModelSettings) -> Lane:
+        began = time.monotonic_ns()
+        load = functools.partial(Session, version, settings.sessions.providers)
+        session = load()
+        if artefact.digest(Path(version.path).parent) != version.digest:
+            raise ModelBroken("its files are not those that were tried: they have changed since")
+        sessions = [session, *(load() for _ in range(settings.sessions.replicas - 1))]
+        reload = functools.partial(self._reloaded, load, version.model) if self._settings.allow_faults else load
+        lane = Lane(
+            version,
+            sessions,
+            self.executor,
+            self.timers,
+            self.loop,
+            reload=reload,
+            stories=self._stories,
+            inflight=self._inflight,
+        )
+        lane.prove(lambda rows: synthetic(version.signature.inputs, rows))
+        if self._settings.allow_faults:  # not before: a model that hangs could not be loaded
+            for index, replica in enumerate(lane.replicas):
+                replica.session = Faulty(replica.session, self._injection(version.model), index)
+        lane.stats.load_ns = time.monotonic_ns() - began
+        lane.mirror = self._mirrors.get(version.model)
+        with self._figures_lock:
+            self._lanes = {**self._lanes, key: lane}
+            self._coming[lane] = time.monotonic() + COMING_S
         return lane
 
     def _reloaded(self, load: Callable[[], Session], model: str) -> Runnable:
@@ -373,6 +406,9 @@ class Worker:
             self._remotes.keep(_remote_targets(routes))
             needed = {lane for table in self._tables.values() for lane in table.lanes.values()}
             with self._figures_lock:
+                now = time.monotonic()
+                self._coming = {lane: until for lane, until in self._coming.items() if until > now}
+                needed |= self._coming.keys()
                 kept = {key: lane for key, lane in self._lanes.items() if lane in needed}
                 gone = set(self._lanes.values()) - needed
                 self._lanes = kept

@@ -303,6 +303,17 @@ class Changes:
                 draft.entries.append(self.entry(order, "succeeded", heir.model, heir.number))
                 return
 
+    async def preload(self, version: Version, settings: ModelSettings) -> None:
+        """Have all workers load a version before it is its turn to serve: no other change waits for that.
+
+        Raises Refused when one of them cannot.
+        """
+        ready = replace(version, state=VersionState.READY)
+        refusals = await self.swap.preload(Route(version.model, None, {version.number: ready}, settings))
+        if refusals:
+            what = f"version {version.number} of model '{version.model}'"
+            raise Refused(f"{what} cannot be loaded: {refusals[0].reason}")
+
     # ---- what is not needed any more ----
 
     def let_go(self, workers: Collection[Worker]) -> None:

@@ -124,6 +124,7 @@ class Examination:
                 return await self._failed(trial, report, why(report))
             trial.reports.append(report)
         self._room.check(version, trial.memory_bytes, found.settings.sessions.replicas)
+        await changes.preload(version, found.settings)
         await self._pass(trial)
         return report
 
@@ -190,17 +191,34 @@ class Examination:
 
     # ---- without a verdict ----
 
+    async def fetch(self, model: str, number: str) -> None:
+        """Have the workers load a version that has served before, and before anybody's turn. Raises RouterError.
+
+        Nothing is done where that is not the way back: whoever has the turn says why.
+        """
+        record = self._changes.registry.records.get((model, number))
+        if record is None or not record.digest or record.stage not in {Stage.RETIRED, Stage.FAILED}:
+            return
+        found = self._found(record)
+        version = await self._loadable(record, found)
+        await self._changes.preload(version, found.settings)
+
     async def made_ready(self, record: VersionRecord, order: Order) -> VersionRecord:
         """A version loaded without its gates; for whoever has the turn. Raises NotFound, Refused, Conflict, NoRoom."""
-        key = (record.model, record.number)
         if record.stage in UNDER_TRIAL or record.stage is Stage.DRAINING:
             raise Conflict(f"version {record.number} of model '{record.model}' is {record.stage}: try again")
-        found = self._found(record)
-        reason = (await self._lookout.inspect({key: found})).get(key)
-        if reason is not None:
-            raise Refused(f"version {record.number} of model '{record.model}' cannot be loaded: {reason}")
-        version = self._changes.versions[key]
-        self._room.check(version, record.memory_bytes, found.settings.sessions.replicas)
+        version = await self._loadable(record, self._found(record))
         stages = (Stage.LOADING, Stage.TESTING, Stage.READY)
         fresh = replace(record, digest=version.digest)
         return walk(self._changes.registry, fresh, stages, order, "loaded without its gates")
+
+    async def _loadable(self, record: VersionRecord, found: FoundModel) -> Version:
+        """What is known of a version whose files are as they were tried. Raises Refused, NoRoom."""
+        key = (record.model, record.number)
+        if not self._lookout.known(found, record):
+            reason = (await self._lookout.inspect({key: found})).get(key)
+            if reason is not None:
+                raise Refused(f"version {record.number} of model '{record.model}' cannot be loaded: {reason}")
+        version = self._changes.versions[key]
+        self._room.check(version, record.memory_bytes, found.settings.sessions.replicas)
+        return version

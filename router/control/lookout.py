@@ -158,6 +158,17 @@ class Lookout:
         self._stamps[key] = artefact.stamp(found.versions[result.number].directory)
         self._changes.versions[key] = version
 
+    def known(self, found: FoundModel, record: VersionRecord) -> bool:
+        """Whether a version has been tried, and neither its files nor what is asked of it have changed since."""
+        key = (record.model, record.number)
+        version = self._changes.versions.get(key)
+        if version is None or version.digest != record.digest or self._asked.get(key) != question(found, record.number):
+            return False
+        try:
+            return artefact.stamp(found.versions[record.number].directory) == self._stamps.get(key)
+        except ModelBroken:
+            return False
+
     async def follow(self, draft: Draft) -> dict[Key, str]:
         """Have what serves follow its settings; what cannot be loaded where nothing of it is in memory is lost.
 

@@ -109,6 +109,8 @@ class Succession:
         seen = self._registry.at(model, Stage.CHAMPION)
         if number:
             await self._changes.drained(model, number)
+            if action == "rollback":
+                await self._examination.fetch(model, number)
 
         async def alone() -> Swapped:
             now = self._registry.at(model, Stage.CHAMPION)

@@ -45,6 +45,12 @@ class Worker(Protocol):
         """Load what is missing and run it once; what could not be loaded. A table beyond the one that serves takes the
         place of those that were prepared for a change that was given up. Raises ConnectionError when it is gone."""
 
+    async def preload(self, route: Route) -> Sequence[Refusal]:
+        """Load what is missing for a route that is to come, beside everything else; what could not be loaded.
+
+        Raises ConnectionError when it is gone.
+        """
+
     async def retire(self, before: int) -> None:
         """Let go of older generations; returns when their last runs are over. Raises ConnectionError."""
 
@@ -166,6 +172,24 @@ class Swap:
                     self._crew.fence(index)
                 until = loop.time() + self._patience_s
             await asyncio.sleep(_LOOK_S)
+
+    # ---- before a swap ----
+
+    async def preload(self, route: Route) -> Sequence[Refusal]:
+        """Have all workers load what a route will need, while others have their turns; what could not be loaded.
+
+        One that is gone, or comes meanwhile, loads it when the table is prepared.
+        """
+        workers = list(self._workers)
+        answers = await asyncio.gather(*(worker.preload(route) for worker in workers), return_exceptions=True)
+        refusals: list[Refusal] = []
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                if not isinstance(answer, ConnectionError):
+                    raise answer
+            else:
+                refusals += answer
+        return refusals
 
     # ---- the swap ----
 

@@ -25,11 +25,11 @@ from google.protobuf.message import DecodeError
 from router.control.swap import Refusal
 from router.core.access import NOBODY, Caller
 from router.core.faults import Fault
-from router.core.table import VersionTable
+from router.core.table import Route, VersionTable
 from router.edge.faults import from_messages as faults_from
 from router.edge.faults import to_messages as faults_to
 from router.edge.predictions import to_message as predictions_to
-from router.edge.tables import from_message, to_message
+from router.edge.tables import from_message, route_to_message, routes_from_messages, to_message
 from router.errors import Cancelled, InternalError, NotReady, RouterError, Status, TooLate
 from router.pb import link_pb2 as pb
 from router.pb.faults_pb2 import ModelFaults
@@ -53,6 +53,9 @@ class WorkerEnd(Protocol):
 
     def prepare(self, table: VersionTable) -> Sequence[Refusal]:
         """Load what is missing; what could not be loaded."""
+
+    def preload(self, route: Route, done: Callable[[Sequence[Refusal]], None]) -> None:
+        """Load what is missing for a route that is to come; returns at once, `done` is told what could not be."""
 
     def retire(self, before: int, done: Callable[[], None]) -> None:
         """Let go of older tables; returns at once, `done` is called when their last runs are over."""
@@ -208,11 +211,12 @@ class LinkClient:
         kind = message.WhichOneof("kind")
         if kind == "prepare":
             table = from_message(message.prepare.table)
-            refusals = [
-                pb.Refusal(model=each.model, version=each.version, reason=each.reason)
-                for each in self._end.prepare(table)
-            ]
+            refusals = _refusals_to(self._end.prepare(table))
             self._outgoing.put(pb.FromWorker(prepared=pb.Prepared(generation=table.generation, refusals=refusals)))
+        elif kind == "preload":
+            question = message.preload.question
+            (route,) = routes_from_messages([message.preload.route])
+            self._end.preload(route, lambda refusals: self._outgoing.put(_preloaded(question, refusals)))
         elif kind == "retire":
             before = message.retire.before_generation
             retired = pb.FromWorker(retired=pb.Retired(before_generation=before))
@@ -242,6 +246,14 @@ class LinkClient:
         elif kind == "set_mirrors":
             mirrors = message.set_mirrors.mirrors
             self._end.set_mirrors([MirrorOrder(each.model, each.fraction, each.max_per_s) for each in mirrors])
+
+
+def _refusals_to(refusals: Sequence[Refusal]) -> list[pb.Refusal]:
+    return [pb.Refusal(model=each.model, version=each.version, reason=each.reason) for each in refusals]
+
+
+def _preloaded(question: int, refusals: Sequence[Refusal]) -> pb.FromWorker:
+    return pb.FromWorker(preloaded=pb.Preloaded(question=question, refusals=_refusals_to(refusals)))
 
 
 def _too_late(method: str) -> TooLate:
@@ -294,6 +306,16 @@ class WorkerHandle:
             raise ConnectionError(f"worker {self.index} did not prepare in time") from error
         finally:
             self._prepared.pop(table.generation, None)
+
+    async def preload(self, route: Route) -> Sequence[Refusal]:
+        """Have the worker load what is missing for a route that is to come; what it could not load."""
+        question = next(self._questions)
+        message = pb.ToWorker(preload=pb.Preload(question=question, route=route_to_message(route)))
+        try:
+            answer: Sequence[Refusal] = await self._ask(question, message, PREPARE_TIMEOUT_S)
+        except TimeoutError as error:
+            raise ConnectionError(f"worker {self.index} did not load in time") from error
+        return answer
 
     async def retire(self, before: int) -> None:
         """Have the worker let go of older tables; returns when their last runs are over, however long that takes."""
@@ -356,6 +378,9 @@ class WorkerHandle:
             waiting = self._prepared.get(message.prepared.generation)
             if waiting is not None and not waiting.done():
                 waiting.set_result([Refusal(r.model, r.version, r.reason) for r in message.prepared.refusals])
+        elif kind == "preloaded":
+            told = message.preloaded
+            self._answered(told.question, [Refusal(r.model, r.version, r.reason) for r in told.refusals])
         elif kind == "retired":
             waiting_for = self._retired.pop(message.retired.before_generation, None)
             if waiting_for is not None and not waiting_for.done():

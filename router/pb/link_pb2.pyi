@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class FromWorker(_message.Message):
-    __slots__ = ("joined", "prepared", "telemetry", "question", "take_back", "told", "predictions", "handed_over", "retired", "warmed")
+    __slots__ = ("joined", "prepared", "telemetry", "question", "take_back", "told", "predictions", "handed_over", "retired", "preloaded", "warmed")
     JOINED_FIELD_NUMBER: _ClassVar[int]
     PREPARED_FIELD_NUMBER: _ClassVar[int]
     TELEMETRY_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +21,7 @@ class FromWorker(_message.Message):
     PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
     HANDED_OVER_FIELD_NUMBER: _ClassVar[int]
     RETIRED_FIELD_NUMBER: _ClassVar[int]
+    PRELOADED_FIELD_NUMBER: _ClassVar[int]
     WARMED_FIELD_NUMBER: _ClassVar[int]
     joined: Joined
     prepared: Prepared
@@ -31,11 +32,12 @@ class FromWorker(_message.Message):
     predictions: Predictions
     handed_over: HandedOver
     retired: Retired
+    preloaded: Preloaded
     warmed: Warmed
-    def __init__(self, joined: _Optional[_Union[Joined, _Mapping]] = ..., prepared: _Optional[_Union[Prepared, _Mapping]] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ..., take_back: _Optional[_Union[TakeBack, _Mapping]] = ..., told: _Optional[_Union[Told, _Mapping]] = ..., predictions: _Optional[_Union[Predictions, _Mapping]] = ..., handed_over: _Optional[_Union[HandedOver, _Mapping]] = ..., retired: _Optional[_Union[Retired, _Mapping]] = ..., warmed: _Optional[_Union[Warmed, _Mapping]] = ...) -> None: ...
+    def __init__(self, joined: _Optional[_Union[Joined, _Mapping]] = ..., prepared: _Optional[_Union[Prepared, _Mapping]] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ..., take_back: _Optional[_Union[TakeBack, _Mapping]] = ..., told: _Optional[_Union[Told, _Mapping]] = ..., predictions: _Optional[_Union[Predictions, _Mapping]] = ..., handed_over: _Optional[_Union[HandedOver, _Mapping]] = ..., retired: _Optional[_Union[Retired, _Mapping]] = ..., preloaded: _Optional[_Union[Preloaded, _Mapping]] = ..., warmed: _Optional[_Union[Warmed, _Mapping]] = ...) -> None: ...
 
 class ToWorker(_message.Message):
-    __slots__ = ("prepare", "retire", "ask_telemetry", "bind", "answer", "set_faults", "ask_stories", "kept", "ask_predictions", "set_mirrors", "set_warmings", "came_true")
+    __slots__ = ("prepare", "retire", "ask_telemetry", "bind", "answer", "set_faults", "ask_stories", "kept", "ask_predictions", "preload", "set_mirrors", "set_warmings", "came_true")
     PREPARE_FIELD_NUMBER: _ClassVar[int]
     RETIRE_FIELD_NUMBER: _ClassVar[int]
     ASK_TELEMETRY_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +47,7 @@ class ToWorker(_message.Message):
     ASK_STORIES_FIELD_NUMBER: _ClassVar[int]
     KEPT_FIELD_NUMBER: _ClassVar[int]
     ASK_PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    PRELOAD_FIELD_NUMBER: _ClassVar[int]
     SET_MIRRORS_FIELD_NUMBER: _ClassVar[int]
     SET_WARMINGS_FIELD_NUMBER: _ClassVar[int]
     CAME_TRUE_FIELD_NUMBER: _ClassVar[int]
@@ -57,10 +60,11 @@ class ToWorker(_message.Message):
     ask_stories: AskStories
     kept: Kept
     ask_predictions: AskPredictions
+    preload: Preload
     set_mirrors: Mirrors
     set_warmings: Warmings
     came_true: CameTrue
-    def __init__(self, prepare: _Optional[_Union[Prepare, _Mapping]] = ..., retire: _Optional[_Union[Retire, _Mapping]] = ..., ask_telemetry: _Optional[_Union[AskTelemetry, _Mapping]] = ..., bind: _Optional[_Union[Bind, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., set_faults: _Optional[_Union[_faults_pb2.ModelFaults, _Mapping]] = ..., ask_stories: _Optional[_Union[AskStories, _Mapping]] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ..., ask_predictions: _Optional[_Union[AskPredictions, _Mapping]] = ..., set_mirrors: _Optional[_Union[Mirrors, _Mapping]] = ..., set_warmings: _Optional[_Union[Warmings, _Mapping]] = ..., came_true: _Optional[_Union[CameTrue, _Mapping]] = ...) -> None: ...
+    def __init__(self, prepare: _Optional[_Union[Prepare, _Mapping]] = ..., retire: _Optional[_Union[Retire, _Mapping]] = ..., ask_telemetry: _Optional[_Union[AskTelemetry, _Mapping]] = ..., bind: _Optional[_Union[Bind, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., set_faults: _Optional[_Union[_faults_pb2.ModelFaults, _Mapping]] = ..., ask_stories: _Optional[_Union[AskStories, _Mapping]] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ..., ask_predictions: _Optional[_Union[AskPredictions, _Mapping]] = ..., preload: _Optional[_Union[Preload, _Mapping]] = ..., set_mirrors: _Optional[_Union[Mirrors, _Mapping]] = ..., set_warmings: _Optional[_Union[Warmings, _Mapping]] = ..., came_true: _Optional[_Union[CameTrue, _Mapping]] = ...) -> None: ...
 
 class Joined(_message.Message):
     __slots__ = ("worker", "pid", "incarnation", "role")
@@ -97,6 +101,22 @@ class Refusal(_message.Message):
     version: str
     reason: str
     def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Preload(_message.Message):
+    __slots__ = ("question", "route")
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    ROUTE_FIELD_NUMBER: _ClassVar[int]
+    question: int
+    route: _table_pb2.Route
+    def __init__(self, question: _Optional[int] = ..., route: _Optional[_Union[_table_pb2.Route, _Mapping]] = ...) -> None: ...
+
+class Preloaded(_message.Message):
+    __slots__ = ("question", "refusals")
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    question: int
+    refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
+    def __init__(self, question: _Optional[int] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ...) -> None: ...
 
 class Retire(_message.Message):
     __slots__ = ("before_generation",)

@@ -16,7 +16,7 @@ from router.control.records import Change, Entry, Order, Stored, VersionRecord
 from router.control.room import Room
 from router.control.swap import Refusal, Swap
 from router.core.gate import Outcome, Report, Verdict
-from router.core.table import Version, VersionState, VersionTable
+from router.core.table import Route, Version, VersionState, VersionTable
 from router.core.tensor import Signature, TensorSpec
 from router.model_settings import ModelSettings, SessionsSettings
 
@@ -231,6 +231,8 @@ class FakeWorker:
         self.gate: asyncio.Event | None = None
         self.at_gate = asyncio.Event()
         self.leases: asyncio.Event | None = None
+        self.preloaded: list[Route] = []
+        self.loads: asyncio.Event | None = None
         self.gone = False
         self.fails: Exception | None = None
 
@@ -244,6 +246,25 @@ class FakeWorker:
         """Which version answers for a model."""
         return self.tables[self.house.word].routes[model].champion
 
+    async def preload(self, route: Route) -> Sequence[Refusal]:
+        """Say what is refused; waits at `loads`, which is no other's gate."""
+        if self.gone:
+            raise ConnectionError
+        self.preloaded.append(route)
+        if self.loads is not None:
+            await self.loads.wait()
+        if self.gone:
+            raise ConnectionError
+        return self._refused(VersionTable(0, {route.model: route}))
+
+    def _refused(self, table: VersionTable) -> list[Refusal]:
+        loaded = set().union(*(lanes(each) for each in self.tables.values()))
+        return [
+            Refusal(version.model, version.number, self.refuses[name])
+            for version, _ in sorted(lanes(table) - loaded, key=lambda lane: lane[0].path)
+            if (name := f"{version.model}/{version.number}") in self.refuses
+        ]
+
     async def prepare(self, table: VersionTable) -> Sequence[Refusal]:
         """Wait at the gate, then say what is refused."""
         if self.gone:
@@ -256,12 +277,7 @@ class FakeWorker:
             raise ConnectionError
         if self.fails is not None:
             raise self.fails
-        loaded = set().union(*(lanes(each) for each in self.tables.values()))
-        refusals = [
-            Refusal(version.model, version.number, self.refuses[name])
-            for version, _ in sorted(lanes(table) - loaded, key=lambda lane: lane[0].path)
-            if (name := f"{version.model}/{version.number}") in self.refuses
-        ]
+        refusals = self._refused(table)
         if not refusals:
             self.prepared.append(table.generation)
             serves = {number: each for number, each in self.tables.items() if number <= self.house.word}

@@ -155,7 +155,7 @@ def test_a_controller_that_is_killed_at_its_first_start(house: House, database: 
     run(test())
 
 
-@pytest.mark.parametrize("steps", range(1, 15))
+@pytest.mark.parametrize("steps", range(1, 19))
 def test_a_controller_that_is_killed_in_a_trial(house: House, database: Database, steps: int) -> None:
     """At any step: it is tried anew, or was ready, or was never begun; nobody is answered otherwise meanwhile."""
 
@@ -169,7 +169,7 @@ def test_a_controller_that_is_killed_in_a_trial(house: House, database: Database
         try:
             await first.lifecycle.test("a", "3", ADA)
         except Crash:
-            assert steps <= 12
+            assert steps <= 16
         await settled(lambda: not first.alive)
         await first.end()
         lifecycle = await Process(house, database).start(*crew)

@@ -318,6 +318,47 @@ def test_a_rollback_to_an_older_version_loads_it(house: House) -> None:
     run(test())
 
 
+def test_a_load_holds_up_no_change_of_another_model(house: House) -> None:
+    """An older version is loaded before it is its turn: meanwhile another model goes back at once."""
+
+    async def test() -> None:
+        lifecycle, crew = await started(house)
+        await promoted(house, lifecycle, "a")
+        await promoted(house, lifecycle, "a", version=3)
+        await promoted(house, lifecycle, "b")
+        await settled(lambda: stage(lifecycle, "a", "1") == "retired")
+        for worker in crew:
+            worker.loads = asyncio.Event()
+        going = asyncio.ensure_future(lifecycle.rollback("a", "1", BOB))
+        await settled(lambda: all(worker.preloaded[-1].model == "a" for worker in crew))
+        assert (await lifecycle.rollback("b", "", BOB)).champion == "1"
+        assert not going.done()
+        for worker in crew:
+            worker.loads.set()
+        assert (await going).champion == "1"
+        assert champions(lifecycle) == {"a": "1", "b": "1"}
+
+    run(test())
+
+
+def test_what_cannot_be_loaded_is_told_before_anybodys_turn(house: House) -> None:
+    """Nothing has changed then, and no table was prepared for it."""
+
+    async def test() -> None:
+        lifecycle, crew = await started(house)
+        await promoted(house, lifecycle, "a")
+        await promoted(house, lifecycle, "a", version=3)
+        await settled(lambda: stage(lifecycle, "a", "1") == "retired")
+        prepared = list(crew[1].prepared)
+        crew[1].refuses["a/1"] = "no memory"
+        with pytest.raises(Refused, match="version 1 of model 'a' cannot be loaded: no memory"):
+            await lifecycle.rollback("a", "1", BOB)
+        assert crew[1].prepared == prepared
+        assert champions(lifecycle) == {"a": "3", "b": "1"}
+
+    run(test())
+
+
 def test_a_rollback_for_which_there_is_no_room_is_refused(house: House) -> None:
     """With the figures, before it starts."""
 

@@ -18,7 +18,7 @@ from router.control.swap import Refusal
 from router.core.access import NOBODY, Caller
 from router.core.faults import Fault
 from router.core.prediction import Form
-from router.core.table import VersionTable
+from router.core.table import Route, Version, VersionState, VersionTable
 from router.edge.link import LinkClient, LinkServer, WorkerHandle
 from router.errors import Cancelled, InternalError, NotFound, NotReady, RouterError, Status, TooLate
 from router.pb import link_pb2 as pb
@@ -141,6 +141,11 @@ class FakeWorker:
         self.calls.append(f"prepare {table.generation}")
         return self.refuses
 
+    def preload(self, route: Route, done: Callable[[Sequence[Refusal]], None]) -> None:
+        """Refuse what is told."""
+        self.calls.append(f"preload {route.model} {','.join(route.versions)}")
+        done(self.refuses)
+
     def retire(self, before: int, done: Callable[[], None]) -> None:
         """Remember."""
         self.calls.append(f"retire {before}")
@@ -228,6 +233,16 @@ def test_a_worker_joins_and_does_what_it_is_told(pair: Pair) -> None:
     pair.controller.run(worker.bind())
     pair.controller.run(worker.retire(6))
     eventually(lambda: pair.worker.calls == ["prepare 5", "prepare 6", "bind", "retire 6"])
+
+
+def test_what_is_to_come_is_loaded_ahead(pair: Pair) -> None:
+    """For one route; what could not be loaded comes back."""
+    route = Route("m", None, {"2": Version("m", "2", "d", "p", VersionState.READY)})
+    preload = pair.controller.worker().preload
+    assert pair.controller.run(preload(route)) == []
+    pair.worker.refuses = [Refusal("m", "2", "no memory")]
+    assert pair.controller.run(preload(route)) == pair.worker.refuses
+    assert pair.worker.calls.count("preload m 2") == 2
 
 
 def test_figures_are_asked_and_sent_unasked(pair: Pair) -> None:
