@@ -63,17 +63,21 @@ class Demand:
 
     async def begin_all(self, order: Order) -> None:
         """Have models serve that never have; what has failed before is tried again when something has changed."""
-        for found in list(self._registry.found.values()):
-            if not found.reason and self.begins(found.name, self._registry.records):
-                try:
-                    await self._changes.turns.shielded(self._begin(found, order, again=False))
-                except RouterError as error:
-                    log.info("a model cannot begin", model=found.name, reason=str(error))
+
+        async def begin(found: FoundModel) -> None:
+            try:
+                await self._changes.turns.shielded(self._begin(found, order, again=False))
+            except RouterError as error:
+                log.info("a model cannot begin", model=found.name, reason=str(error))
+
+        models = [each for each in self._registry.found.values() if not each.reason]
+        await asyncio.gather(*(begin(each) for each in models if self.begins(each.name, self._registry.records)))
 
     async def _begin(self, found: FoundModel, order: Order, *, again: bool) -> None:
         """Have a model serve that has no champion: the newest version that is to be served and passes its gates.
 
-        `again`: also those that have failed as they are. Raises Refused with the reasons where none passes.
+        `again`: also those that have failed as they are, or may still be copied: somebody says so. Raises Refused with
+        the reasons where none passes.
         """
         model = found.name
         async with self._beginning.setdefault(model, asyncio.Lock()):
@@ -99,6 +103,8 @@ class Demand:
             return f"it is {record.stage}"
         if record.stage is Stage.FAILED and not again and not self._lookout.changed_since(found, number):
             return record.reason
+        if not again and not await self._lookout.whole(found, number):
+            return "it went away before it was whole"
         try:
             report = await self.examined(found.name, number, order, warm=False, recall=True)
         except RouterError as error:

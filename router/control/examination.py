@@ -111,7 +111,9 @@ class Examination:
         await self._move(trial, Stage.TESTING, "its gates are being tried")
         first = changes.registry.at(key[0], Stage.CHAMPION)
         champion = changes.versions.get((first.model, first.number)) if first is not None else None
-        known = await self._examiner.known(version, found.settings, found.exam) if trial.recall else None
+        known = None
+        if trial.recall and first is None:  # what is remembered was compared with nobody
+            known = await self._examiner.known(version, found.settings, found.exam)
         report = known or await self._examiner.test(version, champion, found.settings, found.exam, self._gate(key))
         if not report.passed:
             return await self._failed(trial, report, why(report))

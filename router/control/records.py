@@ -24,8 +24,9 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
-    """A version and where it stands. `since` is in seconds since 1970, `digest` empty while it has not been read.
+    """A version and where it stands. `since` is in seconds since 1970.
 
+    `digest` is empty until the version is ready for the first time: from then on its number means these files.
     `mark` says what is wrong with its files on disk by now; `memory_bytes` is what a loaded session was measured to
     take, 0 while that is not known. `warmed`: it came through a warm-up.
     """

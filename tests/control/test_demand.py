@@ -109,6 +109,27 @@ def test_one_version_can_be_loaded(house: House) -> None:
     run(test())
 
 
+def test_what_passed_before_as_it_is_begins_at_once(house: House) -> None:
+    """Its report holds where nothing serves; beside a champion it is to be compared with that."""
+
+    async def test() -> None:
+        lifecycle, _ = await started(house, explicit=True)
+        await lifecycle.load("a")
+        house.evidence[record(lifecycle, "a", "1").digest] = house.kept[-1]
+        await lifecycle.unload("a")
+        await lifecycle.load("a")
+        assert [each[:2] for each in house.tested] == [("a", "1")]
+        house.put("a", 2)
+        await lifecycle.test("a", "2", ADA)
+        house.evidence[record(lifecycle, "a", "2").digest] = house.kept[-1]
+        await lifecycle.unload("a", "2")
+        await lifecycle.load("a")
+        assert house.tested[1:] == [("a", "2", "1"), ("a", "2", "1")]
+        assert champions(lifecycle)["a"] == "2"
+
+    run(test())
+
+
 def test_a_ready_version_is_what_a_load_brings(house: House) -> None:
     """Somebody has tested it before: it need not be tried again."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from router.control import lookout
 from router.control.swap import Refusal
 from router.core.table import VersionTable
 from router.errors import NotFound, Refused, RouterError, SettingsError
@@ -506,6 +507,25 @@ def test_a_new_model_that_is_tested_holds_up_nobody(house: House) -> None:
         house.go_on.set()
         await settled(lambda: champions(lifecycle)["c"] == "1")
         assert [each[0] for each in house.tested].count("c") == 1, "both looks have it begin once"
+
+    run(test())
+
+
+def test_a_new_model_begins_when_it_has_been_copied(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of its files may look like a whole: they have to stop changing first."""
+
+    async def test() -> None:
+        monkeypatch.setattr(lookout, "SETTLED_S", 0.001)
+        lifecycle, _ = await started(house)
+        house.put("c", 1, "half", complete=False)
+        house.put("d", 1, "half", complete=False)
+        await lifecycle.refresh()
+        house.put("c", 1, "all the weights", complete=False)
+        house.drop("d", 1)
+        await settled(lambda: champions(lifecycle).get("c") == "1")
+        await lifecycle.refresh()
+        assert record(lifecycle, "c", "1").mark == "", "it serves what lies there"
+        assert champions(lifecycle).get("d") is None
 
     run(test())
 

@@ -359,6 +359,28 @@ def test_what_cannot_be_loaded_is_told_before_anybodys_turn(house: House) -> Non
     run(test())
 
 
+def test_a_rollback_does_not_wait_for_another_models_gates(house: House) -> None:
+    """They may take minutes; whether an older version can be loaded is asked beside them."""
+
+    async def test() -> None:
+        lifecycle, _ = await started(house)
+        await promoted(house, lifecycle, "a")
+        await promoted(house, lifecycle, "a", version=3)
+        await settled(lambda: stage(lifecycle, "a", "1") == "retired")
+        house.put("b", 2)
+        house.go_on.clear()
+        house.trying.clear()
+        trial = asyncio.ensure_future(lifecycle.test("b", "2", ADA))
+        await settled(house.trying.is_set)
+        await lifecycle.rollback("a", "1", BOB)
+        assert champions(lifecycle)["a"] == "1"
+        assert stage(lifecycle, "b", "2") == "testing"
+        house.go_on.set()
+        await trial
+
+    run(test())
+
+
 def test_a_rollback_for_which_there_is_no_room_is_refused(house: House) -> None:
     """With the figures, before it starts."""
 
