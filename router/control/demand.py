@@ -132,7 +132,8 @@ class Demand:
         if found is None:
             raise NotFound(f"the repository holds no model '{model[:200]}'")
         champion = self._registry.at(model, Stage.CHAMPION)
-        goes_on = f"; version {champion.number} serves on" if champion is not None else ""
+        serves = champion is not None and self._changes.loaded(model, champion.number)
+        goes_on = f"; version {champion.number} serves on" if champion is not None and serves else ""
         wanted = number or next(iter(found.chosen()), "")
         try:
             if found.reason or not (wanted or candidates(found)):
@@ -147,9 +148,19 @@ class Demand:
                 await self._loaded(model, wanted, order)
                 if self._registry.record(model, wanted).stage is not Stage.CHAMPION:
                     await self._succession.promote(model, wanted, order)
+            self._check_serves(model, number)
         except (NotFound, Refused) as error:
             raise type(error)(f"model '{model}' cannot be loaded{goes_on}: {error}") from None
         self.wanted.add(model)
+
+    def _check_serves(self, model: str, number: str) -> None:
+        """Whether callers are answered by it. Raises Refused: its settings may not fit it."""
+        champion = self._registry.at(model, Stage.CHAMPION)
+        meant = number or (champion.number if champion is not None else "")
+        if not self._changes.loaded(model, meant):
+            route = self._changes.table.routes.get(model)
+            version = route.versions.get(meant) if route is not None else None
+            raise Refused(f"version {meant}: {version.reason if version is not None else 'it has been unloaded'}")
 
     async def _loaded(self, model: str, number: str, order: Order) -> None:
         """A version in all workers, through its gates if it is not yet. Raises RouterError."""

@@ -301,6 +301,26 @@ def test_a_load_is_told_of_a_full_disk(house: House) -> None:
     run(test())
 
 
+def test_a_load_of_what_settings_keep_from_serving_is_refused(house: House) -> None:
+    """Its champion, or a version that is ready: nobody would be answered by it."""
+
+    async def test() -> None:
+        await started(house)
+        house.reboot()
+        house.toml("a", MISFIT)
+        lifecycle = house.lifecycle()
+        await lifecycle.start()
+        assert champions(lifecycle)["a"] is None
+        for number in ("", "1"):
+            with pytest.raises(Refused, match=r"'a' cannot be loaded: version 1: model\.toml: `fallback\.default`"):
+                await lifecycle.load("a", number)
+        house.toml("a", DEFAULT)
+        await lifecycle.load("a")
+        assert champions(lifecycle)["a"] == "1"
+
+    run(test())
+
+
 # ---- unloads ----
 
 
