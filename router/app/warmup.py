@@ -47,7 +47,7 @@ from router.model_settings import LedgerSettings
 from router.pb.link_pb2 import Joined
 from router.serving.candidate import Array, Candidate, Note
 from router.serving.inflight import REGION, InFlight, mapped, wipe
-from router.serving.mirror import LENGTH, LOWEST
+from router.serving.mirror import LENGTH
 from router.serving.predictions import Notes, Predictions
 from router.serving.samples import Samples
 from router.serving.session import Session, synthetic
@@ -55,6 +55,8 @@ from router.serving.timers import Timers
 
 log = structlog.get_logger()
 
+LOWEST: Final = 19
+"""Of the process: it serves nobody."""
 BEAT_S: Final = 0.1
 REPORT_S: Final = 0.5
 LINGER_S: Final = 10.0

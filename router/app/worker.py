@@ -56,7 +56,7 @@ from router.serving.faults import Faulty, Injection
 from router.serving.inflight import REGION, InFlight, mapped, region
 from router.serving.lanes import Executor, Lane, Runnable
 from router.serving.loop import Loop
-from router.serving.mirror import Mirror, MirrorOrder, connected, lowest_priority
+from router.serving.mirror import Mirror, MirrorOrder, connected
 from router.serving.predictions import Predictions
 from router.serving.quarantine import Quarantine
 from router.serving.remote import Peer
@@ -284,7 +284,6 @@ class Worker:
         """Load what is missing for a route that is to come, while everything else goes on. Returns at once."""
 
         def load() -> None:
-            lowest_priority()  # callers must not wait for it
             _, refusals = self._loaded([route])
             done(refusals)
             # If no table has come for it by then, it goes.

@@ -178,18 +178,16 @@ class Swap:
     async def preload(self, route: Route) -> Sequence[Refusal]:
         """Have all workers load what a route will need, while others have their turns; what could not be loaded.
 
-        One that is gone, or comes meanwhile, loads it when the table is prepared.
+        One after another: they share the cores with those who answer. One that is gone, or comes meanwhile, loads it
+        when the table is prepared.
         """
-        workers = list(self._workers)
-        answers = await asyncio.gather(*(worker.preload(route) for worker in workers), return_exceptions=True)
-        refusals: list[Refusal] = []
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                if not isinstance(answer, ConnectionError):
-                    raise answer
-            else:
-                refusals += answer
-        return refusals
+        for worker in list(self._workers):
+            try:
+                if refusals := await worker.preload(route):
+                    return refusals
+            except ConnectionError:
+                log.info("a worker went while it loaded", worker=worker.index)
+        return []
 
     # ---- the swap ----
 

@@ -48,7 +48,9 @@ LARGE: Final = 64 << 10
 """if their messages are not larger than this."""
 KNOCK_S: Final = 0.2
 """How soon a socket that could not be reached is tried again; what comes meanwhile is dropped."""
-LOWEST: Final = 19
+NICE: Final = 5
+"""Of the thread that sends. Not 19: when a thread asks for the interpreter, who has it waits until that thread has
+taken it (CPython's forced switch), and one that hardly ever gets a core would so hold up all the others."""
 LENGTH: Final = struct.Struct(">I")
 RATE, FULL, ABSENT, FAULT = "rate", "full", "absent", "fault"
 """Why copies are dropped: beyond the rate, no place in the queue, nobody at the socket, a fault of ours."""
@@ -71,9 +73,9 @@ class Copied(NamedTuple):
     seconds: float
 
 
-def lowest_priority() -> None:
+def low_priority() -> None:
     """Of the thread that calls."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST)
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def connected(path: Path) -> socket.socket:
@@ -101,7 +103,7 @@ class Mirror:
         connect: Callable[[], socket.socket],
         encode: Callable[[Copied], bytes],
         choose: Callable[[], float] = random.random,
-        calm: Callable[[], None] = lowest_priority,
+        calm: Callable[[], None] = low_priority,
     ) -> None:
         self.offered = 0
         self.sent = 0

@@ -330,7 +330,7 @@ def test_a_load_holds_up_no_change_of_another_model(house: House) -> None:
         for worker in crew:
             worker.loads = asyncio.Event()
         going = asyncio.ensure_future(lifecycle.rollback("a", "1", BOB))
-        await settled(lambda: all(worker.preloaded[-1].model == "a" for worker in crew))
+        await settled(lambda: any(worker.preloaded[-1:] and worker.preloaded[-1].model == "a" for worker in crew))
         assert (await lifecycle.rollback("b", "", BOB)).champion == "1"
         assert not going.done()
         for worker in crew:

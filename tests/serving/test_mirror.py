@@ -271,7 +271,7 @@ def test_a_fault_costs_one_copy(listener: Listener) -> None:
     mirror.stop()
 
 
-def test_the_thread_is_of_the_lowest_priority(listener: Listener) -> None:
+def test_the_thread_is_of_a_low_priority(listener: Listener) -> None:
     """Before it does anything."""
     called = threading.Event()
     mirror = Mirror(MirrorOrder("m", 1.0, 1.0), listener.connect, encode, calm=called.set)
