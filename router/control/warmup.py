@@ -256,7 +256,8 @@ class Warmups:
     async def _wait(self, active: _Active) -> None:
         """Until something is known that was not. Raises NotReady when the warm-up worker stays away."""
         try:
-            await asyncio.wait_for(active.changed.wait(), self._look_s)
+            async with asyncio.timeout(self._look_s):  # `wait_for` of Python 3.11 may swallow a cancellation
+                await active.changed.wait()
         except TimeoutError:
             if self._worker is None and self._clock() - self._missing_since >= self._patience_s:
                 raise NotReady(

@@ -141,9 +141,11 @@ def test_kill_9_between_any_two_instructions_loses_a_batch_at_most(tmp_path: Pat
         with another(place, WRITES, 0) as survivor, another(place, WRITES, first) as process:
             for _ in range(5 + 7 * death):  # at another place each time
                 until = int(line(process))
+            survivor.send_signal(signal.SIGSTOP)  # what it writes would soon take the place of what is looked for
             process.send_signal(signal.SIGKILL)
             process.wait(LIMIT_S)
             assert len(known(answers, range(until - 50, until))) == 50
+            survivor.send_signal(signal.SIGCONT)
             for _ in range(3):
                 line(survivor)
             write(answers, range(2 * first, 2 * first + 10))
