@@ -38,7 +38,7 @@ def test_sigterm_answers_what_is_in_flight(tmp_path: Path, transport: str) -> No
     An open watch and an idle inference stream do not hold the stop up.
     """
     models = put(tmp_path / "models", "digits")
-    save(lasting(0.5), models, "slow", toml="[batch]\nmax_size = 1\n")
+    save(lasting(0.3), models, "slow", toml="[batch]\nmax_size = 1\n")
     with (
         running(tmp_path, models=models, workers=2, transport=transport, drain_delay="0.3", grace="40") as server,
         grpc.insecure_channel(server.grpc) as channel,
