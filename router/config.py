@@ -85,6 +85,23 @@ class AccessSettings(_Settings):
     certificates: dict[Name, RoleName] = {}
 
 
+ImportanceName = Literal["low", "moderate", "high", "critical"]
+"""How much depends on a model."""
+
+
+class PolicySettings(_Settings):
+    """`[policy.LEVEL]`: who may promote models of this importance."""
+
+    promote: RoleName = "operator"
+    """The lowest role that may promote, or ask for it."""
+    approvals: int = Field(0, ge=0, le=10)
+    """So many others with the role of an approver must agree; whoever asked does not count."""
+    expires_s: float = Field(86_400.0, gt=0, le=31_536_000, allow_inf_nan=False)
+    """A request that is not approved within so long is void."""
+    override: Literal["approver", "admin"] = "approver"
+    """The lowest role that may go against the gates, with a reason."""
+
+
 class ServerSettings(_Settings):
     """What `router serve` is told, by flags or by the table `[server]` of a file. The descriptions are its help."""
 
@@ -145,6 +162,8 @@ class ServerSettings(_Settings):
 
     tokens: dict[Name, TokenSettings] = Field({}, description="Who may do what with a bearer token.")
     access: AccessSettings = Field(AccessSettings(), description="Who may do what with a certificate.")
+    policy: dict[ImportanceName, PolicySettings] = Field({}, description="Who may promote models of an importance.")
+    importance: dict[str, ImportanceName] = Field({}, description="How important models are; low, if not named.")
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> ServerSettings:
@@ -203,7 +222,7 @@ class ServerSettings(_Settings):
         return bool(self.tokens or self.access.certificates)
 
 
-TABLES: Final = ("tokens", "access")
+TABLES: Final = ("tokens", "access", "policy", "importance")
 """Keys of the settings that are tables of the file beside `[server]`; all others have a flag."""
 
 
@@ -275,7 +294,8 @@ def settings_in(tables: Mapping[str, Any], config: Path | None, flags: dict[str,
     unknown = set(tables) - {"server", *TABLES}
     if unknown:
         raise SettingsError(
-            f"{config}: unknown table [{_shown(min(unknown))}]; [server], [tokens.NAME] and [access] are known"
+            f"{config}: unknown table [{_shown(min(unknown))}]; known are [server], [tokens.NAME], [access],"
+            " [policy.LEVEL] and [importance]"
         )
     table = tables.get("server", {})
     if not isinstance(table, dict):

@@ -14,7 +14,7 @@ from router.errors import SettingsError
 
 CPU: Final = "CPUExecutionProvider"
 
-_NEEDS: Final = {"stall": "ms", "gil": "ms", "burn": "ms", "slow": "factor"}
+_NEEDS: Final = {"stall": "ms", "gil": "ms", "burn": "ms", "slow": "factor", "shift": "by"}
 _TAKES: Final = {**_NEEDS, "hang": "ms", "hang_hard": "ms"}
 """Kinds of faults and their measures."""
 _REMOTE: Final = re.compile(r"grpc://(?P<address>[^/\s]+:\d{1,5})/(?P<model>[^/\s]+)")
@@ -242,13 +242,79 @@ class LedgerSettings(_Settings):
     """What came true may be submitted for so long."""
 
 
+class TrialSettings(_Settings):
+    """`[trial]`: how a challenger is found to be better than the champion, or not."""
+
+    alpha: Number = Field(0.01, gt=0, le=0.2)
+    """The risk that a challenger that is no better wins, over the whole trial, however often it is looked at."""
+    margin: Number = Field(0.0, ge=0, lt=1)
+    """By how much, in shares of the requests, it must be better to be worth a change."""
+    min_samples: int = Field(500, ge=1, le=100_000_000)
+    """Rows of which it came true what was right, before there is a verdict."""
+    max_seconds: Number = Field(1_209_600.0, gt=0, le=31_536_000)
+    """When there is no winner by then, the trial ends undecided."""
+    within: Number | None = Field(None, ge=0)
+    """For numbers: so close to what came true is right. Needed where champion and challenger answer different requests;
+    where both run the same ones, the closer one is right, without it."""
+    on_win: Literal["notify", "promote", "ask"] = "notify"
+    """notify: people are told. promote: it is promoted, by `strategy`. ask: the same, once somebody has approved."""
+    strategy: Literal["swap", "canary"] = "canary"
+    fraction: Number = Field(1.0, gt=0, le=1)
+    """Of the champion's runs so many are copied to a shadow,"""
+    max_per_s: Number = Field(100.0, gt=0, le=1_000_000)
+    """but of no more than so many requests a second in each worker."""
+    max_error_rate: Number = Field(0.001, ge=0, le=1)
+    """A challenger that fails more often, beyond what the champion does, does not win,"""
+    max_latency_ratio: Number = Field(1.5, gt=0, le=1000)
+    """nor one whose median run takes longer than so many times the champion's."""
+
+
+class CanarySettings(_Settings):
+    """`[canary]`: how a new champion gets its share, step by step, and what sends it back."""
+
+    steps: tuple[Annotated[Number, Field(gt=0, le=100)], ...] = Field((5.0, 25.0, 50.0, 100.0), min_length=1)
+    """Percent of the requests. At 100 the `control` stays with the old champion until the last bake is over."""
+    bake_seconds: Number = Field(300.0, ge=0, le=604_800)
+    """Each step is watched for so long at least,"""
+    min_requests: int = Field(200, ge=0, le=100_000_000)
+    """until it has answered so many requests;"""
+    max_seconds: Number = Field(86_400.0, gt=0, le=31_536_000)
+    """where that takes longer than this in all, the canary goes back."""
+    check_seconds: Number = Field(5.0, ge=0.2, le=3600)
+    """How often both are compared."""
+    control: Number = Field(5.0, gt=0, le=50)
+    """Percent of the requests that the old champion answers in the last step, and of the new one's runs that are copied
+    to it in all steps, so that both are seen at the same time and on the same inputs."""
+    alpha: Number = Field(0.01, gt=0, le=0.2)
+    """The risk that a version as good as the old champion is sent back, over the whole canary."""
+    max_error_rate: Number = Field(0.002, ge=0, le=1)
+    """Beyond what the old champion has at the same time, as the following: share of requests that fail or break the
+    contract,"""
+    max_fallback_rate: Number = Field(0.002, ge=0, le=1)
+    """share that something else answers,"""
+    max_p99_ratio: Number = Field(1.3, ge=1, le=1000)
+    """p99 of the time to an answer, as a multiple of the old champion's."""
+    min_agreement: Number = Field(0.9, ge=0, le=1)
+    """Share of the rows of the same inputs on which both agree, as in `[warmup]`: same label, or number within
+    `tolerance`."""
+    tolerance: Number | None = Field(None, ge=0, le=1000)
+    """Without it, a number agrees that is within a quarter of the standard deviation of the old champion's numbers."""
+
+    @model_validator(mode="after")
+    def _steps_rise(self) -> CanarySettings:
+        if list(self.steps) != sorted(set(self.steps)) or self.steps[-1] != 100:
+            raise ValueError(f"`steps` = {list(self.steps)}: they rise, and the last one is 100")
+        return self
+
+
 class FaultSettings(_Settings):
     """`[[faults]]`: how a model is made to fail. Only a server that is started with --allow-faults does it."""
 
-    kind: Literal["stall", "hang", "hang_hard", "gil", "burn", "error", "nan", "slow"]
+    kind: Literal["stall", "hang", "hang_hard", "gil", "burn", "error", "nan", "slow", "shift"]
     """`stall` sleeps for `ms`, then runs. `hang` waits for `ms`, or for ever, unless its run is ended; `hang_hard`
     cannot be ended. `gil` computes for `ms` and holds the interpreter, `burn` lets go of it. `error` fails, `nan`
-    answers NaN wherever an output is floating, `slow` takes `factor` times as long."""
+    answers NaN wherever an output is floating, `slow` takes `factor` times as long,
+    `shift` adds `by` to every number, and to a whole number its nearest whole."""
     share: Number = Field(1.0, gt=0, le=1)
     """Of the runs of each session."""
     ms: Number | None = Field(None, gt=0, le=3_600_000)
@@ -257,10 +323,13 @@ class FaultSettings(_Settings):
     """All is well for so long."""
     replica: int | None = Field(None, ge=0, le=15)
     """Only this session of each version, by its number from 0; not the one that takes its place when it hangs."""
+    version: str | None = Field(None, pattern="[1-9][0-9]{0,17}")
+    """Only this version."""
+    by: Number | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> FaultSettings:
-        for key in ("ms", "factor"):
+        for key in ("ms", "factor", "by"):
             given = getattr(self, key) is not None
             if _NEEDS.get(self.kind) == key and not given:
                 raise ValueError(f"the kind `{self.kind}` needs `{key}`")
@@ -296,6 +365,8 @@ class ModelSettings(_Settings):
     gates: GatesSettings = GatesSettings()
     warmup: WarmupSettings = WarmupSettings()
     ledger: LedgerSettings = LedgerSettings()
+    trial: TrialSettings = TrialSettings()
+    canary: CanarySettings = CanarySettings()
     faults: Annotated[tuple[FaultSettings, ...], BeforeValidator(_listed)] = ()
     """One table, or several."""
 

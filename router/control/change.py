@@ -11,7 +11,7 @@ import structlog
 
 from router.control.events import Events
 from router.control.policy import bereft, fitted, settled
-from router.control.records import Change, Entry, Order, Stored, VersionRecord
+from router.control.records import Case, Change, Entry, Order, Stored, VersionRecord
 from router.control.registry import Registry, route_of
 from router.control.swap import Refusal, Routes, Swap, Worker
 from router.control.turns import Turns
@@ -57,6 +57,8 @@ class Draft:
     reports: list[Report] = field(default_factory=list)
     routes: dict[str, Route] = field(default_factory=dict)
     frozen: frozenset[str] | None = None
+    cases: dict[int, Case] = field(default_factory=dict)
+    importance: Mapping[str, str] | None = None
     must: tuple[str, str] | None = None
 
     def put(self, *records: VersionRecord) -> None:
@@ -69,11 +71,13 @@ class Draft:
         self.put(*other.records.values())
         self.entries += other.entries
         self.reports += other.reports
+        self.cases |= other.cases
 
     @property
     def changes(self) -> bool:
         """Whether there is anything to store."""
-        return bool(self.records or self.entries or self.reports) or self.frozen is not None
+        kept = bool(self.records or self.entries or self.reports or self.cases)
+        return kept or self.frozen is not None or self.importance is not None
 
 
 class Changes:
@@ -232,7 +236,15 @@ class Changes:
         whole = Draft()
         whole.take(self._owed)
         whole.take(draft)
-        change = Change(table, tuple(whole.records.values()), tuple(whole.reports), tuple(whole.entries), draft.frozen)
+        change = Change(
+            table,
+            tuple(whole.records.values()),
+            tuple(whole.reports),
+            tuple(whole.entries),
+            draft.frozen,
+            tuple(whole.cases.values()),
+            draft.importance,
+        )
         await asyncio.to_thread(self.store.save, change)
         self._owed = Draft()
         return self._put(draft)
@@ -246,6 +258,9 @@ class Changes:
                 self.versions.pop(key, None)
         if draft.frozen is not None:
             self.registry.frozen = draft.frozen
+        self.registry.put_cases(draft.cases.values())
+        if draft.importance is not None:
+            self.registry.importance = draft.importance
         return moved
 
     def first(self, draft: Draft, generation: int) -> VersionTable:

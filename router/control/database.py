@@ -22,9 +22,20 @@ from sqlalchemy.exc import DBAPIError
 
 from router.control import migrations
 from router.control.database_errors import damaged, trouble
-from router.control.records import EVERYTHING, AuditRecord, Change, Entry, Stored, VersionRecord
+from router.control.records import EVERYTHING, AuditRecord, Case, CaseKind, Change, Entry, Stored, VersionRecord
 from router.control.report_text import from_text, to_text
-from router.control.schema import AUDIT, AUDIT_HEAD, FROZEN, METADATA, REPORTS, REVISION, SERVING, VERSIONS
+from router.control.schema import (
+    AUDIT,
+    AUDIT_HEAD,
+    CASES,
+    FROZEN,
+    IMPORTANCE,
+    METADATA,
+    REPORTS,
+    REVISION,
+    SERVING,
+    VERSIONS,
+)
 from router.core.audit import GENESIS, Link, Verified, canonical, linked, verified
 from router.core.gate import Report
 from router.core.table import VersionTable
@@ -164,13 +175,19 @@ class Database:
                 routes = connection.execute(select(SERVING.c.routes)).scalar()
                 versions = connection.execute(select(VERSIONS)).mappings().all()
                 frozen = connection.execute(select(FROZEN.c.model)).scalars().all()
+                going = select(CASES).where(CASES.c.ended == 0).order_by(CASES.c.id)
+                cases = connection.execute(going).mappings().all()
+                last_case = connection.execute(select(func.max(CASES.c.id))).scalar() or 0
+                importance = {row.model: row.level for row in connection.execute(select(IMPORTANCE))}
             table = VersionTable(0, {}) if routes is None else self._decode(routes)
             records = [VersionRecord(**{**row, "stage": Stage(row["stage"])}) for row in versions]
+            open_cases = tuple([_case(row) for row in cases])
         except SettingsError:
             raise
         except (RouterError, ValueError, TypeError) as error:
             raise damaged(self._path, str(error)) from error
-        return Stored(table, {(each.model, each.number): each for each in records}, frozenset(frozen))
+        by_key = {(each.model, each.number): each for each in records}
+        return Stored(table, by_key, frozenset(frozen), open_cases, last_case, importance)
 
     def save(self, change: Change) -> None:
         """Make a change durable, all of it or nothing. Raises Refused; then nothing has changed."""
@@ -187,6 +204,12 @@ class Database:
                         connection.execute(insert(FROZEN).values(model=model))
                 for report in change.reports:
                     _keep(connection, report)
+                for case in change.cases:
+                    _replace(connection, CASES, {**asdict(case), "body": canonical(case.body)}, ("id",))
+                if change.importance is not None:
+                    connection.execute(delete(IMPORTANCE))
+                    for model, level in change.importance.items():
+                        connection.execute(insert(IMPORTANCE).values(model=model, level=level))
                 links = _append(connection, change.entries)
         except (DBAPIError, sqlite3.Error) as error:
             wrong = trouble(error)
@@ -215,6 +238,17 @@ class Database:
             wanted = wanted.where(REPORTS.c.id.in_(each))
         with self._reading() as connection:
             return [from_text(text) for text in connection.execute(wanted).scalars()]
+
+    def cases(self, model: str = "", number: str = "", kind: str = "", last: int = 0) -> list[Case]:
+        """Cases, newest first, open and ended: all, or the `last` of them. Raises RouterError."""
+        wanted = select(CASES).order_by(CASES.c.id.desc())
+        for column, value in ((CASES.c.model, model), (CASES.c.number, number), (CASES.c.kind, kind)):
+            if value:
+                wanted = wanted.where(column == value)
+        if last:
+            wanted = wanted.limit(last)
+        with self._reading() as connection:
+            return [_case(row) for row in connection.execute(wanted).mappings()]
 
     def audit(self, model: str = "", last: int = 100) -> list[AuditRecord]:
         """The newest `last` records, oldest of them first: all, or what concerns a model. Raises RouterError."""
@@ -298,6 +332,13 @@ def _tell(link: Link, entry: Entry) -> None:
         model=entry.model,
         version=entry.number,
     )
+
+
+def _case(row: RowMapping) -> Case:
+    try:
+        return Case(**{**row, "kind": CaseKind(row["kind"]), "body": json.loads(row["body"])})
+    except (ValueError, TypeError) as error:
+        raise RouterError(f"case {row['id']} of the store cannot be read") from error
 
 
 def _record(row: RowMapping) -> AuditRecord:

@@ -124,6 +124,8 @@ class Lifecycle:
         stored = await asyncio.to_thread(self._changes.store.load)
         self._registry.put(stored.records.values())
         self._registry.frozen = stored.frozen
+        self._registry.take_cases(stored.cases, stored.last_case)
+        self._registry.importance = stored.importance
         for route in stored.table.routes.values():
             for number, version in route.versions.items():
                 record = stored.records.get((route.model, number))

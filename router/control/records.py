@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
 
+from router.core.access import Role
 from router.core.gate import Report
+from router.core.split import NO_SPLIT, Split
 from router.core.table import VersionTable
 from router.core.version import Stage
 
@@ -15,11 +19,12 @@ EVERYTHING = ""
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Who wants something, and why."""
+    """Who wants something, and why. `role` is theirs."""
 
     actor: str = "router"
     """The server itself acts by its own policies."""
     reason: str = ""
+    role: Role = Role.ADMIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +72,45 @@ class AuditRecord:
     hash: str
 
 
+class CaseKind(StrEnum):
+    """What is under way about a version."""
+
+    TRIAL = "trial"
+    ROLLOUT = "rollout"
+    REQUEST = "request"
+    """For approval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Something that is under way about a version, or was, and must outlive the process: a trial, a rollout, a request.
+
+    `id` is given once in the life of the store. `state` is a word of its kind, `body` holds plain JSON
+    values. Times are in seconds since 1970; `ended` 0: it is open. Of one kind a model has one open case at most.
+    """
+
+    id: int
+    kind: CaseKind
+    model: str
+    number: str
+    digest: str
+    actor: str
+    began: float
+    ended: float = 0.0
+    state: str = "open"
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def open(self) -> bool:
+        """Whether it is still under way."""
+        return not self.ended
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What becomes durable in one transaction. `table` None: the one that serves goes on.
 
-    `records` replace those of the same model and number; `frozen` None: it stays as it is.
+    `records` and `cases` replace those of the same key; `frozen` and `importance` None: it stays as it is.
     """
 
     table: VersionTable | None = None
@@ -79,20 +118,32 @@ class Change:
     reports: tuple[Report, ...] = ()
     entries: tuple[Entry, ...] = ()
     frozen: frozenset[str] | None = None
+    cases: tuple[Case, ...] = ()
+    importance: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Everything that was stored. `frozen` names models that may not be promoted; EVERYTHING among them: none may."""
+    """Everything that was stored. `frozen` names models that may not be promoted; EVERYTHING among them: none may.
+
+    `cases` are those that are open; `last_case` is the highest number that any had. `importance` has what was declared
+    for models, by name.
+    """
 
     table: VersionTable
     records: Mapping[tuple[str, str], VersionRecord] = field(default_factory=dict)
     frozen: frozenset[str] = frozenset()
+    cases: tuple[Case, ...] = ()
+    last_case: int = 0
+    importance: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """A model as operators see it: its versions newest first, what serves, and by which names versions go."""
+    """A model as operators see it: its versions newest first, what serves, and by which names versions go.
+
+    `cases` are those that are open.
+    """
 
     model: str
     records: tuple[VersionRecord, ...]
@@ -100,6 +151,9 @@ class ModelView:
     frozen: bool = False
     champion: str | None = None
     standby: str | None = None
+    split: Split = NO_SPLIT
+    shadows: frozenset[str] = frozenset()
+    cases: tuple[Case, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from router.control.records import EVERYTHING, ModelView, Order, VersionRecord
+from router.control.records import EVERYTHING, Case, CaseKind, ModelView, Order, VersionRecord
 from router.control.repository import FoundModel
+from router.core.split import NO_SPLIT
 from router.core.table import Route, Version, VersionState
 from router.core.version import SERVING, Stage, check_move
 from router.errors import NotFound
@@ -27,6 +28,11 @@ class Registry:
         self._clock = clock
         self.records: dict[tuple[str, str], VersionRecord] = {}
         self.frozen: frozenset[str] = frozenset()
+        self.cases: dict[int, Case] = {}
+        """Those that are open, by their numbers."""
+        self.importance: Mapping[str, str] = {}
+        """What was declared for models."""
+        self._last_case = 0
         self.found: Mapping[str, FoundModel] = {}
         """The repository as it was last looked at."""
 
@@ -67,6 +73,9 @@ class Registry:
             self.is_frozen(model),
             route.champion if route else None,
             route.standby if route else None,
+            route.split if route else NO_SPLIT,
+            route.shadows if route else frozenset(),
+            tuple(each for each in self.cases.values() if each.model == model),
         )
 
     # ---- moves: new records, which are put in place once they are durable ----
@@ -79,6 +88,28 @@ class Registry:
         mark = record.mark if stage in SERVING else ""
         fresh = replace(record, stage=stage, reason=reason, since=self._clock(), actor=order.actor, mark=mark)
         return replace(fresh, **changed) if changed else fresh  # type: ignore[arg-type]  # by name
+
+    def take_cases(self, cases: Iterable[Case], last: int) -> None:
+        """What was stored: cases that are open, and the highest number that any had."""
+        self._last_case = last
+        self.put_cases(cases)
+
+    def next_case(self) -> int:
+        """A number that no case has had."""
+        self._last_case += 1
+        return self._last_case
+
+    def case(self, model: str, kind: CaseKind) -> Case | None:
+        """The open case of this kind about a model."""
+        return next((each for each in self.cases.values() if each.model == model and each.kind is kind), None)
+
+    def put_cases(self, cases: Iterable[Case]) -> None:
+        """These are durable now; those that have ended are not under way any more."""
+        for case in cases:
+            if case.open:
+                self.cases[case.id] = case
+            else:
+                self.cases.pop(case.id, None)
 
     def put(self, records: Iterable[VersionRecord]) -> None:
         """These are durable now."""
@@ -115,7 +146,11 @@ def route_of(
     readable = found is not None and not found.reason
     settings = found.settings if found is not None and (readable or before is None) else before.settings  # type: ignore[union-attr]
     aliases = {name: number for name, number in (before.aliases if before else {}).items() if number in made}
-    return Route(model, champion, made, settings, before is not None and before.switched, standby, aliases)
+    switched = before is not None and before.switched
+    challengers = frozenset(n for n, each in stages.items() if each.stage is Stage.CHALLENGER and _ready(made[n]))
+    split = before.split.kept(challengers) if before is not None and champion is not None else NO_SPLIT
+    shadows = before.shadows & challengers if before is not None and champion is not None else frozenset()
+    return Route(model, champion, made, settings, switched, standby, aliases, split, shadows)
 
 
 def _ready(version: Version) -> bool:

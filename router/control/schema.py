@@ -42,6 +42,27 @@ REPORTS: Final = Table(
     Column("report", Text, nullable=False),
     UniqueConstraint("model", "number", "digest", "kind", "began"),
 )
+CASES: Final = Table(
+    "cases",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("number", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("began", Float, nullable=False),
+    Column("ended", Float, nullable=False),  # 0: it is open
+    Column("state", Text, nullable=False),
+    Column("body", Text, nullable=False),  # JSON
+    Index("cases_model", "model", "kind", "id"),
+)
+IMPORTANCE: Final = Table(
+    "importance",
+    METADATA,
+    Column("model", Text, primary_key=True),
+    Column("level", Text, nullable=False),
+)
 AUDIT: Final = Table(
     "audit",
     METADATA,

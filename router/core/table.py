@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+from router.core.split import NO_SPLIT, Split
 from router.core.tensor import Signature
 from router.model_settings import ModelSettings
 
@@ -63,7 +64,8 @@ class Route:
     """How a model's requests are answered now. `champion` is the number that answers, None when nothing can.
 
     `switched`: an operator has switched the model to its fallback, nothing is run. `standby` is the champion before,
-    loaded for a rollback; `aliases` are names of operators for versions, by name.
+    loaded for a rollback; `aliases` are names of operators for versions, by name. `split` says which requests that name
+    no version are a challenger's; `shadows` are challengers that run copies of what the champion is asked.
     """
 
     model: str
@@ -73,6 +75,8 @@ class Route:
     switched: bool = False
     standby: str | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
+    split: Split = NO_SPLIT
+    shadows: frozenset[str] = frozenset()
 
     def number(self, named: str) -> str | None:
         """The version that a caller means: a number, a role or an alias; empty is the champion.

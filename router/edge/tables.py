@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from google.protobuf import json_format
 
+from router.core.split import Interval, Match, Split
 from router.core.table import Batching, Route, Version, VersionState, VersionTable
 from router.core.tensor import Signature, TensorSpec
 from router.errors import RouterError
@@ -28,6 +29,13 @@ def route_to_message(route: Route) -> pb.Route:
         switched=route.switched,
         standby=route.standby or "",
         aliases=route.aliases,
+        split=pb.Split(
+            intervals=[pb.Interval(**each._asdict()) for each in route.split.intervals],
+            matches=[pb.Match(key=each.key, value=each.value, number=each.number) for each in route.split.matches],
+        )
+        if route.split
+        else None,
+        shadows=sorted(route.shadows),
     )
 
 
@@ -80,6 +88,11 @@ def routes_from_messages(messages: Iterable[pb.Route]) -> list[Route]:
             message.switched,
             message.standby or None,
             dict(message.aliases),
+            Split(
+                tuple(Interval(each.low, each.high, each.number) for each in message.split.intervals),
+                tuple(Match(each.key, each.value, each.number) for each in message.split.matches),
+            ),
+            frozenset(message.shadows),
         )
         for message in messages
     ]

@@ -167,7 +167,7 @@ class ListVersionsResponse(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ModelVersions, _Mapping]]] = ..., frozen: _Optional[bool] = ...) -> None: ...
 
 class ModelVersions(_message.Message):
-    __slots__ = ("model", "versions", "aliases", "frozen", "champion", "standby")
+    __slots__ = ("model", "versions", "aliases", "frozen", "champion", "standby", "shares", "matches", "shadows", "cases")
     class AliasesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -175,19 +175,34 @@ class ModelVersions(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class SharesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     FROZEN_FIELD_NUMBER: _ClassVar[int]
     CHAMPION_FIELD_NUMBER: _ClassVar[int]
     STANDBY_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    MATCHES_FIELD_NUMBER: _ClassVar[int]
+    SHADOWS_FIELD_NUMBER: _ClassVar[int]
+    CASES_FIELD_NUMBER: _ClassVar[int]
     model: str
     versions: _containers.RepeatedCompositeFieldContainer[VersionInfo]
     aliases: _containers.ScalarMap[str, str]
     frozen: bool
     champion: str
     standby: str
-    def __init__(self, model: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[VersionInfo, _Mapping]]] = ..., aliases: _Optional[_Mapping[str, str]] = ..., frozen: _Optional[bool] = ..., champion: _Optional[str] = ..., standby: _Optional[str] = ...) -> None: ...
+    shares: _containers.ScalarMap[str, float]
+    matches: _containers.RepeatedCompositeFieldContainer[MetadataMatch]
+    shadows: _containers.RepeatedScalarFieldContainer[str]
+    cases: _containers.RepeatedCompositeFieldContainer[Case]
+    def __init__(self, model: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[VersionInfo, _Mapping]]] = ..., aliases: _Optional[_Mapping[str, str]] = ..., frozen: _Optional[bool] = ..., champion: _Optional[str] = ..., standby: _Optional[str] = ..., shares: _Optional[_Mapping[str, float]] = ..., matches: _Optional[_Iterable[_Union[MetadataMatch, _Mapping]]] = ..., shadows: _Optional[_Iterable[str]] = ..., cases: _Optional[_Iterable[_Union[Case, _Mapping]]] = ...) -> None: ...
 
 class VersionInfo(_message.Message):
     __slots__ = ("number", "digest", "stage", "reason", "since_seconds", "actor", "reports", "mark")
@@ -240,20 +255,213 @@ class UnloadModelRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Changed(_message.Message):
-    __slots__ = ("generation", "model", "champion", "standby", "took_ms", "was_champion")
+    __slots__ = ("generation", "model", "champion", "standby", "took_ms", "was_champion", "opened")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CHAMPION_FIELD_NUMBER: _ClassVar[int]
     STANDBY_FIELD_NUMBER: _ClassVar[int]
     TOOK_MS_FIELD_NUMBER: _ClassVar[int]
     WAS_CHAMPION_FIELD_NUMBER: _ClassVar[int]
+    OPENED_FIELD_NUMBER: _ClassVar[int]
     generation: int
     model: str
     champion: str
     standby: str
     took_ms: float
     was_champion: str
-    def __init__(self, generation: _Optional[int] = ..., model: _Optional[str] = ..., champion: _Optional[str] = ..., standby: _Optional[str] = ..., took_ms: _Optional[float] = ..., was_champion: _Optional[str] = ...) -> None: ...
+    opened: Case
+    def __init__(self, generation: _Optional[int] = ..., model: _Optional[str] = ..., champion: _Optional[str] = ..., standby: _Optional[str] = ..., took_ms: _Optional[float] = ..., was_champion: _Optional[str] = ..., opened: _Optional[_Union[Case, _Mapping]] = ...) -> None: ...
+
+class Case(_message.Message):
+    __slots__ = ("id", "kind", "model", "version", "digest", "actor", "began_seconds", "ended_seconds", "state", "text", "body")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    BEGAN_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    kind: str
+    model: str
+    version: str
+    digest: str
+    actor: str
+    began_seconds: float
+    ended_seconds: float
+    state: str
+    text: str
+    body: str
+    def __init__(self, id: _Optional[int] = ..., kind: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., actor: _Optional[str] = ..., began_seconds: _Optional[float] = ..., ended_seconds: _Optional[float] = ..., state: _Optional[str] = ..., text: _Optional[str] = ..., body: _Optional[str] = ...) -> None: ...
+
+class ListCasesRequest(_message.Message):
+    __slots__ = ("model", "version", "kind", "last", "open")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    OPEN_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    kind: str
+    last: int
+    open: bool
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., kind: _Optional[str] = ..., last: _Optional[int] = ..., open: _Optional[bool] = ...) -> None: ...
+
+class ListCasesResponse(_message.Message):
+    __slots__ = ("cases",)
+    CASES_FIELD_NUMBER: _ClassVar[int]
+    cases: _containers.RepeatedCompositeFieldContainer[Case]
+    def __init__(self, cases: _Optional[_Iterable[_Union[Case, _Mapping]]] = ...) -> None: ...
+
+class MetadataMatch(_message.Message):
+    __slots__ = ("key", "value", "version")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    value: str
+    version: str
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+
+class ChallengeRequest(_message.Message):
+    __slots__ = ("model", "version", "share", "shadow", "matches", "reason")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    MATCHES_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    share: float
+    shadow: bool
+    matches: _containers.RepeatedCompositeFieldContainer[MetadataMatch]
+    reason: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., share: _Optional[float] = ..., shadow: _Optional[bool] = ..., matches: _Optional[_Iterable[_Union[MetadataMatch, _Mapping]]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class SetSplitRequest(_message.Message):
+    __slots__ = ("model", "shares", "matches", "reason")
+    class SharesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    MATCHES_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    shares: _containers.ScalarMap[str, float]
+    matches: _containers.RepeatedCompositeFieldContainer[MetadataMatch]
+    reason: str
+    def __init__(self, model: _Optional[str] = ..., shares: _Optional[_Mapping[str, float]] = ..., matches: _Optional[_Iterable[_Union[MetadataMatch, _Mapping]]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class WithdrawRequest(_message.Message):
+    __slots__ = ("model", "version", "reason")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    reason: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class StartTrialRequest(_message.Message):
+    __slots__ = ("model", "version", "reason")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    reason: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class StopTrialRequest(_message.Message):
+    __slots__ = ("model", "reason")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    reason: str
+    def __init__(self, model: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class StopRolloutRequest(_message.Message):
+    __slots__ = ("model", "reason")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    reason: str
+    def __init__(self, model: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ApproveRequest(_message.Message):
+    __slots__ = ("id", "digest", "reason")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    digest: str
+    reason: str
+    def __init__(self, id: _Optional[int] = ..., digest: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class RejectRequest(_message.Message):
+    __slots__ = ("id", "reason")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    reason: str
+    def __init__(self, id: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ApplyRequest(_message.Message):
+    __slots__ = ("text", "reason")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    reason: str
+    def __init__(self, text: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ApplyResponse(_message.Message):
+    __slots__ = ("steps", "conflicts", "generation")
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    CONFLICTS_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    steps: _containers.RepeatedCompositeFieldContainer[ApplyStep]
+    conflicts: _containers.RepeatedScalarFieldContainer[str]
+    generation: int
+    def __init__(self, steps: _Optional[_Iterable[_Union[ApplyStep, _Mapping]]] = ..., conflicts: _Optional[_Iterable[str]] = ..., generation: _Optional[int] = ...) -> None: ...
+
+class ApplyStep(_message.Message):
+    __slots__ = ("action", "model", "version", "text", "outcome")
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    action: str
+    model: str
+    version: str
+    text: str
+    outcome: str
+    def __init__(self, action: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., text: _Optional[str] = ..., outcome: _Optional[str] = ...) -> None: ...
+
+class GetEvidenceRequest(_message.Message):
+    __slots__ = ("model", "version")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+
+class Evidence(_message.Message):
+    __slots__ = ("json",)
+    JSON_FIELD_NUMBER: _ClassVar[int]
+    json: str
+    def __init__(self, json: _Optional[str] = ...) -> None: ...
 
 class TestVersionRequest(_message.Message):
     __slots__ = ("model", "version", "reason")

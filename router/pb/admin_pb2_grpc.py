@@ -120,6 +120,66 @@ class AdminStub:
                 request_serializer=admin__pb2.FreezeRequest.SerializeToString,
                 response_deserializer=admin__pb2.FreezeResponse.FromString,
                 _registered_method=True)
+        self.Challenge = channel.unary_unary(
+                '/router.admin.v1.Admin/Challenge',
+                request_serializer=admin__pb2.ChallengeRequest.SerializeToString,
+                response_deserializer=admin__pb2.Changed.FromString,
+                _registered_method=True)
+        self.SetSplit = channel.unary_unary(
+                '/router.admin.v1.Admin/SetSplit',
+                request_serializer=admin__pb2.SetSplitRequest.SerializeToString,
+                response_deserializer=admin__pb2.Changed.FromString,
+                _registered_method=True)
+        self.Withdraw = channel.unary_unary(
+                '/router.admin.v1.Admin/Withdraw',
+                request_serializer=admin__pb2.WithdrawRequest.SerializeToString,
+                response_deserializer=admin__pb2.Changed.FromString,
+                _registered_method=True)
+        self.StartTrial = channel.unary_unary(
+                '/router.admin.v1.Admin/StartTrial',
+                request_serializer=admin__pb2.StartTrialRequest.SerializeToString,
+                response_deserializer=admin__pb2.Case.FromString,
+                _registered_method=True)
+        self.StopTrial = channel.unary_unary(
+                '/router.admin.v1.Admin/StopTrial',
+                request_serializer=admin__pb2.StopTrialRequest.SerializeToString,
+                response_deserializer=admin__pb2.Case.FromString,
+                _registered_method=True)
+        self.StopRollout = channel.unary_unary(
+                '/router.admin.v1.Admin/StopRollout',
+                request_serializer=admin__pb2.StopRolloutRequest.SerializeToString,
+                response_deserializer=admin__pb2.Case.FromString,
+                _registered_method=True)
+        self.Approve = channel.unary_unary(
+                '/router.admin.v1.Admin/Approve',
+                request_serializer=admin__pb2.ApproveRequest.SerializeToString,
+                response_deserializer=admin__pb2.Case.FromString,
+                _registered_method=True)
+        self.Reject = channel.unary_unary(
+                '/router.admin.v1.Admin/Reject',
+                request_serializer=admin__pb2.RejectRequest.SerializeToString,
+                response_deserializer=admin__pb2.Case.FromString,
+                _registered_method=True)
+        self.ListCases = channel.unary_unary(
+                '/router.admin.v1.Admin/ListCases',
+                request_serializer=admin__pb2.ListCasesRequest.SerializeToString,
+                response_deserializer=admin__pb2.ListCasesResponse.FromString,
+                _registered_method=True)
+        self.Diff = channel.unary_unary(
+                '/router.admin.v1.Admin/Diff',
+                request_serializer=admin__pb2.ApplyRequest.SerializeToString,
+                response_deserializer=admin__pb2.ApplyResponse.FromString,
+                _registered_method=True)
+        self.Apply = channel.unary_unary(
+                '/router.admin.v1.Admin/Apply',
+                request_serializer=admin__pb2.ApplyRequest.SerializeToString,
+                response_deserializer=admin__pb2.ApplyResponse.FromString,
+                _registered_method=True)
+        self.GetEvidence = channel.unary_unary(
+                '/router.admin.v1.Admin/GetEvidence',
+                request_serializer=admin__pb2.GetEvidenceRequest.SerializeToString,
+                response_deserializer=admin__pb2.Evidence.FromString,
+                _registered_method=True)
         self.SetAlias = channel.unary_unary(
                 '/router.admin.v1.Admin/SetAlias',
                 request_serializer=admin__pb2.SetAliasRequest.SerializeToString,
@@ -260,6 +320,82 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Challenge(self, request, context):
+        """Challengers answer a share of the requests, or run copies of them; a trial finds out whether one is better.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetSplit(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Withdraw(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartTrial(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopTrial(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopRollout(self, request, context):
+        """Undo a canary that is under way: its champion has all requests again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Approve(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reject(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCases(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Diff(self, request, context):
+        """What a file declares, against what is; Apply makes it so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Apply(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEvidence(self, request, context):
+        """All that is known of why a version serves, or does not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetAlias(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -383,6 +519,66 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.Freeze,
                     request_deserializer=admin__pb2.FreezeRequest.FromString,
                     response_serializer=admin__pb2.FreezeResponse.SerializeToString,
+            ),
+            'Challenge': grpc.unary_unary_rpc_method_handler(
+                    servicer.Challenge,
+                    request_deserializer=admin__pb2.ChallengeRequest.FromString,
+                    response_serializer=admin__pb2.Changed.SerializeToString,
+            ),
+            'SetSplit': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetSplit,
+                    request_deserializer=admin__pb2.SetSplitRequest.FromString,
+                    response_serializer=admin__pb2.Changed.SerializeToString,
+            ),
+            'Withdraw': grpc.unary_unary_rpc_method_handler(
+                    servicer.Withdraw,
+                    request_deserializer=admin__pb2.WithdrawRequest.FromString,
+                    response_serializer=admin__pb2.Changed.SerializeToString,
+            ),
+            'StartTrial': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartTrial,
+                    request_deserializer=admin__pb2.StartTrialRequest.FromString,
+                    response_serializer=admin__pb2.Case.SerializeToString,
+            ),
+            'StopTrial': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopTrial,
+                    request_deserializer=admin__pb2.StopTrialRequest.FromString,
+                    response_serializer=admin__pb2.Case.SerializeToString,
+            ),
+            'StopRollout': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopRollout,
+                    request_deserializer=admin__pb2.StopRolloutRequest.FromString,
+                    response_serializer=admin__pb2.Case.SerializeToString,
+            ),
+            'Approve': grpc.unary_unary_rpc_method_handler(
+                    servicer.Approve,
+                    request_deserializer=admin__pb2.ApproveRequest.FromString,
+                    response_serializer=admin__pb2.Case.SerializeToString,
+            ),
+            'Reject': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reject,
+                    request_deserializer=admin__pb2.RejectRequest.FromString,
+                    response_serializer=admin__pb2.Case.SerializeToString,
+            ),
+            'ListCases': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCases,
+                    request_deserializer=admin__pb2.ListCasesRequest.FromString,
+                    response_serializer=admin__pb2.ListCasesResponse.SerializeToString,
+            ),
+            'Diff': grpc.unary_unary_rpc_method_handler(
+                    servicer.Diff,
+                    request_deserializer=admin__pb2.ApplyRequest.FromString,
+                    response_serializer=admin__pb2.ApplyResponse.SerializeToString,
+            ),
+            'Apply': grpc.unary_unary_rpc_method_handler(
+                    servicer.Apply,
+                    request_deserializer=admin__pb2.ApplyRequest.FromString,
+                    response_serializer=admin__pb2.ApplyResponse.SerializeToString,
+            ),
+            'GetEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEvidence,
+                    request_deserializer=admin__pb2.GetEvidenceRequest.FromString,
+                    response_serializer=admin__pb2.Evidence.SerializeToString,
             ),
             'SetAlias': grpc.unary_unary_rpc_method_handler(
                     servicer.SetAlias,
@@ -874,6 +1070,330 @@ class Admin:
             '/router.admin.v1.Admin/Freeze',
             admin__pb2.FreezeRequest.SerializeToString,
             admin__pb2.FreezeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Challenge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/Challenge',
+            admin__pb2.ChallengeRequest.SerializeToString,
+            admin__pb2.Changed.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetSplit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/SetSplit',
+            admin__pb2.SetSplitRequest.SerializeToString,
+            admin__pb2.Changed.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Withdraw(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/Withdraw',
+            admin__pb2.WithdrawRequest.SerializeToString,
+            admin__pb2.Changed.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartTrial(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/StartTrial',
+            admin__pb2.StartTrialRequest.SerializeToString,
+            admin__pb2.Case.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopTrial(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/StopTrial',
+            admin__pb2.StopTrialRequest.SerializeToString,
+            admin__pb2.Case.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopRollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/StopRollout',
+            admin__pb2.StopRolloutRequest.SerializeToString,
+            admin__pb2.Case.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Approve(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/Approve',
+            admin__pb2.ApproveRequest.SerializeToString,
+            admin__pb2.Case.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/Reject',
+            admin__pb2.RejectRequest.SerializeToString,
+            admin__pb2.Case.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/ListCases',
+            admin__pb2.ListCasesRequest.SerializeToString,
+            admin__pb2.ListCasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Diff(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/Diff',
+            admin__pb2.ApplyRequest.SerializeToString,
+            admin__pb2.ApplyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Apply(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/Apply',
+            admin__pb2.ApplyRequest.SerializeToString,
+            admin__pb2.ApplyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.admin.v1.Admin/GetEvidence',
+            admin__pb2.GetEvidenceRequest.SerializeToString,
+            admin__pb2.Evidence.FromString,
             options,
             channel_credentials,
             insecure,

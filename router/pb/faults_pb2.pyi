@@ -7,20 +7,24 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Fault(_message.Message):
-    __slots__ = ("kind", "share", "ms", "factor", "after_s", "replica")
+    __slots__ = ("kind", "share", "ms", "factor", "after_s", "replica", "version", "by")
     KIND_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
     MS_FIELD_NUMBER: _ClassVar[int]
     FACTOR_FIELD_NUMBER: _ClassVar[int]
     AFTER_S_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
     kind: str
     share: float
     ms: float
     factor: float
     after_s: float
     replica: int
-    def __init__(self, kind: _Optional[str] = ..., share: _Optional[float] = ..., ms: _Optional[float] = ..., factor: _Optional[float] = ..., after_s: _Optional[float] = ..., replica: _Optional[int] = ...) -> None: ...
+    version: str
+    by: float
+    def __init__(self, kind: _Optional[str] = ..., share: _Optional[float] = ..., ms: _Optional[float] = ..., factor: _Optional[float] = ..., after_s: _Optional[float] = ..., replica: _Optional[int] = ..., version: _Optional[str] = ..., by: _Optional[float] = ...) -> None: ...
 
 class ModelFaults(_message.Message):
     __slots__ = ("model", "faults")

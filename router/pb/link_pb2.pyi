@@ -331,14 +331,16 @@ class Mirrors(_message.Message):
     def __init__(self, mirrors: _Optional[_Iterable[_Union[Mirror, _Mapping]]] = ...) -> None: ...
 
 class Mirror(_message.Message):
-    __slots__ = ("model", "fraction", "max_per_s")
+    __slots__ = ("model", "fraction", "max_per_s", "versions")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     FRACTION_FIELD_NUMBER: _ClassVar[int]
     MAX_PER_S_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
     model: str
     fraction: float
     max_per_s: float
-    def __init__(self, model: _Optional[str] = ..., fraction: _Optional[float] = ..., max_per_s: _Optional[float] = ...) -> None: ...
+    versions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., fraction: _Optional[float] = ..., max_per_s: _Optional[float] = ..., versions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class MirrorFigures(_message.Message):
     __slots__ = ("model", "offered", "sent", "dropped")

@@ -71,7 +71,7 @@ class Version(_message.Message):
     def __init__(self, number: _Optional[str] = ..., digest: _Optional[str] = ..., path: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., batching: _Optional[_Union[Batching, _Mapping]] = ..., intra_op_threads: _Optional[int] = ..., file_bytes: _Optional[int] = ..., declared: _Optional[str] = ..., left_out: _Optional[bool] = ...) -> None: ...
 
 class Route(_message.Message):
-    __slots__ = ("model", "champion", "versions", "settings", "switched", "standby", "aliases")
+    __slots__ = ("model", "champion", "versions", "settings", "switched", "standby", "aliases", "split", "shadows")
     class AliasesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -86,6 +86,8 @@ class Route(_message.Message):
     SWITCHED_FIELD_NUMBER: _ClassVar[int]
     STANDBY_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
+    SHADOWS_FIELD_NUMBER: _ClassVar[int]
     model: str
     champion: str
     versions: _containers.RepeatedCompositeFieldContainer[Version]
@@ -93,7 +95,37 @@ class Route(_message.Message):
     switched: bool
     standby: str
     aliases: _containers.ScalarMap[str, str]
-    def __init__(self, model: _Optional[str] = ..., champion: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[Version, _Mapping]]] = ..., settings: _Optional[str] = ..., switched: _Optional[bool] = ..., standby: _Optional[str] = ..., aliases: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    split: Split
+    shadows: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., champion: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[Version, _Mapping]]] = ..., settings: _Optional[str] = ..., switched: _Optional[bool] = ..., standby: _Optional[str] = ..., aliases: _Optional[_Mapping[str, str]] = ..., split: _Optional[_Union[Split, _Mapping]] = ..., shadows: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Split(_message.Message):
+    __slots__ = ("intervals", "matches")
+    INTERVALS_FIELD_NUMBER: _ClassVar[int]
+    MATCHES_FIELD_NUMBER: _ClassVar[int]
+    intervals: _containers.RepeatedCompositeFieldContainer[Interval]
+    matches: _containers.RepeatedCompositeFieldContainer[Match]
+    def __init__(self, intervals: _Optional[_Iterable[_Union[Interval, _Mapping]]] = ..., matches: _Optional[_Iterable[_Union[Match, _Mapping]]] = ...) -> None: ...
+
+class Interval(_message.Message):
+    __slots__ = ("low", "high", "number")
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    low: int
+    high: int
+    number: str
+    def __init__(self, low: _Optional[int] = ..., high: _Optional[int] = ..., number: _Optional[str] = ...) -> None: ...
+
+class Match(_message.Message):
+    __slots__ = ("key", "value", "number")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    value: str
+    number: str
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ..., number: _Optional[str] = ...) -> None: ...
 
 class Table(_message.Message):
     __slots__ = ("generation", "routes")
