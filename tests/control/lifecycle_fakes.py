@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from router.control import artefact
 from router.control.inspection import Request, Result
 from router.control.lifecycle import Lifecycle
-from router.control.records import Change, Entry, Order, Stored, VersionRecord
+from router.control.records import Case, Change, Entry, Order, Stored, VersionRecord
 from router.control.room import Room
 from router.control.swap import Refusal, Swap
 from router.core.gate import Outcome, Report, Verdict
@@ -35,6 +35,8 @@ class House:
         self.stored = VersionTable(0, {})
         self.records: dict[tuple[str, str], VersionRecord] = {}
         self.frozen: frozenset[str] = frozenset()
+        self.every_case: dict[int, Case] = {}
+        self.importance: Mapping[str, str] = {}
         self.entries: list[Entry] = []
         self.kept: list[Report] = []
         self.failing: dict[str, str] = {}
@@ -102,7 +104,10 @@ class House:
         """What is stored."""
         if self.store_error is not None:
             raise self.store_error
-        return Stored(self.stored, dict(self.records), self.frozen)
+        cases = tuple(each for each in self.every_case.values() if each.open)
+        return Stored(
+            self.stored, dict(self.records), self.frozen, cases, max(self.every_case, default=0), self.importance
+        )
 
     def save(self, change: Change) -> None:
         """Store."""
@@ -116,6 +121,18 @@ class House:
         self.entries += change.entries
         if change.frozen is not None:
             self.frozen = change.frozen
+        self.every_case |= {each.id: each for each in change.cases}
+        if change.importance is not None:
+            self.importance = change.importance
+
+    def cases(self, model: str = "", number: str = "", kind: str = "", last: int = 0) -> list[Case]:
+        """Those that were ever stored, newest first."""
+        found = [
+            each
+            for each in sorted(self.every_case.values(), key=lambda case: -case.id)
+            if model in {"", each.model} and number in {"", each.number} and kind in {"", each.kind}
+        ]
+        return found[:last] if last else found
 
     def reports(self, model: str, number: str = "", kind: str = "", last: int = 0) -> list[Report]:  # noqa: ARG002
         """Those of a version."""
