@@ -1,4 +1,4 @@
-"""What must outlive the processes, in one SQLite file: the table that serves, versions, reports, the audit log.
+"""What must outlive the processes, in one SQLite file: the table that serves, versions, reports, cases, the audit log.
 
 Durable before it is visible: what `save` has returned from survives a kill of the process and a loss of power (a
 write-ahead log, brought to the disk at every commit), and of what it has raised on nothing is kept.
@@ -335,10 +335,14 @@ def _tell(link: Link, entry: Entry) -> None:
 
 
 def _case(row: RowMapping) -> Case:
+    unreadable = RouterError(f"case {row['id']} of the store cannot be read")
     try:
-        return Case(**{**row, "kind": CaseKind(row["kind"]), "body": json.loads(row["body"])})
+        kind, body = CaseKind(row["kind"]), json.loads(row["body"])
     except (ValueError, TypeError) as error:
-        raise RouterError(f"case {row['id']} of the store cannot be read") from error
+        raise unreadable from error
+    if not isinstance(body, dict):
+        raise unreadable
+    return Case(**{**row, "kind": kind, "body": body})
 
 
 def _record(row: RowMapping) -> AuditRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sqlite3
@@ -25,7 +26,7 @@ from structlog.testing import capture_logs
 
 from router.control import migrations
 from router.control.database import FILE, KEPT_REPORTS, Database
-from router.control.records import EVERYTHING, Change, Entry, Stored, VersionRecord
+from router.control.records import EVERYTHING, Case, CaseKind, Change, Entry, Stored, VersionRecord
 from router.control.schema import METADATA
 from router.core.audit import GENESIS
 from router.core.gate import Distribution, Outcome, Report, Verdict
@@ -84,9 +85,15 @@ def version(number: str = "1", stage: Stage = Stage.READY, **more: Any) -> Versi
     return VersionRecord("digits", number, "d" * 64, stage, **more)
 
 
-def everything(database: Database) -> tuple[Stored, object, object]:
+def case(number: int, version: str = "2", ended: float = 0.0, **more: Any) -> Case:
+    """Something under way, or over."""
+    given = {"kind": CaseKind.TRIAL, "model": "digits", "state": "won" if ended else "open", "body": {}, **more}
+    return Case(number, number=version, digest="d" * 64, actor="ada", began=7.5, ended=ended, **given)
+
+
+def everything(database: Database) -> tuple[object, ...]:
     """All that a store holds."""
-    return database.load(), database.reports("digits", last=1000), database.audit(last=1000)
+    return database.load(), database.reports("digits", last=1000), database.audit(last=1000), database.cases()
 
 
 def forge(path: Path, *statements: str) -> None:
@@ -104,7 +111,7 @@ def forge(path: Path, *statements: str) -> None:
 def test_a_new_store_is_empty(database: Database, path: Path) -> None:
     """Generation 0, nothing else; only its owner may read the file."""
     assert database.load() == Stored(VersionTable(0, {}))
-    assert everything(database)[1:] == ([], [])
+    assert everything(database)[1:] == ([], [], [])
     assert database.verify().whole
     assert path.stat().st_mode & 0o777 == 0o600
 
@@ -206,6 +213,74 @@ def test_the_last_reports_of_a_version_are_kept(database: Database) -> None:
         assert began == list(range(5, KEPT_REPORTS + 5))[::-1]
 
 
+def test_what_is_under_way_is_there_in_the_next_process(database: Database, path: Path) -> None:
+    """Open cases with all that is known of them; one that has ended is only listed. No number is given twice."""
+    body = {"steps": [5, 25.5, 100], "given": [{"actor": "bob", "seconds": 1e9}], "why": None, "late": False}
+    going = case(3, kind=CaseKind.ROLLOUT, body=body)
+    database.save(Change(cases=(case(1), going)))
+    database.save(Change(cases=(case(1, ended=9.5), case(4, "3", ended=9.0, model="iris"))))
+    database.close()
+    with closing(store(path)) as again:
+        stored = again.load()
+        assert stored.cases == (going,)
+        assert stored.cases[0].open
+        assert stored.last_case == 4
+        assert again.cases() == [case(4, "3", ended=9.0, model="iris"), going, case(1, ended=9.5)]
+
+
+def test_cases_are_told_newest_first(database: Database) -> None:
+    """All, those of a model, of a version, of a kind; open and ended, or the last of them."""
+    kinds = [CaseKind.TRIAL, CaseKind.ROLLOUT, CaseKind.REQUEST, CaseKind.TRIAL, CaseKind.TRIAL]
+    made = [case(at, str(at % 2 + 1), ended=at % 2 * 5.0, kind=kind) for at, kind in enumerate(kinds, 1)]
+    database.save(Change(cases=(*made, case(9, model="iris"))))
+
+    def told(*asked: Any, **more: Any) -> list[int]:
+        return [each.id for each in database.cases(*asked, **more)]
+
+    assert told() == [9, 5, 4, 3, 2, 1]
+    assert told("digits") == [5, 4, 3, 2, 1]
+    assert told("digits", "2") == [5, 3, 1]
+    assert told("digits", "2", "trial") == [5, 1]
+    assert told("digits", kind="trial", last=2) == [5, 4]
+    assert told(last=1) == [9]
+    assert told("digits", "7") == told("nobody") == []
+
+
+def test_what_was_declared_of_models_replaces_what_was_declared_before(database: Database, path: Path) -> None:
+    """As a whole; None leaves it as it is."""
+    database.save(Change(importance={"digits": "high", "iris": "low"}))
+    database.save(Change(VersionTable(2, {}), (version(),), cases=(case(1),)))
+    database.close()
+    with closing(store(path)) as again:
+        assert again.load().importance == {"digits": "high", "iris": "low"}
+        again.save(Change(importance={"wine": "critical"}))
+        assert again.load().importance == {"wine": "critical"}
+        again.save(Change(importance={}))
+        assert again.load().importance == {}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE cases SET body = 'no JSON' WHERE id = 1",
+        "UPDATE cases SET kind = 'holiday' WHERE id = 1",
+        "UPDATE cases SET body = x'ff00' WHERE id = 1",
+        "UPDATE cases SET body = '[1]' WHERE id = 1",
+    ],
+)
+def test_a_case_that_cannot_be_read_is_told(path: Path, statement: str) -> None:
+    """By its number to whoever lists them; a server cannot go on from one that is open."""
+    with closing(store(path)) as database:
+        database.save(Change(cases=(case(1), case(2))))
+    forge(path, statement)
+    with closing(store(path)) as database:
+        with pytest.raises(RouterError, match=r"^case 1 of the store cannot be read$"):
+            database.cases()
+        assert [each.id for each in database.cases(last=1)] == [2]
+        with pytest.raises(SettingsError, match=r"is damaged \(case 1 of the store cannot be read\); put back a copy"):
+            database.load()
+
+
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
@@ -222,8 +297,12 @@ def test_any_text_can_be_stored(
     """And is told as it was given; the log stays whole."""
     act = Entry(seconds, name, reason, name, reason, name, figures, {"list": list(figures)})
     record = VersionRecord(name, reason, name, Stage.FOUND, reason, seconds)
-    database.save(Change(records=(record,), entries=(act,), frozen=frozenset({name, reason})))
-    assert database.load().records[name, reason] == record
+    body = {key: value for key, value in figures.items() if not isinstance(value, float) or math.isfinite(value)}
+    going = Case(1, CaseKind.REQUEST, name, reason, name, name, seconds, 0.0, reason, body)
+    declared = {name: reason}
+    database.save(Change(None, (record,), (), (act,), frozenset({name, reason}), (going,), declared))
+    stored = database.load()
+    assert (stored.records[name, reason], stored.cases, stored.importance) == (record, (going,), declared)
     (kept,) = database.audit(last=1)
     assert (kept.entry.actor, kept.entry.reason, kept.entry.seconds) == (name, name, seconds)
     assert database.verify().whole
@@ -273,6 +352,8 @@ def big(number: int) -> Change:
         (report(began=number),),
         (entry(),),
         frozenset({"a"}),
+        (case(number, body={"why": "x" * 100_000}),),
+        {"digits": "high"},
     )
 
 
@@ -630,13 +711,46 @@ def test_the_migrations_lead_to_the_tables_of_today(path: Path, tmp_path: Path) 
     stepwise.close()
 
 
+TODAY, NEXT = migrations.HEAD, f"{int(migrations.HEAD) + 1:04}"
+
+
+def of_revision(path: Path, revision: str) -> None:
+    """A new store as a program of that revision made it."""
+    from alembic import command
+
+    database = Database(path, to_text, from_text)
+    with closing(database), database._writing() as connection:
+        command.upgrade(migrations.config(connection), revision)
+
+
+def test_the_first_release_s_store_is_brought_up_to_date(path: Path) -> None:
+    """With all that it holds; nothing is under way in it, and nothing was declared. Then it takes what is new."""
+    of_revision(path, "0001")
+    with closing(Database(path, to_text, from_text)) as before:
+        before.save(
+            Change(VersionTable(3, {}), (version(),), (report(),), (entry(), entry("freeze")), frozenset({"digits"}))
+        )
+        audit = before.audit()
+    with closing(store(path)) as database:
+        stored = database.load()
+        assert stored == Stored(VersionTable(3, {}), {("digits", "1"): version()}, frozenset({"digits"}))
+        assert database.reports("digits") == [report()]
+        assert database.audit() == audit
+        assert database.verify(audit[-1].hash).whole
+        assert database.cases() == []
+        database.save(big(4))
+        assert database.load().cases[0].id == 4
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(TODAY,)]
+
+
 @pytest.fixture
 def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A program with one more revision; gives its file."""
-    revision = tmp_path / "v0002_more.py"
+    revision = tmp_path / "v0003_more.py"
     revision.write_text(
         "import sqlalchemy as sa\nfrom alembic import op\n"
-        "revision = '0002'\ndown_revision = '0001'\n"
+        f"revision = '{NEXT}'\ndown_revision = '{migrations.HEAD}'\n"
         "def upgrade():\n    op.add_column('frozen', sa.Column('more', sa.Text))\n"
     )
     plain = migrations.config
@@ -649,7 +763,7 @@ def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return made
 
     monkeypatch.setattr(migrations, "config", config)
-    monkeypatch.setattr(migrations, "HEAD", "0002")
+    monkeypatch.setattr(migrations, "HEAD", NEXT)
     return revision
 
 
@@ -657,23 +771,23 @@ def test_an_older_store_is_brought_up_to_date(path: Path, next_release: Path) ->
     """At the start, with all that it holds; the program before it then refuses it."""
     assert next_release
     with pytest.MonkeyPatch.context() as before:
-        before.setattr(migrations, "HEAD", "0001")
+        before.setattr(migrations, "HEAD", TODAY)
         filled(path)
     with closing(store(path)) as database:
         assert database.load().table.generation == 39
         assert database.verify().records == 39
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(NEXT,)]
         assert "more" in [column[1] for column in connection.execute("PRAGMA table_info(frozen)")]
     with pytest.MonkeyPatch.context() as before:
-        before.setattr(migrations, "HEAD", "0001")
+        before.setattr(migrations, "HEAD", TODAY)
         assert "was written by a newer router" in unusable(path)
 
 
 def test_a_migration_that_fails_leaves_the_store_as_it_was(path: Path, next_release: Path) -> None:
     """All of it is one transaction."""
     with pytest.MonkeyPatch.context() as before:
-        before.setattr(migrations, "HEAD", "0001")
+        before.setattr(migrations, "HEAD", TODAY)
         filled(path)
         was = shape(path)
     next_release.write_text(next_release.read_text() + "    op.execute('CREATE TABLE t (a)')\n    raise RuntimeError\n")
@@ -683,7 +797,7 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(path: Path, next_rele
     database.close()
     assert shape(path) == was
     with pytest.MonkeyPatch.context() as before, closing(Database(path, to_text, from_text)) as again:
-        before.setattr(migrations, "HEAD", "0001")
+        before.setattr(migrations, "HEAD", TODAY)
         again.open()
         assert again.load().table.generation == 39
 
