@@ -90,9 +90,9 @@ ImportanceName = Literal["low", "moderate", "high", "critical"]
 
 
 class PolicySettings(_Settings):
-    """`[policy.LEVEL]`: who may promote models of this importance."""
+    """`[policy.LEVEL]`: who may promote models of this importance. A key that is left out is that of `POLICY`."""
 
-    promote: RoleName = "operator"
+    promote: Literal["operator", "approver", "admin"] = "operator"
     """The lowest role that may promote, or ask for it."""
     approvals: int = Field(0, ge=0, le=10)
     """So many others with the role of an approver must agree; whoever asked does not count."""
@@ -100,6 +100,15 @@ class PolicySettings(_Settings):
     """A request that is not approved within so long is void."""
     override: Literal["approver", "admin"] = "approver"
     """The lowest role that may go against the gates, with a reason."""
+
+
+POLICY: Final[Mapping[str, PolicySettings]] = {
+    "low": PolicySettings(),
+    "moderate": PolicySettings(),
+    "high": PolicySettings(approvals=1),
+    "critical": PolicySettings(promote="approver", approvals=2, override="admin"),
+}
+"""What holds for models of an importance, the least first, where its table does not say otherwise."""
 
 
 class ServerSettings(_Settings):
@@ -164,6 +173,17 @@ class ServerSettings(_Settings):
     access: AccessSettings = Field(AccessSettings(), description="Who may do what with a certificate.")
     policy: dict[ImportanceName, PolicySettings] = Field({}, description="Who may promote models of an importance.")
     importance: dict[str, ImportanceName] = Field({}, description="How important models are; low, if not named.")
+
+    @field_validator("policy", mode="before")
+    @classmethod
+    def _policy_is_of_its_level(cls, value: object) -> object:
+        """Whoever only changes when requests expire has not said that nobody need approve."""
+        if not isinstance(value, dict):
+            return value
+        return {
+            level: {**POLICY[level].model_dump(), **table} if level in POLICY and isinstance(table, dict) else table
+            for level, table in value.items()
+        }
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> ServerSettings:

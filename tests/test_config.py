@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from router.config import TABLES, ServerSettings, flag, options, server_settings
+from router.config import POLICY, TABLES, PolicySettings, ServerSettings, flag, options, server_settings
 from router.errors import SettingsError
 from router.model_settings import ModelSettings, model_settings, remote_address
 
@@ -41,11 +41,17 @@ def test_flags_go_before_the_file_which_goes_before_the_defaults(tmp_path: Path)
     [
         ("server = 3", "router.toml: `server` = 3: expected a table, that is a line [server] above the keys"),
         ("[[server]]", "router.toml: `server` = [{}]: expected a table, that is a line [server] above the keys"),
-        ("[serve]", "router.toml: unknown table [serve]; [server], [tokens.NAME] and [access] are known"),
-        ("grpc = 1", "router.toml: unknown table [grpc]; [server], [tokens.NAME] and [access] are known"),
+        (
+            "[serve]",
+            "router.toml: unknown table [serve]; known are [server], [tokens.NAME], [access], [policy.LEVEL] and",
+        ),
+        (
+            "grpc = 1",
+            "router.toml: unknown table [grpc]; known are [server], [tokens.NAME], [access], [policy.LEVEL] and",
+        ),
         (
             '"a\\nb\\u001b" = 1',
-            "router.toml: unknown table [a\\nb\\x1b]; [server], [tokens.NAME] and [access] are known",
+            "router.toml: unknown table [a\\nb\\x1b]; known are [server], [tokens.NAME], [access], [policy.LEVEL] and",
         ),
         ("[server]\nspeed = 3", "router.toml: [server]: unknown key `speed`; remove it or correct its spelling"),
         ("[server]\nworkers = 0", "router.toml: [server]: `workers` = 0: it should be greater than or equal to 1"),
@@ -150,11 +156,89 @@ def test_an_admin_port_of_this_machine_may_be_open(admin: str) -> None:
     assert not server_settings(None, {"admin": admin}).guarded
 
 
-@pytest.mark.parametrize("table", ["[tokens.ada]\nrole = 'admin'", "[access.certificates]\nada = 'admin'"])
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "[policy.high]\npromote = 'viewer'",
+            "router.toml: `policy.high.promote` = 'viewer': it should be 'operator', 'approver' or 'admin'",
+        ),
+        ("[policy.high]\npromote = 3", "router.toml: `policy.high.promote` = 3: it should be 'operator', "),
+        ("[policy.high]\napprovals = -1", "router.toml: `policy.high.approvals` = -1: it should be greater than or "),
+        ("[policy.high]\napprovals = 11", "router.toml: `policy.high.approvals` = 11: it should be less than or "),
+        ("[policy.high]\napprovals = 1.5", "router.toml: `policy.high.approvals` = 1.5: it should be a valid integer"),
+        ("[policy.high]\nexpires_s = 0", "router.toml: `policy.high.expires_s` = 0: it should be greater than 0"),
+        ("[policy.high]\nexpires_s = inf", "router.toml: `policy.high.expires_s` = inf: it should be "),
+        ("[policy.high]\nexpires_s = nan", "router.toml: `policy.high.expires_s` = nan: it should be "),
+        (
+            "[policy.low]\noverride = 'operator'",
+            "router.toml: `policy.low.override` = 'operator': it should be 'approver' or 'admin'",
+        ),
+        (
+            "[policy.low]\napprovers = 2",
+            "router.toml: unknown key `policy.low.approvers`; remove it or correct its spelling",
+        ),
+        (
+            "[policy.highest]\napprovals = 2",
+            "router.toml: `policy.highest` = 'highest': it should be 'low', 'moderate', 'high' or 'critical'",
+        ),
+        ("policy = 3", "router.toml: `policy` = 3: it should be a valid dictionary"),
+        ("[policy]\nhigh = 1", "router.toml: `policy.high` = 1: it should be a valid dictionary"),
+        (
+            "[importance]\ndigits = 'highest'",
+            "router.toml: `importance.digits` = 'highest': it should be 'low', 'moderate', 'high' or 'critical'",
+        ),
+        ("[importance]\ndigits = 2", "router.toml: `importance.digits` = 2: it should be 'low', "),
+        ("[importance.digits]\nlevel = 'low'", "router.toml: `importance.digits` = {'level': 'low'}: it should be "),
+        ("[server]\npolicy = {}", "router.toml: [server]: unknown key `policy`; [policy] is a table of its own"),
+        (
+            "[server]\nimportance = {}",
+            "router.toml: [server]: unknown key `importance`; [importance] is a table of its own",
+        ),
+    ],
+)
+def test_a_mistake_about_who_approves(tmp_path: Path, text: str, line: str) -> None:
+    """A level, a role or a number that there cannot be: one line with the key, its value and what is allowed."""
+    assert in_file(tmp_path, text).startswith(line)
+
+
+def test_a_policy_is_that_of_its_level_but_for_what_its_table_says(tmp_path: Path) -> None:
+    """Key by key: a table that says when requests expire does not say that nobody need approve. It is handed on so."""
+    (tmp_path / "router.toml").write_text(
+        "[policy.critical]\nexpires_s = 60\n[policy.low]\napprovals = 3\n[importance]\ndigits = 'critical'"
+    )
+    made = server_settings(tmp_path / "router.toml", {})
+    assert made.policy == {
+        "critical": PolicySettings(promote="approver", approvals=2, expires_s=60, override="admin"),
+        "low": PolicySettings(approvals=3),
+    }
+    assert made.importance == {"digits": "critical"}
+    assert ServerSettings.model_validate(made.model_dump(mode="json")) == made
+
+
+def test_the_more_depends_on_a_model_the_more_must_agree() -> None:
+    """Without any table; whoever asks is never among them."""
+    assert [(level, rule.promote, rule.approvals, rule.override) for level, rule in POLICY.items()] == [
+        ("low", "operator", 0, "approver"),
+        ("moderate", "operator", 0, "approver"),
+        ("high", "operator", 1, "approver"),
+        ("critical", "approver", 2, "admin"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "[tokens.ada]\nrole = 'admin'",
+        "[access.certificates]\nada = 'admin'",
+        "[policy.high]\napprovals = 0",
+        "[importance]\na = 'low'",
+    ],
+)
 def test_a_model_gives_nobody_a_role(tmp_path: Path, table: str) -> None:
-    """Roles stand in the server's file only."""
+    """Roles stand in the server's file only, and who must approve: a model's files may come from somebody else."""
     (tmp_path / "model.toml").write_text(table)
-    with pytest.raises(SettingsError, match=r"unknown key `(tokens|access)`"):
+    with pytest.raises(SettingsError, match=r"unknown key `(tokens|access|policy|importance)`"):
         model_settings(tmp_path / "model.toml")
 
 

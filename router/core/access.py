@@ -59,7 +59,7 @@ METHODS: Final[Mapping[str, Role]] = {
     "StopTrial": Role.OPERATOR,
     "StopRollout": Role.OPERATOR,
     "Approve": Role.APPROVER,
-    "Reject": Role.APPROVER,
+    "Reject": Role.OPERATOR,  # of what they asked for themselves; else it takes an approver (core.approval)
     "ListCases": Role.VIEWER,
     "Diff": Role.VIEWER,
     "Apply": Role.OPERATOR,

@@ -32,13 +32,14 @@ ON_8001 = ("RepositoryModelLoad", "RepositoryModelUnload")
 MAY = {
     "viewer": [
         *("GetStatus", "ListModels", "ListVersions", "ListReports", "ListFaults", "ListQuarantine", "ListAudit"),
-        *("VerifyAudit", "PlanPromotion", "Explain", "Watch"),
+        *("VerifyAudit", "PlanPromotion", "Explain", "Watch", "ListCases", "Diff", "GetEvidence"),
     ],
     "operator": [
         *("LoadModel", "UnloadModel", "TestVersion", "WarmVersion", "Promote", "Rollback", "Freeze", "SetAlias"),
-        *("SetFallback", "SubmitActuals", *ON_8001),
+        *("SetFallback", "SubmitActuals", "Challenge", "SetSplit", "Withdraw", "StartTrial", "StopTrial"),
+        *("StopRollout", "Reject", "Apply", *ON_8001),
     ],
-    "approver": [],
+    "approver": ["Approve"],
     "admin": ["SetFaults", "ClearQuarantine"],
 }
 """What each role may do beyond the one before it."""
