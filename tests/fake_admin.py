@@ -18,6 +18,8 @@ from router.control.ledger_file import Actual
 from router.control.records import (
     EVERYTHING,
     AuditRecord,
+    Case,
+    CaseKind,
     Entry,
     ModelView,
     Order,
@@ -35,6 +37,7 @@ from router.errors import Conflict, NoRoom, NotFound, Refused
 from router.pb import admin_pb2 as pb
 from router.pb.story_pb2 import ExplainRequest, Stories, Story
 from router.serving.quarantine import Suspect
+from tests.fake_challenges import FakeChallenges
 from tests.server import free_port
 
 HEAD = "ab" * 32
@@ -55,7 +58,7 @@ def report(model: str, number: str, kind: str = "test", passed: bool = True) -> 
     return Report(kind, model, number, "d" * 64, outcomes, 1.7e9, 2.5, "1", "c" * 64, "e" * 64, distributions)
 
 
-class FakeLifecycle:
+class FakeLifecycle(FakeChallenges):
     """Two models: `a` with the versions 1 (champion), 2 and 3, and `b`. Version 3 of `a` fails whatever
     it is put through.
 
@@ -63,6 +66,7 @@ class FakeLifecycle:
     """
 
     def __init__(self, started: bool = True) -> None:
+        super().__init__()
         self.started = started
         self.events = Events()
         self.gate = threading.Event()
@@ -113,6 +117,9 @@ class FakeLifecycle:
                 name in self.frozen or EVERYTHING in self.frozen,
                 route.champion,
                 route.standby,
+                route.split,
+                route.shadows,
+                tuple([each for each in self.cases.values() if each.model == name and each.open]),
             )
             for name, route in self.table.routes.items()
             if model in ("", name)
@@ -170,8 +177,14 @@ class FakeLifecycle:
         )
 
     async def promote(
-        self, model: str, number: str, order: Order, expected: str = "", override: bool = False
-    ) -> Swapped:
+        self,
+        model: str,
+        number: str,
+        order: Order,
+        expected: str = "",
+        override: bool = False,
+        canary: bool = False,
+    ) -> Swapped | Case:
         """Version 3 needs an override."""
         route = self._find(model, number)
         if expected and expected != route.champion:
@@ -180,6 +193,12 @@ class FakeLifecycle:
             raise Refused("version 3 has not passed its gates")
         if model in self.frozen or EVERYTHING in self.frozen:
             raise Refused(f"promotions of '{model}' are frozen")
+        strategy = "canary" if canary else "swap"
+        if model in self.asks:
+            return self.opened(CaseKind.REQUEST, model, number, order, strategy=strategy, needed=1, given=[])
+        if canary:
+            await self._wait("canary", order)
+            return self.opened(CaseKind.ROLLOUT, model, number, order)
         return await self._swap("promote", model, number, order)
 
     async def rollback(self, model: str, number: str, order: Order, expected: str = "") -> Swapped:  # noqa: ARG002
@@ -227,6 +246,9 @@ class FakeLifecycle:
 class FakeDatabase:
     """Some reports, and two records of the audit log; `broken`: its second was changed."""
 
+    def __init__(self, lifecycle: FakeLifecycle) -> None:
+        self._lifecycle = lifecycle
+
     broken = False
     kept = (report("a", "2"), report("a", "3", "warm", passed=False))
 
@@ -238,6 +260,15 @@ class FakeDatabase:
             if each.model == model and number in ("", each.number) and kind in ("", each.kind)
         ]
         return found[:last] if last else found
+
+    def cases(self, model: str = "", number: str = "", kind: str = "", last: int = 0) -> Sequence[Case]:
+        """Those of the lifecycle."""
+        fits = [
+            each
+            for each in reversed(self._lifecycle.cases.values())
+            if model in ("", each.model) and number in ("", each.number) and kind in ("", each.kind)
+        ]
+        return fits[:last] if last else fits
 
     def audit(self, model: str = "", last: int = 100) -> Sequence[AuditRecord]:
         """Those that fit."""
@@ -298,7 +329,7 @@ class Served:
     def __init__(self, lifecycle: FakeLifecycle, *more: Any, access: Any = None, credentials: Any = None) -> None:
         self.address = f"127.0.0.1:{free_port()}"
         self.lifecycle = lifecycle
-        self.database = FakeDatabase()
+        self.database = FakeDatabase(lifecycle)
         self.ledger = FakeLedger()
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)

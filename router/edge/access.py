@@ -28,9 +28,10 @@ _ASKING: Final[ContextVar[Actor]] = ContextVar("asking", default=LOCAL)
 Sleep = Callable[[float], Awaitable[None]]
 
 
-def actor_of(context: aio.ServicerContext[Any, Any]) -> str:  # noqa: ARG001  # the call that this task answers
-    """The name of whoever asks, for the audit log; `local` on an open port. Asked by a method of the admin service."""
-    return _ASKING.get().name
+def actor_of(context: aio.ServicerContext[Any, Any]) -> Actor:  # noqa: ARG001  # the call that this task answers
+    """Whoever asks, for the audit log and for policies; `local` on an open port. Asked by a method of the admin
+    service."""
+    return _ASKING.get()
 
 
 class Doorkeeper:

@@ -15,6 +15,7 @@ from router.control.faults import FaultBoard
 from router.core.fingerprint import names
 from router.edge.access import Access, actor_of
 from router.edge.admin_actuals import Actuals
+from router.edge.admin_challenge import Challenges
 from router.edge.admin_guard import Guard
 from router.edge.admin_records import Records
 from router.edge.admin_sources import Database, Ledger, Lifecycle
@@ -58,6 +59,7 @@ class Admin(admin_pb2_grpc.AdminServicer):
     ) -> None:
         self._lifecycle = lifecycle
         self._versions = Versions(lifecycle, database)
+        self._challenges = Challenges(lifecycle, database)
         self._records = Records(lifecycle, database)
         self._actuals = Actuals(lifecycle, ledger)
         self._watching = Watching(lifecycle)
@@ -143,6 +145,56 @@ class Admin(admin_pb2_grpc.AdminServicer):
     async def SetFallback(self, request: pb.SetFallbackRequest, context: Context) -> pb.SetFallbackResponse:
         """Switch a model to its fallback, or back; every worker does when this returns."""
         return await self._versions.set_fallback(request, actor_of(context))
+
+    # ---- challengers, trials, canaries, approvals ----
+
+    async def Challenge(self, request: pb.ChallengeRequest, context: Context) -> pb.Changed:
+        """Make a version a challenger."""
+        return await self._challenges.challenge(request, actor_of(context))
+
+    async def SetSplit(self, request: pb.SetSplitRequest, context: Context) -> pb.Changed:
+        """Divide a model's requests between its champion and its challengers."""
+        return await self._challenges.split(request, actor_of(context))
+
+    async def Withdraw(self, request: pb.WithdrawRequest, context: Context) -> pb.Changed:
+        """Make a challenger one no longer."""
+        return await self._challenges.withdraw(request, actor_of(context))
+
+    async def StartTrial(self, request: pb.StartTrialRequest, context: Context) -> pb.Case:
+        """Find out whether a challenger is better."""
+        return await self._challenges.start_trial(request, actor_of(context))
+
+    async def StopTrial(self, request: pb.StopTrialRequest, context: Context) -> pb.Case:
+        """End a trial without a verdict."""
+        return await self._challenges.stop_trial(request, actor_of(context))
+
+    async def StopRollout(self, request: pb.StopRolloutRequest, context: Context) -> pb.Case:
+        """Undo a canary that is under way."""
+        return await self._challenges.stop_rollout(request, actor_of(context))
+
+    async def Approve(self, request: pb.ApproveRequest, context: Context) -> pb.Case:
+        """Agree to what was asked for."""
+        return await self._challenges.approve(request, actor_of(context))
+
+    async def Reject(self, request: pb.RejectRequest, context: Context) -> pb.Case:
+        """Do not agree."""
+        return await self._challenges.reject(request, actor_of(context))
+
+    async def ListCases(self, request: pb.ListCasesRequest, context: Context) -> pb.ListCasesResponse:
+        """What is under way, or was."""
+        return await self._challenges.cases(request)
+
+    async def Diff(self, request: pb.ApplyRequest, context: Context) -> pb.ApplyResponse:
+        """What a file declares, against what is."""
+        return await self._challenges.diff(request)
+
+    async def Apply(self, request: pb.ApplyRequest, context: Context) -> pb.ApplyResponse:
+        """Make it so."""
+        return await self._challenges.apply(request, actor_of(context))
+
+    async def GetEvidence(self, request: pb.GetEvidenceRequest, context: Context) -> pb.Evidence:
+        """All that is known of why a version serves, or does not."""
+        return await self._challenges.evidence(request)
 
     # ---- what was kept ----
 

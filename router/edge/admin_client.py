@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -193,6 +193,80 @@ class AdminClient:
         answer: pb.SetFallbackResponse = self._ask(self._stub.SetFallback, request, CHANGE_S, changes=True)
         return answer
 
+    # ---- challengers, trials, canaries, approvals ----
+
+    def challenge(
+        self,
+        model: str,
+        version: str,
+        share: float = 0.0,
+        shadow: bool = False,
+        matches: Iterable[pb.MetadataMatch] = (),
+        reason: str = "",
+    ) -> pb.Changed:
+        """Make a version a challenger: with a share in percent, as a shadow, or of what metadata hold."""
+        request = pb.ChallengeRequest(
+            model=model, version=version, share=share, shadow=shadow, matches=matches, reason=reason
+        )
+        return self._change(self._stub.Challenge, request)
+
+    def set_split(
+        self, model: str, shares: Mapping[str, float], matches: Iterable[pb.MetadataMatch] = (), reason: str = ""
+    ) -> pb.Changed:
+        """Divide a model's requests: shares in percent, of all challengers that are to have one."""
+        request = pb.SetSplitRequest(model=model, shares=shares, matches=matches, reason=reason)
+        return self._change(self._stub.SetSplit, request)
+
+    def withdraw(self, model: str, version: str, reason: str = "") -> pb.Changed:
+        """Make a challenger one no longer: it is ready then."""
+        return self._change(self._stub.Withdraw, pb.WithdrawRequest(model=model, version=version, reason=reason))
+
+    def start_trial(self, model: str, version: str, reason: str = "") -> pb.Case:
+        """Find out whether a challenger is better than the champion."""
+        request = pb.StartTrialRequest(model=model, version=version, reason=reason)
+        return self._case(self._stub.StartTrial, request)
+
+    def stop_trial(self, model: str, reason: str = "") -> pb.Case:
+        """End a trial without a verdict."""
+        return self._case(self._stub.StopTrial, pb.StopTrialRequest(model=model, reason=reason))
+
+    def stop_rollout(self, model: str, reason: str = "") -> pb.Case:
+        """Undo a canary that is under way."""
+        return self._case(self._stub.StopRollout, pb.StopRolloutRequest(model=model, reason=reason))
+
+    def approve(self, case: int, digest: str = "", reason: str = "") -> pb.Case:
+        """Agree to what was asked for, where `digest` is given only if it is for that version."""
+        return self._case(self._stub.Approve, pb.ApproveRequest(id=case, digest=digest, reason=reason))
+
+    def reject(self, case: int, reason: str) -> pb.Case:
+        """Do not agree."""
+        return self._case(self._stub.Reject, pb.RejectRequest(id=case, reason=reason))
+
+    def cases(
+        self, model: str = "", version: str = "", kind: str = "", last: int = 0, only_open: bool = False
+    ) -> list[pb.Case]:
+        """What is under way, or was, newest first."""
+        request = pb.ListCasesRequest(model=model, version=version, kind=kind, last=last, open=only_open)
+        answer: pb.ListCasesResponse = self._ask(self._stub.ListCases, request)
+        return list(answer.cases)
+
+    def diff(self, text: str) -> pb.ApplyResponse:
+        """What a file declares, against what is."""
+        answer: pb.ApplyResponse = self._ask(self._stub.Diff, pb.ApplyRequest(text=text), CHANGE_S)
+        return answer
+
+    def apply(self, text: str, reason: str = "") -> pb.ApplyResponse:
+        """Make it so."""
+        request = pb.ApplyRequest(text=text, reason=reason)
+        answer: pb.ApplyResponse = self._ask(self._stub.Apply, request, CHANGE_S, changes=True)
+        return answer
+
+    def evidence(self, model: str, version: str) -> str:
+        """All that is known of why a version serves, or does not: JSON."""
+        request = pb.GetEvidenceRequest(model=model, version=version)
+        answer: pb.Evidence = self._ask(self._stub.GetEvidence, request, CHANGE_S)
+        return str(answer.json)
+
     # ---- what was kept ----
 
     def reports(self, model: str, version: str = "", kind: str = "", last: int = 0) -> list[pb.Report]:
@@ -251,6 +325,10 @@ class AdminClient:
 
     def _change(self, method: Any, request: Any) -> pb.Changed:
         answer: pb.Changed = self._ask(method, request, CHANGE_S, changes=True)
+        return answer
+
+    def _case(self, method: Any, request: Any) -> pb.Case:
+        answer: pb.Case = self._ask(method, request, CHANGE_S, changes=True)
         return answer
 
     def _ask(self, method: Any, request: Any, seconds: float | None = None, *, changes: bool = False) -> Any:

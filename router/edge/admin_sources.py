@@ -2,16 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from router.control.events import Events
 from router.control.ledger import Submitted
 from router.control.ledger_file import Actual
-from router.control.records import AuditRecord, ModelView, Order, PromotionPlan, Swapped
+from router.control.records import AuditRecord, Case, ModelView, Order, PromotionPlan, Swapped
 from router.core.audit import Verified
 from router.core.gate import Report
+from router.core.split import Match
 from router.core.table import VersionTable
+from router.errors import NotReady
+
+
+class Step(Protocol):
+    """One act on the way to what a file declares. `outcome` is empty while it is only planned."""
+
+    @property
+    def action(self) -> str:
+        """A word for it."""
+
+    @property
+    def model(self) -> str:
+        """Whose; empty: all of them."""
+
+    @property
+    def number(self) -> str:
+        """Of the version, empty where it is not about one."""
+
+    @property
+    def text(self) -> str:
+        """A line for a person."""
+
+    @property
+    def outcome(self) -> str:
+        """What became of it."""
+
+
+class Plan(Protocol):
+    """What a file declares, against what is."""
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """In their order."""
+
+    @property
+    def conflicts(self) -> Sequence[str]:
+        """Why it cannot be applied; nothing is done then."""
 
 
 class Lifecycle(Protocol):
@@ -52,12 +90,61 @@ class Lifecycle(Protocol):
         """What a promotion would do."""
 
     async def promote(
-        self, model: str, number: str, order: Order, expected: str = "", override: bool = False
-    ) -> Swapped:
-        """Make a version champion, if the champion is still the `expected` one."""
+        self,
+        model: str,
+        number: str,
+        order: Order,
+        expected: str = "",
+        override: bool = False,
+        canary: bool = False,
+    ) -> Swapped | Case:
+        """Make a version champion, if the champion is still the `expected` one; or begin what is to make it so."""
 
-    async def rollback(self, model: str, number: str, order: Order, expected: str = "") -> Swapped:
-        """Go back to a version; the empty number is the standby."""
+    async def rollback(self, model: str, number: str, order: Order, expected: str = "") -> Swapped | Case:
+        """Go back to a version; the empty number is the standby. A canary that is under way is undone."""
+
+    async def stop_rollout(self, model: str, order: Order) -> Case:
+        """Undo a canary that is under way."""
+
+    async def approve(self, id: int, order: Order, digest: str = "") -> Case:  # noqa: A002  # the protocol's name
+        """Agree to what was asked for, of the version with this digest where one is given."""
+
+    async def reject(self, id: int, order: Order) -> Case:  # noqa: A002
+        """Do not agree."""
+
+    async def challenge(
+        self,
+        model: str,
+        number: str,
+        order: Order,
+        share: float = 0.0,
+        shadow: bool = False,
+        matches: Sequence[Match] = (),
+    ) -> int:
+        """Make a version a challenger, or another one of it; gives the generation that serves then."""
+
+    async def split(
+        self, model: str, shares: Mapping[str, float], matches: Sequence[Match] | None, order: Order
+    ) -> int:
+        """Divide a model's requests; `matches` None: they stay. Gives the generation that serves then."""
+
+    async def withdraw(self, model: str, number: str, order: Order) -> int:
+        """Make a challenger one no longer; gives the generation that serves then."""
+
+    async def start_trial(self, model: str, number: str, order: Order) -> Case:
+        """Find out whether a challenger is better than the champion."""
+
+    async def stop_trial(self, model: str, order: Order) -> Case:
+        """End a trial without a verdict."""
+
+    async def diff(self, text: str) -> Plan:
+        """What a file declares, against what is."""
+
+    async def apply(self, text: str, order: Order) -> Plan:
+        """Make it so."""
+
+    async def evidence(self, model: str, number: str) -> Mapping[str, object]:
+        """All that is known of why a version serves, or does not, as plain JSON."""
 
     async def freeze(self, model: str, on: bool, order: Order) -> None:
         """Stop promotions of a model, or of all, or let them go on."""
@@ -75,6 +162,9 @@ class Database(Protocol):
     def reports(self, model: str, number: str, kind: str, last: int) -> Sequence[Report]:
         """Newest first; an empty number or kind is all of them, `last` 0 the newest of each kind of each version."""
 
+    def cases(self, model: str, number: str, kind: str, last: int) -> Sequence[Case]:
+        """Newest first, open and ended; an empty model, number or kind is all of them, `last` 0 is no limit."""
+
     def audit(self, model: str, last: int) -> Sequence[AuditRecord]:
         """The newest acts, oldest of them first; an empty model is all of them."""
 
@@ -87,3 +177,10 @@ class Ledger(Protocol):
 
     async def submit(self, model: str, actuals: Sequence[Actual]) -> Submitted:
         """Join actuals to predictions."""
+
+
+def begun(lifecycle: Lifecycle) -> Lifecycle:
+    """The same, where there is a first table. Raises NotReady."""
+    if not lifecycle.started:
+        raise NotReady("the server has just started and tries its models: ask again")
+    return lifecycle

@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Sequence
 
-from router.control.records import EVERYTHING, ModelView, Order, PromotionPlan, Swapped, VersionRecord
+from router.control.records import EVERYTHING, Case, ModelView, PromotionPlan, Swapped, VersionRecord
+from router.core.access import Actor
 from router.core.gate import Report
+from router.edge import admin_cases, reports
 from router.edge import admin_words as words
-from router.edge import reports
-from router.edge.admin_sources import Database, Lifecycle
+from router.edge.admin_sources import Database, Lifecycle, begun
 from router.edge.error_details import BadField
-from router.errors import NotReady
 from router.pb import admin_pb2 as pb
 
 
@@ -39,71 +39,73 @@ class Versions:
             return [()] * len(models)
         return [self._database.reports(model, "", "", 0) for model in models]
 
-    async def load(self, request: pb.LoadModelRequest, actor: str) -> pb.Changed:
+    async def load(self, request: pb.LoadModelRequest, actor: Actor) -> pb.Changed:
         """Serve a version, or what the policy chooses."""
         model, number = words.model(request.model), words.any_number(request.version)
-        return await self._changed(model, self._begun().load(model, number, _order(actor, request.reason)))
+        return await self._changed(model, self._begun().load(model, number, words.order(actor, request.reason)))
 
-    async def unload(self, request: pb.UnloadModelRequest, actor: str) -> pb.Changed:
+    async def unload(self, request: pb.UnloadModelRequest, actor: Actor) -> pb.Changed:
         """Serve a version no more, or the whole model."""
         model, number = words.model(request.model), words.any_number(request.version)
-        return await self._changed(model, self._begun().unload(model, number, _order(actor, request.reason)))
+        return await self._changed(model, self._begun().unload(model, number, words.order(actor, request.reason)))
 
-    async def test(self, request: pb.TestVersionRequest, actor: str) -> pb.Report:
+    async def test(self, request: pb.TestVersionRequest, actor: Actor) -> pb.Report:
         """The gates, to the verdict."""
         model, number = words.model(request.model), words.number(request.version)
-        return reports.to_message(await self._begun().test(model, number, _order(actor, request.reason)))
+        return reports.to_message(await self._begun().test(model, number, words.order(actor, request.reason)))
 
-    async def warm(self, request: pb.WarmVersionRequest, actor: str) -> pb.Report:
+    async def warm(self, request: pb.WarmVersionRequest, actor: Actor) -> pb.Report:
         """The warm-up, to the verdict."""
         model, number = words.model(request.model), words.number(request.version)
-        return reports.to_message(await self._begun().warm(model, number, _order(actor, request.reason)))
+        return reports.to_message(await self._begun().warm(model, number, words.order(actor, request.reason)))
 
     async def plan(self, request: pb.PlanPromotionRequest) -> pb.PromotionPlan:
         """What a promotion would do. Nothing is done."""
         model, number = words.model(request.model), words.number(request.version)
         return _plan(await self._begun().plan(model, number))
 
-    async def promote(self, request: pb.PromoteRequest, actor: str) -> pb.Changed:
+    async def promote(self, request: pb.PromoteRequest, actor: Actor) -> pb.Changed:
         """Make a version champion."""
         model, number = words.model(request.model), words.number(request.version)
-        if request.strategy not in {"", "swap"}:
-            raise BadField("strategy", f"{words.shown(request.strategy)} is no strategy: swap is meant, or nothing")
+        if request.strategy not in {"", "swap", "canary"}:
+            wrong = f"{words.shown(request.strategy)} is no strategy"
+            raise BadField("strategy", f"{wrong}: canary or swap is meant, which is nothing, too")
         expected = words.any_number(request.expected_champion, "expected_champion")
-        order = _order(actor, request.reason)
+        order = words.order(actor, request.reason)
         if request.override and not order.reason:
             raise BadField("reason", "an override of the gates needs a reason: it is kept in the audit log")
-        return _swapped(await self._begun().promote(model, number, order, expected, request.override))
+        canary = request.strategy == "canary"
+        made = await self._begun().promote(model, number, order, expected, request.override, canary)
+        return self._swapped(made)
 
-    async def rollback(self, request: pb.RollbackRequest, actor: str) -> pb.Changed:
+    async def rollback(self, request: pb.RollbackRequest, actor: Actor) -> pb.Changed:
         """Go back to the standby, or to any version that is kept."""
         model, number = words.model(request.model), words.any_number(request.version)
         expected = words.any_number(request.expected_champion, "expected_champion")
-        return _swapped(await self._begun().rollback(model, number, _order(actor, request.reason), expected))
+        order = words.order(actor, request.reason)
+        return self._swapped(await self._begun().rollback(model, number, order, expected))
 
-    async def freeze(self, request: pb.FreezeRequest, actor: str) -> pb.FreezeResponse:
+    async def freeze(self, request: pb.FreezeRequest, actor: Actor) -> pb.FreezeResponse:
         """Stop promotions of a model or of all, or let them go on."""
         model = words.any_model(request.model)
-        await self._begun().freeze(model, request.frozen, _order(actor, request.reason))
+        await self._begun().freeze(model, request.frozen, words.order(actor, request.reason))
         return pb.FreezeResponse()
 
-    async def set_alias(self, request: pb.SetAliasRequest, actor: str) -> pb.Changed:
+    async def set_alias(self, request: pb.SetAliasRequest, actor: Actor) -> pb.Changed:
         """Point an alias at a version, or remove it."""
         model, alias = words.model(request.model), words.alias(request.alias)
         number = words.any_number(request.version)
-        change = self._begun().set_alias(model, alias, number, _order(actor, request.reason))
+        change = self._begun().set_alias(model, alias, number, words.order(actor, request.reason))
         return await self._changed(model, change)
 
-    async def set_fallback(self, request: pb.SetFallbackRequest, actor: str) -> pb.SetFallbackResponse:
+    async def set_fallback(self, request: pb.SetFallbackRequest, actor: Actor) -> pb.SetFallbackResponse:
         """Switch a model to its fallback, or back; every worker does when this returns."""
         model = words.model(request.model)
-        await self._begun().set_fallback(model, request.on, _order(actor, request.reason))
+        await self._begun().set_fallback(model, request.on, words.order(actor, request.reason))
         return pb.SetFallbackResponse(generation=self._lifecycle.table.generation)
 
     def _begun(self) -> Lifecycle:
-        if not self._lifecycle.started:
-            raise NotReady("the server has just started and tries its models: ask again")
-        return self._lifecycle
+        return begun(self._lifecycle)
 
     async def _changed(self, model: str, change: Awaitable[int | None]) -> pb.Changed:
         began, before = time.monotonic(), self._lifecycle.table.routes.get(model)
@@ -119,9 +121,28 @@ class Versions:
             took_ms=(time.monotonic() - began) * 1e3,
         )
 
-
-def _order(actor: str, reason: str) -> Order:
-    return Order(actor, words.reason(reason))
+    def _swapped(self, made: Swapped | Case) -> pb.Changed:
+        """What serves now; with a case the champion is as it was."""
+        if isinstance(made, Swapped):
+            return pb.Changed(
+                generation=made.generation,
+                model=made.model,
+                champion=made.champion,
+                standby=made.standby or "",
+                was_champion=made.was_champion or "",
+                took_ms=made.took_s * 1e3,
+            )
+        table = self._lifecycle.table
+        route = table.routes.get(made.model)
+        champion = (route.champion if route else None) or ""
+        return pb.Changed(
+            generation=table.generation,
+            model=made.model,
+            champion=champion,
+            standby=(route.standby if route else None) or "",
+            was_champion=champion,
+            opened=admin_cases.to_message(made),
+        )
 
 
 def _view(view: ModelView, newest: Sequence[Report]) -> pb.ModelVersions:
@@ -134,6 +155,10 @@ def _view(view: ModelView, newest: Sequence[Report]) -> pb.ModelVersions:
         frozen=view.frozen,
         champion=view.champion or "",
         standby=view.standby or "",
+        shares=view.split.shares,
+        matches=[pb.MetadataMatch(key=each.key, value=each.value, version=each.number) for each in view.split.matches],
+        shadows=sorted(view.shadows, key=lambda number: (len(number), number)),
+        cases=[admin_cases.to_message(each) for each in view.cases],
     )
 
 
@@ -147,17 +172,6 @@ def _version(record: VersionRecord, newest: Sequence[Report]) -> pb.VersionInfo:
         actor=record.actor,
         reports=reports.summaries(newest),
         mark=record.mark,
-    )
-
-
-def _swapped(swapped: Swapped) -> pb.Changed:
-    return pb.Changed(
-        generation=swapped.generation,
-        model=swapped.model,
-        champion=swapped.champion,
-        standby=swapped.standby or "",
-        was_champion=swapped.was_champion or "",
-        took_ms=swapped.took_s * 1e3,
     )
 
 

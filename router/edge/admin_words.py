@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+from router.control.records import CaseKind, Order
+from router.core.access import Actor
+from router.core.split import Match
 from router.core.table import ROLES
 from router.edge.error_details import BadField
+from router.pb.admin_pb2 import MetadataMatch
 
 REASON: Final = 1000
 ALIAS: Final = 100
 NAME: Final = 255
 """Characters at most; models and versions are names of directories."""
+MATCHES: Final = 100
+"""Of one model at most: all of them are looked at for each request."""
+VALUE: Final = 1000
+"""Characters of what metadata may hold, at most."""
+DECLARED: Final = 1 << 20
+"""Characters of a file of declared state, at most."""
 
 _NUMBER: Final = re.compile(r"[1-9][0-9]*")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
+_KEY: Final = re.compile(r"[0-9a-z_.-]{1,100}")
+_PRINTABLE: Final = re.compile(r"[ -~]*")
+"""What gRPC's metadata may hold."""
 _CONTROL: Final = frozenset({"Cc", "Zl", "Zp"})
 
 
@@ -89,4 +103,80 @@ def head(text: str) -> str:
     """The hash of an audit record, or nothing. Raises BadField."""
     if text and not _HASH.fullmatch(text):
         raise BadField("head", f"{shown(text)} is no hash of an audit record: 64 hexadecimal digits are meant")
+    return text
+
+
+def order(actor: Actor, text: str) -> Order:
+    """Who wants something, and why. Raises BadField."""
+    return Order(actor.name, reason(text), actor.role)
+
+
+def share(percent: float, field: str = "share") -> float:
+    """Of the requests, in percent. Raises BadField for what there cannot be."""
+    if not 0 <= percent <= 100:  # also what is no number
+        raise BadField(field, f"a share of {percent:g} %: it is to lie from 0 to 100")
+    return percent
+
+
+def shares(given: Mapping[str, float]) -> dict[str, float]:
+    """By version, the lowest first. Raises BadField where there cannot be one, or all of them."""
+    numbers = sorted((number(each, "shares") for each in given), key=lambda each: (len(each), each))
+    made = {each: share(given[each], "shares") for each in numbers}
+    if sum(made.values()) > 100:
+        told = ", ".join(f"version {each} {percent:g} %" for each, percent in made.items())
+        raise BadField("shares", f"the shares are {sum(made.values()):g} % together ({told}): 100 % are all there are")
+    return made
+
+
+def matches(given: Iterable[MetadataMatch], of: str = "") -> list[Match]:
+    """What metadata are a version's; `of` where they are all of one. Raises BadField."""
+    made = [_match(each, of, f"matches[{place}]") for place, each in enumerate(given)]
+    if len(made) > MATCHES:
+        raise BadField("matches", f"{len(made)} matches: {MATCHES} are the most")
+    for place, each in enumerate(made):
+        if any((each.key, each.value) == (other.key, other.value) for other in made[:place]):
+            raise BadField(f"matches[{place}]", f"{each.key}={shown(each.value)} stands there twice: once is meant")
+    return made
+
+
+def _match(given: MetadataMatch, of: str, field: str) -> Match:
+    key = given.key.lower()
+    if not _KEY.fullmatch(key) or key.endswith("-bin") or key.startswith("grpc-"):
+        wrong = "letters, digits, dots and dashes are meant, neither grpc-… nor …-bin"
+        raise BadField(f"{field}.key", f"{shown(given.key)} is no key of metadata: {wrong}")
+    if not _PRINTABLE.fullmatch(given.value) or len(given.value) > VALUE:
+        wrong = f"printable ASCII is meant, {VALUE} characters at most"
+        raise BadField(f"{field}.value", f"{shown(given.value)} is no value of metadata: {wrong}")
+    if of and given.version not in {"", of}:
+        raise BadField(f"{field}.version", f"{shown(given.version)}: what is matched is to be version {of}'s")
+    return Match(key, given.value, of or number(given.version, f"{field}.version"))
+
+
+def case_id(given: int) -> int:
+    """The number of a case. Raises BadField."""
+    if not given:
+        raise BadField("id", "the request names no case: `router cases` has their numbers")
+    return given
+
+
+def case_kind(text: str) -> str:
+    """A kind of case, or nothing for all. Raises BadField."""
+    if text and text not in set(CaseKind):
+        raise BadField("kind", f"{shown(text)} is no kind of case: {', '.join(CaseKind)} are there")
+    return text
+
+
+def digest(text: str) -> str:
+    """Of a version's files, or nothing. Raises BadField."""
+    if text and not _HASH.fullmatch(text):
+        raise BadField("digest", f"{shown(text)} is no digest of a version: 64 hexadecimal digits are meant")
+    return text
+
+
+def declared(text: str) -> str:
+    """What a file declares. Raises BadField."""
+    if not text.strip():
+        raise BadField("text", "the request declares nothing: TOML is meant, such as [models.digits]")
+    if len(text) > DECLARED:
+        raise BadField("text", f"the text has {len(text)} characters: {DECLARED} are the most")
     return text

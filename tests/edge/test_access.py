@@ -36,11 +36,11 @@ class Servicer(admin_pb2_grpc.AdminServicer):
 
     async def GetStatus(self, request: Any, context: Any) -> pb.Status:  # noqa: ARG002, N802
         """Who."""
-        return pb.Status(version=actor_of(context))
+        return pb.Status(version=actor_of(context).name)
 
     async def Promote(self, request: Any, context: Any) -> pb.Changed:  # noqa: ARG002, N802
         """Who."""
-        return pb.Changed(model=actor_of(context))
+        return pb.Changed(model=actor_of(context).name)
 
     async def SetFaults(self, request: Any, context: Any) -> pb.SetFaultsResponse:  # noqa: ARG002, N802
         """Nothing."""
@@ -50,7 +50,7 @@ class Servicer(admin_pb2_grpc.AdminServicer):
         """Who, twice."""
         for _ in range(2):
             await asyncio.sleep(0)
-            yield pb.Event(text=actor_of(context))
+            yield pb.Event(text=actor_of(context).name)
 
 
 class Door:
@@ -321,5 +321,5 @@ def test_the_log_counts_what_it_does_not_tell() -> None:
 def test_the_name_outside_of_a_call_is_local() -> None:
     """For those who ask a servicer without a server."""
     context: Any = None
-    assert actor_of(context) == "local"
+    assert actor_of(context).name == "local"
     assert access_module.LOCAL.name == "local"

@@ -54,8 +54,13 @@ def message(kind: Any) -> st.SearchStrategy[Any]:
     made = next(getattr(of, kind.name) for of in (admin_pb2, faults_pb2, story_pb2) if hasattr(of, kind.name))
     fields = {}
     for field in kind.fields:
-        one = value(field)
-        fields[field.name] = st.lists(one, max_size=3) if field.is_repeated else one
+        of = field.message_type
+        if of is not None and of.GetOptions().map_entry:
+            key, one = (value(of.fields_by_name[part]) for part in ("key", "value"))
+            fields[field.name] = st.dictionaries(key, one, max_size=3)
+        else:
+            one = value(field)
+            fields[field.name] = st.lists(one, max_size=3) if field.is_repeated else one
     return st.fixed_dictionaries({}, optional=fields).map(lambda given: made(**given))
 
 
@@ -130,6 +135,8 @@ def test_a_fault_of_ours_is_told_to_the_log_only() -> None:
 
 
 LONG = "x" * 1001
+CHALLENGE = {"model": "a", "version": "2"}
+MANY = [{"key": f"k{place}"} for place in range(101)]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +146,7 @@ LONG = "x" * 1001
         ("Promote", {"model": "a"}, "version", "the request names no version"),
         ("Promote", {"model": "a", "version": "v2"}, "version", "'v2' is no version: a number is meant, such as 3"),
         ("Promote", {"model": "a", "version": "02"}, "version", "'02' is no version: a number is meant, such as 3"),
-        ("Promote", {"model": "a", "version": "2", "strategy": "canary"}, "strategy", "'canary' is no strategy"),
+        ("Promote", {"model": "a", "version": "2", "strategy": "slow"}, "strategy", "'slow' is no strategy: canary or"),
         ("Promote", {"model": "a", "version": "2", "expected_champion": "x"}, "expected_champion", "'x' is no version"),
         ("Promote", {"model": "a", "version": "2", "reason": LONG}, "reason", "the reason has 1001 characters"),
         ("Promote", {"model": "a", "version": "2", "reason": "a\x1b[31m"}, "reason", "holds a control character"),
@@ -156,6 +163,30 @@ LONG = "x" * 1001
         ("ListReports", {"model": "a", "kind": "exam"}, "kind", "'exam' is no kind of report"),
         ("VerifyAudit", {"head": "abc"}, "head", "64 hexadecimal digits are meant"),
         ("SubmitActuals", {"model": "a"}, "actuals", "holds no actuals"),
+        ("Challenge", {"model": "a"}, "version", "the request names no version"),
+        ("Challenge", {"model": "a", "version": "2", "share": 101.0}, "share", "a share of 101 %: it is to lie from 0"),
+        ("Challenge", {"model": "a", "version": "2", "share": -1.0}, "share", "a share of -1 %"),
+        ("Challenge", {"model": "a", "version": "2", "share": float("nan")}, "share", "a share of nan %"),
+        ("Challenge", {**CHALLENGE, "matches": [{"key": "x y"}]}, "matches[0].key", "'x y' is no key of metadata"),
+        ("Challenge", {**CHALLENGE, "matches": [{"key": "x-bin"}]}, "matches[0].key", "neither grpc-… nor …-bin"),
+        ("Challenge", {**CHALLENGE, "matches": [{"key": "k", "value": "é"}]}, "matches[0].value", "printable ASCII"),
+        ("Challenge", {**CHALLENGE, "matches": [{"key": "k", "version": "3"}]}, "matches[0].version", "version 2's"),
+        ("Challenge", {**CHALLENGE, "matches": [{"key": "k"}, {"key": "K"}]}, "matches[1]", "stands there twice"),
+        ("Challenge", {**CHALLENGE, "matches": MANY}, "matches", "101 matches: 100 are the most"),
+        ("SetSplit", {"model": "a", "shares": {"x": 1.0}}, "shares", "'x' is no version"),
+        ("SetSplit", {"model": "a", "shares": {"2": 60.0, "3": 50.0}}, "shares", "110 % together (version 2 60 %, "),
+        ("SetSplit", {"model": "a", "matches": [{"key": "k"}]}, "matches[0].version", "names no version"),
+        ("Withdraw", {"version": "2"}, "model", "the request names no model"),
+        ("StartTrial", {"model": "a", "version": "latest"}, "version", "'latest' is no version"),
+        ("StopTrial", {}, "model", "the request names no model"),
+        ("StopRollout", {"model": "a", "reason": LONG}, "reason", "the reason has 1001 characters"),
+        ("Approve", {}, "id", "the request names no case: `router cases` has their numbers"),
+        ("Approve", {"id": 1, "digest": "ab"}, "digest", "'ab' is no digest of a version"),
+        ("Reject", {"id": 1, "reason": " "}, "reason", "a rejection needs a reason"),
+        ("ListCases", {"kind": "test"}, "kind", "'test' is no kind of case: trial, rollout, request are there"),
+        ("Apply", {"text": " \n"}, "text", "declares nothing: TOML is meant"),
+        ("Diff", {"text": "x" * (words.DECLARED + 1)}, "text", "1048576 are the most"),
+        ("GetEvidence", {"model": "a"}, "version", "the request names no version"),
     ],
 )
 def test_what_cannot_be_meant_names_the_field(
@@ -182,6 +213,26 @@ def test_an_alias_is_never_taken_for_something_else(name: str) -> None:
         assert not taken.isnumeric()
         assert taken.lower() not in {"champion", "standby", "challenger", "latest"}
         assert ":" not in taken
+
+
+@given(st.lists(st.builds(admin_pb2.MetadataMatch, key=st.text(max_size=8), value=st.text(max_size=8)), max_size=4))
+def test_what_is_matched_can_stand_in_metadata(given: list[admin_pb2.MetadataMatch]) -> None:
+    """Keys in lower case, as gRPC has them; each pair once."""
+    with contextlib.suppress(BadField):
+        taken = words.matches(given, "2")
+        assert [(each.key, each.value) for each in taken] == [(each.key.lower(), each.value) for each in given]
+        assert len(set(taken)) == len(taken)
+        assert all(each.key and f"{each.key}{each.value}".isascii() and each.number == "2" for each in taken)
+
+
+@given(st.dictionaries(st.sampled_from(["1", "2", "10", "33"]), st.floats(), max_size=4))
+def test_shares_are_never_more_than_all(given: dict[str, float]) -> None:
+    """None is lost, the lowest version first."""
+    with contextlib.suppress(BadField):
+        taken = words.shares(given)
+        assert taken == given
+        assert 0 <= sum(taken.values()) <= 100
+        assert list(taken) == sorted(taken, key=int)
 
 
 @pytest.mark.parametrize("token", ["two words", "é", "a\n"])
