@@ -368,18 +368,24 @@ class Warmings(_message.Message):
     def __init__(self, warmings: _Optional[_Iterable[_Union[Warming, _Mapping]]] = ...) -> None: ...
 
 class Warming(_message.Message):
-    __slots__ = ("run", "number", "route", "source", "count")
+    __slots__ = ("run", "number", "route", "source", "count", "purpose", "share", "max_per_s")
     RUN_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     ROUTE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    MAX_PER_S_FIELD_NUMBER: _ClassVar[int]
     run: str
     number: str
     route: _table_pb2.Route
     source: str
     count: int
-    def __init__(self, run: _Optional[str] = ..., number: _Optional[str] = ..., route: _Optional[_Union[_table_pb2.Route, _Mapping]] = ..., source: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
+    purpose: str
+    share: float
+    max_per_s: float
+    def __init__(self, run: _Optional[str] = ..., number: _Optional[str] = ..., route: _Optional[_Union[_table_pb2.Route, _Mapping]] = ..., source: _Optional[str] = ..., count: _Optional[int] = ..., purpose: _Optional[str] = ..., share: _Optional[float] = ..., max_per_s: _Optional[float] = ...) -> None: ...
 
 class CameTrue(_message.Message):
     __slots__ = ("model", "truths")
@@ -410,7 +416,7 @@ class Warmed(_message.Message):
     def __init__(self, versions: _Optional[_Iterable[_Union[WarmedVersion, _Mapping]]] = ...) -> None: ...
 
 class WarmedVersion(_message.Message):
-    __slots__ = ("run", "source", "loaded", "failed", "seconds", "samples", "rows", "errors", "broken", "first_error", "times", "champion_times", "ratios", "outputs", "running_seconds", "exhausted", "accuracy")
+    __slots__ = ("run", "source", "loaded", "failed", "seconds", "samples", "rows", "errors", "broken", "first_error", "times", "champion_times", "ratios", "outputs", "running_seconds", "exhausted", "accuracy", "missed", "rested_seconds")
     class SamplesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -435,6 +441,8 @@ class WarmedVersion(_message.Message):
     RUNNING_SECONDS_FIELD_NUMBER: _ClassVar[int]
     EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
     ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    MISSED_FIELD_NUMBER: _ClassVar[int]
+    RESTED_SECONDS_FIELD_NUMBER: _ClassVar[int]
     run: str
     source: str
     loaded: bool
@@ -452,10 +460,12 @@ class WarmedVersion(_message.Message):
     running_seconds: float
     exhausted: bool
     accuracy: WarmedAccuracy
-    def __init__(self, run: _Optional[str] = ..., source: _Optional[str] = ..., loaded: _Optional[bool] = ..., failed: _Optional[str] = ..., seconds: _Optional[float] = ..., samples: _Optional[_Mapping[str, int]] = ..., rows: _Optional[int] = ..., errors: _Optional[int] = ..., broken: _Optional[int] = ..., first_error: _Optional[str] = ..., times: _Optional[_Iterable[int]] = ..., champion_times: _Optional[_Iterable[int]] = ..., ratios: _Optional[_Iterable[int]] = ..., outputs: _Optional[_Iterable[_Union[WarmedOutput, _Mapping]]] = ..., running_seconds: _Optional[float] = ..., exhausted: _Optional[bool] = ..., accuracy: _Optional[_Union[WarmedAccuracy, _Mapping]] = ...) -> None: ...
+    missed: int
+    rested_seconds: float
+    def __init__(self, run: _Optional[str] = ..., source: _Optional[str] = ..., loaded: _Optional[bool] = ..., failed: _Optional[str] = ..., seconds: _Optional[float] = ..., samples: _Optional[_Mapping[str, int]] = ..., rows: _Optional[int] = ..., errors: _Optional[int] = ..., broken: _Optional[int] = ..., first_error: _Optional[str] = ..., times: _Optional[_Iterable[int]] = ..., champion_times: _Optional[_Iterable[int]] = ..., ratios: _Optional[_Iterable[int]] = ..., outputs: _Optional[_Iterable[_Union[WarmedOutput, _Mapping]]] = ..., running_seconds: _Optional[float] = ..., exhausted: _Optional[bool] = ..., accuracy: _Optional[_Union[WarmedAccuracy, _Mapping]] = ..., missed: _Optional[int] = ..., rested_seconds: _Optional[float] = ...) -> None: ...
 
 class WarmedOutput(_message.Message):
-    __slots__ = ("name", "kind", "compared", "agreed", "absolute", "relative", "apart", "elements")
+    __slots__ = ("name", "kind", "compared", "agreed", "absolute", "relative", "apart", "elements", "within")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     COMPARED_FIELD_NUMBER: _ClassVar[int]
@@ -464,6 +474,7 @@ class WarmedOutput(_message.Message):
     RELATIVE_FIELD_NUMBER: _ClassVar[int]
     APART_FIELD_NUMBER: _ClassVar[int]
     ELEMENTS_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: str
     compared: int
@@ -472,7 +483,8 @@ class WarmedOutput(_message.Message):
     relative: _containers.RepeatedScalarFieldContainer[int]
     apart: float
     elements: int
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., compared: _Optional[int] = ..., agreed: _Optional[int] = ..., absolute: _Optional[_Iterable[int]] = ..., relative: _Optional[_Iterable[int]] = ..., apart: _Optional[float] = ..., elements: _Optional[int] = ...) -> None: ...
+    within: float
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., compared: _Optional[int] = ..., agreed: _Optional[int] = ..., absolute: _Optional[_Iterable[int]] = ..., relative: _Optional[_Iterable[int]] = ..., apart: _Optional[float] = ..., elements: _Optional[int] = ..., within: _Optional[float] = ...) -> None: ...
 
 class WarmedAccuracy(_message.Message):
     __slots__ = ("joined", "champion_right", "version_right", "only_champion", "only_version")
