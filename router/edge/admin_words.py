@@ -20,7 +20,7 @@ NAME: Final = 255
 """Characters at most; models and versions are names of directories."""
 MATCHES: Final = 100
 """Of one model at most: all of them are looked at for each request."""
-VALUE: Final = 1000
+VALUE: Final = 200
 """Characters of what metadata may hold, at most."""
 DECLARED: Final = 1 << 20
 """Characters of a file of declared state, at most."""
@@ -28,7 +28,7 @@ DECLARED: Final = 1 << 20
 _NUMBER: Final = re.compile(r"[1-9][0-9]*")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _KEY: Final = re.compile(r"[0-9a-z_.-]{1,100}")
-_PRINTABLE: Final = re.compile(r"[ -~]*")
+_PRINTABLE: Final = re.compile(r"[ -~]+")
 """What gRPC's metadata may hold."""
 _CONTROL: Final = frozenset({"Cc", "Zl", "Zp"})
 
@@ -145,7 +145,7 @@ def _match(given: MetadataMatch, of: str, field: str) -> Match:
         wrong = "letters, digits, dots and dashes are meant, neither grpc-… nor …-bin"
         raise BadField(f"{field}.key", f"{shown(given.key)} is no key of metadata: {wrong}")
     if not _PRINTABLE.fullmatch(given.value) or len(given.value) > VALUE:
-        wrong = f"printable ASCII is meant, {VALUE} characters at most"
+        wrong = f"1 to {VALUE} printable ASCII characters are meant"
         raise BadField(f"{field}.value", f"{shown(given.value)} is no value of metadata: {wrong}")
     if of and given.version not in {"", of}:
         raise BadField(f"{field}.version", f"{shown(given.version)}: what is matched is to be version {of}'s")

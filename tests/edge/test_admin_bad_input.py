@@ -136,7 +136,7 @@ def test_a_fault_of_ours_is_told_to_the_log_only() -> None:
 
 LONG = "x" * 1001
 CHALLENGE = {"model": "a", "version": "2"}
-MANY = [{"key": f"k{place}"} for place in range(101)]
+MANY = [{"key": f"k{place}", "value": "v"} for place in range(101)]
 
 
 @pytest.mark.parametrize(
@@ -170,12 +170,22 @@ MANY = [{"key": f"k{place}"} for place in range(101)]
         ("Challenge", {**CHALLENGE, "matches": [{"key": "x y"}]}, "matches[0].key", "'x y' is no key of metadata"),
         ("Challenge", {**CHALLENGE, "matches": [{"key": "x-bin"}]}, "matches[0].key", "neither grpc-… nor …-bin"),
         ("Challenge", {**CHALLENGE, "matches": [{"key": "k", "value": "é"}]}, "matches[0].value", "printable ASCII"),
-        ("Challenge", {**CHALLENGE, "matches": [{"key": "k", "version": "3"}]}, "matches[0].version", "version 2's"),
-        ("Challenge", {**CHALLENGE, "matches": [{"key": "k"}, {"key": "K"}]}, "matches[1]", "stands there twice"),
+        (
+            "Challenge",
+            {**CHALLENGE, "matches": [{"key": "k", "value": "v", "version": "3"}]},
+            "matches[0].version",
+            "version 2's",
+        ),
+        (
+            "Challenge",
+            {**CHALLENGE, "matches": [{"key": "k", "value": "v"}, {"key": "K", "value": "v"}]},
+            "matches[1]",
+            "stands there twice",
+        ),
         ("Challenge", {**CHALLENGE, "matches": MANY}, "matches", "101 matches: 100 are the most"),
         ("SetSplit", {"model": "a", "shares": {"x": 1.0}}, "shares", "'x' is no version"),
         ("SetSplit", {"model": "a", "shares": {"2": 60.0, "3": 50.0}}, "shares", "110 % together (version 2 60 %, "),
-        ("SetSplit", {"model": "a", "matches": [{"key": "k"}]}, "matches[0].version", "names no version"),
+        ("SetSplit", {"model": "a", "matches": [{"key": "k", "value": "v"}]}, "matches[0].version", "names no version"),
         ("Withdraw", {"version": "2"}, "model", "the request names no model"),
         ("StartTrial", {"model": "a", "version": "latest"}, "version", "'latest' is no version"),
         ("StopTrial", {}, "model", "the request names no model"),
@@ -222,7 +232,9 @@ def test_what_is_matched_can_stand_in_metadata(given: list[admin_pb2.MetadataMat
         taken = words.matches(given, "2")
         assert [(each.key, each.value) for each in taken] == [(each.key.lower(), each.value) for each in given]
         assert len(set(taken)) == len(taken)
-        assert all(each.key and f"{each.key}{each.value}".isascii() and each.number == "2" for each in taken)
+        assert all(
+            each.key and each.value and f"{each.key}{each.value}".isascii() and each.number == "2" for each in taken
+        )
 
 
 @given(st.dictionaries(st.sampled_from(["1", "2", "10", "33"]), st.floats(), max_size=4))
