@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from router.core.vitals import Vitals
 from router.pb import inference_pb2 as inference
 from router.pb import link_pb2 as pb
 from router.serving.lanes import Lane
@@ -72,6 +73,23 @@ def past(message: pb.Telemetry) -> pb.Telemetry:
     for gauge in message.gauges:
         gauge.pending = gauge.hung = gauge.breakers_open = 0
     return message
+
+
+def vitals(message: pb.Telemetry) -> dict[tuple[str, str], Vitals]:
+    """How each version, by model and number, has done for its callers.
+
+    Also those count as failed that it turned away: a version whose breaker is open does that.
+    """
+    successes = {(each.name, each.version): each.inference_stats.success.count for each in message.models}
+    made: dict[tuple[str, str], Vitals] = {}
+    for gauge in message.gauges:
+        failures = sum(count for why, count in gauge.failures.items() if why != Failure.CANCELED.name)
+        fallbacks = sum(each.count for each in gauge.fallbacks)
+        answered = successes.get((gauge.model, gauge.version), 0)
+        made[gauge.model, gauge.version] = Vitals(
+            answered + failures + fallbacks, failures, fallbacks, tuple(gauge.request_buckets)
+        )
+    return made
 
 
 class Total:

@@ -9,7 +9,8 @@ from router.core.fallback import Reason, Step
 from router.core.hedging import Why
 from router.core.latency import BUCKETS
 from router.core.table import Version, VersionState
-from router.edge.telemetry import Total, merged, past, telemetry
+from router.core.vitals import Vitals
+from router.edge.telemetry import Total, merged, past, telemetry, vitals
 from router.pb import link_pb2 as pb
 from router.serving.stats import Failure, Stats
 
@@ -212,3 +213,29 @@ def test_figures_of_what_has_gone_keep_no_gauge() -> None:
     kept = past(figures(lane))
     assert kept.gauges[0].pending == 0
     assert kept.models[0].inference_stats.success.count == 1
+
+
+def test_what_callers_had_of_a_version() -> None:
+    """Its own answers with their times, what failed or was turned away, what something else answered; over workers.
+
+    Those who went away do not count. What a dead worker did still does, so that no counter goes back.
+    """
+    one, other = FakeLane(), FakeLane(number="2")
+    ran(one, calls=3)
+    one.stats.own_cell().remembered(7000)
+    for reason in Failure:
+        one.stats.own_cell().fail(reason, 5000)
+    one.stats.own_cell().fell_back(Step.DEFAULT, Reason.FAILED, 10)
+    one.stats.own_cell().fell_back(Step.CACHED, Reason.SLOW, 10)
+    ran(other, calls=2)
+    total = Total()
+    total.put("first", figures(one))
+    before = vitals(total.all())
+    assert before["m", "1"] == Vitals(9, 3, 2, before["m", "1"].buckets)
+    assert before["m", "1"].timed == 4
+    total.put("second", figures(one, other))
+    total.bury("first")
+    total.put("first, begun again", figures(one))
+    after = vitals(total.all())
+    assert after["m", "1"].since(before["m", "1"]) == before["m", "1"] + before["m", "1"]
+    assert after["m", "2"] == Vitals(2, 0, 0, after["m", "2"].buckets)
