@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, TypeVar
@@ -21,18 +20,12 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 import structlog
 
 from router.control.events import Events
-from router.control.ledger_file import (
-    FAILED,
-    Actual,
-    Found,
-    LedgerFile,
-    OtherLayout,
-    beyond_repair,
-    move_aside,
-    reason_of,
-)
+from router.control.ledger_file import Actual, Found, LedgerFile
 from router.control.ledger_schema import Joined
-from router.core.prediction import Form, Prediction, Score, form_of, predicted, truth_of
+from router.control.ledger_since import Page
+from router.control.ledger_submission import Submitted, checked, submitted, told
+from router.control.ledger_trouble import FAILED, OtherLayout, beyond_repair, move_aside, reason_of
+from router.core.prediction import Form, Prediction, Score, form_of, predicted
 from router.core.table import Route
 from router.errors import InvalidRequest, NotFound, NotReady, Refused
 from router.model_settings import LedgerSettings
@@ -73,19 +66,6 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Never jumps."""
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """What became of actuals. `joined` counts them, the others are ids of requests, each once.
-
-    `unknown`: no such prediction is kept. `already`: it had an actual. `late`: beyond the time that the model allows.
-    """
-
-    joined: int = 0
-    unknown: tuple[str, ...] = ()
-    already: tuple[str, ...] = ()
-    late: tuple[str, ...] = ()
 
 
 class Several(Protocol):
@@ -143,6 +123,8 @@ class Ledger:
         self._believed_at = clock.monotonic()
         self.lost: dict[str, int] = {}
         """Predictions that could not be kept, by model."""
+        self.contradicted: dict[str, int] = {}
+        """Actuals that said something else than what had been joined, by model."""
 
     # ---- predictions ----
 
@@ -227,21 +209,21 @@ class Ledger:
         settings, form = self._about(model)
         if len(actuals) > MOST_ACTUALS:
             raise InvalidRequest(f"{len(actuals)} actuals at once: send at most {MOST_ACTUALS} in one call")
-        given = [_checked(place, each, form) for place, each in enumerate(actuals)]
+        given = [checked(place, each, form) for place, each in enumerate(actuals)]
         found = await self._join(model, given, settings, alone=False)
         if found.unknown:
             await self._gather()
             more = await self._join(model, found.unknown, settings, alone=True)
-            joined, already, late = found.joined + more.joined, found.already + more.already, found.late + more.late
-            found = Found(joined, more.unknown, already, late)
-        done = Submitted(len(found.joined), _ids(found.unknown), _ids(found.already), _ids(found.late))
+            found = more.after(found)
+        done = submitted(found)
+        self.contradicted[model] = self.contradicted.get(model, 0) + len(found.contradicting)
         if found.joined:
             try:
                 self._came_true(model, found.joined)
             except Exception:  # a fault of ours: it is joined all the same
                 log.exception("who is to hear what came true does not", model=model)
         if self._events is not None:
-            self._events.tell("actuals", model, text=_told(done), joined=done.joined, unknown=len(done.unknown))
+            self._events.tell("actuals", model, text=told(done), joined=done.joined, unknown=len(done.unknown))
         return done
 
     def _about(self, model: str) -> tuple[LedgerSettings, Form | None]:
@@ -291,6 +273,17 @@ class Ledger:
         Where a mirror ran a request too, its prediction is another one with the same request and row. Raises NotReady.
         """
         return await self._look(lambda file: file.joined(model, round(since * 1e9), most), [])
+
+    async def last_turn(self, model: str) -> int:
+        """From where `since` gives only what comes true from now on. Raises NotReady."""
+        return await self._look(lambda file: file.last_turn(model), 0)
+
+    async def since(self, model: str, champion: str, challenger: str, after: int, most: int, *, paired: bool) -> Page:
+        """What came true after a turn of two versions, of about `most` predictions: see `ledger_since`. Raises
+        NotReady."""
+        versions = (champion, challenger)
+        nothing = Page(after, [], [])
+        return await self._look(lambda file: file.since(model, versions, after, most, paired=paired), nothing)
 
     async def used_bytes(self) -> int:
         """How much of the file is in use. Raises NotReady."""
@@ -373,27 +366,3 @@ class Ledger:
         self._closed = True
         await asyncio.get_running_loop().run_in_executor(self._thread, self._let_go)
         self._thread.shutdown(wait=False)
-
-
-def _checked(place: int, actual: Actual, form: Form | None) -> Actual:
-    """An actual in the words of the prediction. Raises InvalidRequest, which says which one it is."""
-    try:
-        if not actual.request_id:
-            raise InvalidRequest("it names no request")
-        if not 0 <= actual.row < 2**63:
-            raise InvalidRequest(f"row {actual.row}: rows are counted from 0")
-        truth = actual.truth if form is None else truth_of(form, actual.truth)
-    except InvalidRequest as error:
-        named = f" (request '{actual.request_id[:80]}')" if actual.request_id else ""
-        raise InvalidRequest(f"actuals[{place}]{named}: {error}") from None
-    return Actual(actual.request_id, actual.row, truth)
-
-
-def _ids(actuals: Sequence[Actual]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([each.request_id for each in actuals]))
-
-
-def _told(done: Submitted) -> str:
-    others = [("unknown", done.unknown), ("had one already", done.already), ("late", done.late)]
-    parts = [f"{done.joined} joined", *(f"{len(ids)} {what}" for what, ids in others if ids)]
-    return "actuals: " + ", ".join(parts)

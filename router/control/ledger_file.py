@@ -18,15 +18,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import structlog
 from sqlalchemy import URL, Connection, Row, create_engine, delete, event, func, insert, select
-from sqlalchemy.exc import DBAPIError
 
-from router.control.database_errors import trouble
 from router.control.ledger_schema import (
     ALL_JOINED,
     DEVIATIONS,
     JOIN,
+    LAST_TURN,
     LAYOUT,
     METADATA,
     MODELS,
@@ -35,14 +33,15 @@ from router.control.ledger_schema import (
     PUT,
     SOURCES,
     Joined,
+    contradicts,
     joined_of,
     row_of,
     truth_row,
 )
+from router.control.ledger_since import Page, since
+from router.control.ledger_trouble import OtherLayout
 from router.core.prediction import MIRROR, Form, Prediction, Score, Value, score
 from router.errors import InvalidRequest
-
-log = structlog.get_logger()
 
 PATIENCE_S: Final = 2.0
 """How long a write waits for another program that holds the file."""
@@ -56,14 +55,8 @@ TOGETHER_NS: Final = 60 * 10**9
 """A mirror's prediction and the one that its caller had are of one request when they are at most so far apart."""
 LOG_BYTES: Final = 16 << 20
 """Of the write-ahead log, when all of it is in the file."""
-FAILED: Final = (DBAPIError, sqlite3.Error, OSError)
-"""What the file raises when it fails."""
 _WRITES: Final = "router_writes"
 _DURABLE: Final = "router_durable"
-
-
-class OtherLayout(Exception):
-    """The file has tables, which are not those of this program."""
 
 
 class Actual(NamedTuple):
@@ -75,12 +68,18 @@ class Actual(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What became of actuals."""
+    """What became of actuals. `contradicting` are those of `already` that say something else than what was joined."""
 
     joined: list[Actual]
     unknown: list[Actual]
     already: list[Actual]
     late: list[Actual]
+    contradicting: list[Actual]
+
+    def after(self, other: Found) -> Found:
+        """Of both, where these are what was unknown to the other."""
+        joined, already, late = other.joined + self.joined, other.already + self.already, other.late + self.late
+        return Found(joined, self.unknown, already, late, other.contradicting + self.contradicting)
 
 
 Batch = Sequence[tuple[str, Sequence[Prediction]]]
@@ -101,6 +100,7 @@ class LedgerFile:
         event.listen(self._engine, "connect", _connected)
         event.listen(self._engine, "begin", _begun)
         self._models: dict[str, int] = {}
+        self._turns: dict[int, int] = {}
         self._sources: dict[tuple[object, ...], int] = {}
         self._next = 1
         try:
@@ -118,7 +118,9 @@ class LedgerFile:
         METADATA.create_all(connection)
         connection.exec_driver_sql(f"PRAGMA user_version = {LAYOUT}")
         self._next = (connection.execute(select(func.max(PREDICTIONS.c.id))).scalar() or 0) + 1
-        self._models = {name: number for number, name in connection.execute(select(MODELS))}
+        models = connection.execute(select(MODELS)).all()
+        self._models = {name: number for number, name, _ in models}
+        self._turns = {number: turns for number, _, turns in models}
 
     @property
     def used_bytes(self) -> int:
@@ -138,12 +140,12 @@ class LedgerFile:
     @contextmanager
     def _writing(self, *, durable: bool = False) -> Iterator[Connection]:
         """All or nothing, also of what is remembered of the file's numbers."""
-        known = (dict(self._models), dict(self._sources), self._next)
+        known = (dict(self._models), dict(self._turns), dict(self._sources), self._next)
         try:
             with self._engine.execution_options(**{_WRITES: True, _DURABLE: durable}).begin() as connection:
                 yield connection
         except BaseException:
-            self._models, self._sources, self._next = known
+            self._models, self._turns, self._sources, self._next = known
             raise
 
     # ---- predictions ----
@@ -161,7 +163,10 @@ class LedgerFile:
                     connection.exec_driver_sql(PUT, rows)
                     mirrored = {each.request_id for each in predictions if each.served_by == MIRROR}
                     if mirrored:
-                        _join_mirrors(connection, self._model(connection, model), mirrored)
+                        number = self._model(connection, model)
+                        turn = self._turns.get(number, 0) + 1
+                        if _join_mirrors(connection, number, mirrored, turn):
+                            self._turn(connection, number, turn)
         if self.used_bytes > self._max_bytes:
             self._make_room()
 
@@ -176,6 +181,11 @@ class LedgerFile:
         if number is None:
             number = self._models[name] = _number(connection.execute(insert(MODELS).values(name=name)))
         return number
+
+    def _turn(self, connection: Connection, model: int, turn: int) -> None:
+        """It has been taken. What is deleted does not give it back."""
+        connection.execute(LAST_TURN, {"which": model, "turn": turn})
+        self._turns[model] = turn
 
     def _source(self, connection: Connection, model: str, about: tuple[str, int, str, Form]) -> int:
         key = (model, *about)
@@ -223,11 +233,13 @@ class LedgerFile:
         What came true for a request is so for every version that ran it. A mirror's prediction that stands `alone` will
         do, or is unknown: its caller's may still be on its way.
         """
-        found = Found([], [], [], [])
+        found = Found([], [], [], [], [])
         with self._writing(durable=True) as connection:
             number = self._models.get(model, 0)
             for at in range(0, len(actuals), ASKED):
                 self._join(connection, number, actuals[at : at + ASKED], now_ns, keep_ns, found, alone=alone)
+            if found.joined:
+                self._turn(connection, number, self._turns.get(number, 0) + 1)
         return found
 
     def _join(
@@ -244,8 +256,9 @@ class LedgerFile:
         known: dict[tuple[str, int], list[Row[Any]]] = {}
         for row in connection.execute(OF_REQUESTS, {"model": model, "ids": [each.request_id for each in actuals]}):
             known.setdefault((row.request_id, row.row), []).append(row)
-        joining = []
-        seen: set[tuple[str, int]] = set()
+        joining: list[Mapping[str, object]] = []
+        turn = self._turns.get(model, 0) + 1
+        seen: dict[tuple[str, int], Value] = {}
         for actual in actuals:
             key = (actual.request_id, actual.row)
             rows = known.get(key, [])
@@ -255,16 +268,18 @@ class LedgerFile:
                 found.unknown.append(actual)
             elif key in seen or first.deviation is not None:
                 found.already.append(actual)
+                if seen[key] != actual.truth if key in seen else contradicts(first, actual.truth):
+                    found.contradicting.append(actual)
             elif now_ns - first.at_ns > keep_ns:
                 found.late.append(actual)
             else:
-                seen.add(key)
+                seen[key] = actual.truth
                 found.joined.append(actual)
                 try:
-                    joining.append(truth_row(first, actual.truth, now_ns))
+                    joining.append(truth_row(first, actual.truth, now_ns, turn))
                 except InvalidRequest as error:
                     raise InvalidRequest(f"request '{actual.request_id[:80]}': {error}") from None
-                joining += _alike(first, actual.truth, now_ns, rows)
+                joining += _alike(first, actual.truth, now_ns, turn, rows)
         if joining:
             connection.execute(JOIN, joining)
 
@@ -284,31 +299,21 @@ class LedgerFile:
         with self._engine.begin() as connection:
             return [joined_of(row) for row in reversed(connection.execute(ALL_JOINED, about).all())]
 
+    # ---- what came true since ----
 
-def move_aside(path: Path, why: str) -> None:
-    """Let another file be begun. The last one that was moved aside makes room. Raises OSError."""
-    log.warning("the ledger is moved aside and begun anew", reason=why, name=path.name + ".damaged")
-    path.replace(path.with_name(path.name + ".damaged"))
-    for part in ("-wal", "-shm"):
-        path.with_name(path.name + part).unlink(missing_ok=True)
+    def last_turn(self, model: str) -> int:
+        """Of all that was ever joined of a model; 0 without any."""
+        return self._turns.get(self._models.get(model, 0), 0)
 
+    def since(self, model: str, versions: tuple[str, str], after: int, most: int, *, paired: bool) -> Page:
+        """What came true after a turn of the champion and the challenger, by `versions`: about `most` predictions.
 
-def beyond_repair(error: Exception) -> str:
-    """Why nothing but another file helps; empty where something else does."""
-    if isinstance(error, OtherLayout):
-        return "it is of another layout"
-    if isinstance(error, DBAPIError | sqlite3.Error):
-        found = trouble(error)
-        return found.reason if found.damaged else ""
-    return ""
-
-
-def reason_of(error: DBAPIError | sqlite3.Error | OSError) -> tuple[str, str]:
-    """What went wrong, and the mend."""
-    if isinstance(error, OSError):
-        return error.strerror or "the system refuses", "look at the state directory, then try again"
-    found = trouble(error)
-    return found.reason, found.mend
+        Paired: what the challenger said as a mirror and the champion to its caller. Else what callers had of both who
+        named no version. A turn beyond the last one is of a file that was lost: all of this one is new.
+        """
+        after = after if after <= self.last_turn(model) else 0
+        with self._engine.begin() as connection:
+            return since(connection, self._models.get(model, 0), versions, after, most, paired=paired)
 
 
 def _connected(connection: sqlite3.Connection, _: object) -> None:
@@ -345,10 +350,10 @@ def _let_go(connection: Connection, model: int, before_ns: int | None = None) ->
     return connection.execute(going).rowcount
 
 
-def _join_mirrors(connection: Connection, model: int, ids: set[str]) -> None:
-    """What came true before a mirror had run is so for the mirror too."""
+def _join_mirrors(connection: Connection, model: int, ids: set[str], turn: int) -> bool:
+    """What came true before a mirror had run is so for the mirror too; whether anything was."""
     every = list(ids)
-    joining = []
+    joining: list[Mapping[str, object]] = []
     for at in range(0, len(every), ASKED):
         by_row: dict[tuple[str, int], list[Row[Any]]] = {}
         for row in connection.execute(OF_REQUESTS, {"model": model, "ids": every[at : at + ASKED]}):
@@ -356,16 +361,19 @@ def _join_mirrors(connection: Connection, model: int, ids: set[str]) -> None:
         for rows in by_row.values():
             true = next((row for row in rows if not row.mirror and row.deviation is not None), None)
             if true is not None:
-                joining += _alike(true, true.truth, true.joined_ns, rows)
+                joining += _alike(true, true.truth, true.joined_ns, turn, rows)
     if joining:
         connection.execute(JOIN, joining)
+    return bool(joining)
 
 
-def _alike(first: Row[Any], truth: Value, now_ns: int, rows: Sequence[Row[Any]]) -> list[Mapping[str, object]]:
+def _alike(
+    first: Row[Any], truth: Value, now_ns: int, turn: int, rows: Sequence[Row[Any]]
+) -> list[Mapping[str, object]]:
     """What came true for a request, for the other predictions of it; not for those that are of another kind."""
     joining = []
     for row in rows:
         if row.id != first.id and row.deviation is None and abs(row.at_ns - first.at_ns) <= TOGETHER_NS:
             with suppress(InvalidRequest):
-                joining.append(truth_row(row, truth, now_ns))
+                joining.append(truth_row(row, truth, now_ns, turn))
     return joining

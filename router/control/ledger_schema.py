@@ -24,8 +24,9 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert as put
 
 from router.core.prediction import MIRROR, Form, Prediction, Value, deviation, truth_of
+from router.errors import InvalidRequest
 
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 """Of the tables; SQLite keeps it as `user_version`."""
 
 METADATA: Final = MetaData()
@@ -34,6 +35,7 @@ MODELS: Final = Table(
     METADATA,
     Column("id", Integer, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
+    Column("turns", Integer, nullable=False, server_default="0"),  # the last one of its predictions
 )
 SOURCES: Final = Table(
     "sources",
@@ -61,11 +63,13 @@ PREDICTIONS: Final = Table(
     Column("truth", Text),
     Column("deviation", Float),  # NULL: nothing came true yet
     Column("joined_ns", Integer),
+    Column("turn", Integer),  # those that were joined together have the same, later ones a higher one: clocks jump
     UniqueConstraint("model", "request_id", "row", "mirror"),
 )
 JOINED: Final = Index(
     "joined", PREDICTIONS.c.source, PREDICTIONS.c.at_ns, sqlite_where=PREDICTIONS.c.deviation.is_not(None)
 )
+TURNS: Final = Index("turns", PREDICTIONS.c.model, PREDICTIONS.c.turn, sqlite_where=PREDICTIONS.c.turn.is_not(None))
 
 
 class Joined(NamedTuple):
@@ -83,7 +87,7 @@ _PUT: Final = _FRESH.on_conflict_do_update(
     index_elements=["model", "request_id", "row", "mirror"],
     set_={
         name: _FRESH.excluded[name]
-        for name in ("id", "source", "at_ns", "value", "score", "truth", "deviation", "joined_ns")
+        for name in ("id", "source", "at_ns", "value", "score", "truth", "deviation", "joined_ns", "turn")
     },
     where=_FRESH.excluded.at_ns > PREDICTIONS.c.at_ns,
 )
@@ -98,7 +102,7 @@ OF_REQUESTS: Final = (
 JOIN: Final = (
     update(PREDICTIONS)
     .where(PREDICTIONS.c.id == bindparam("which"))
-    .values(truth=bindparam("true"), deviation=bindparam("off"), joined_ns=bindparam("now"))
+    .values(truth=bindparam("true"), deviation=bindparam("off"), joined_ns=bindparam("now"), turn=bindparam("turn"))
 )
 _OFF: Final = PREDICTIONS.c.deviation
 DEVIATIONS: Final = (
@@ -118,6 +122,7 @@ ALL_JOINED: Final = (
     .order_by(PREDICTIONS.c.at_ns.desc(), PREDICTIONS.c.id.desc())
     .limit(bindparam("most"))
 )
+LAST_TURN: Final = update(MODELS).where(MODELS.c.id == bindparam("which")).values(turns=bindparam("turn"))
 
 
 def row_of(number: int, model: int, source: int, prediction: Prediction) -> tuple[object, ...]:
@@ -127,12 +132,21 @@ def row_of(number: int, model: int, source: int, prediction: Prediction) -> tupl
     return (number, model, source, request_id, row, mirror, at_ns, _text(form, value), score)
 
 
-def truth_row(row: Row[Any], truth: Value, now_ns: int) -> Mapping[str, object]:
+def truth_row(row: Row[Any], truth: Value, now_ns: int, turn: int) -> Mapping[str, object]:
     """What came true for a row of `OF_REQUESTS`, as `JOIN` takes it. Raises InvalidRequest: it is of another kind."""
     form = Form(row.form)
     true = truth_of(form, truth)
     off = deviation(form, _value(form, row.value), true)
-    return {"which": row.id, "true": _text(form, true), "off": off, "now": now_ns}
+    return {"which": row.id, "true": _text(form, true), "off": off, "now": now_ns, "turn": turn}
+
+
+def contradicts(row: Row[Any], truth: Value) -> bool:
+    """Whether something else came true for a row of `OF_REQUESTS`."""
+    form = Form(row.form)
+    try:
+        return bool(row.truth != _text(form, truth_of(form, truth)))
+    except InvalidRequest:
+        return True
 
 
 def joined_of(row: Row[Any]) -> Joined:

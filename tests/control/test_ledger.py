@@ -189,8 +189,10 @@ def test_the_second_actual_for_a_request_is_said_to_be_repeated(world: World) ->
 
     async def story() -> None:
         await world.keep(world.said("a"))
-        assert await world.submit(("a", 3), ("a", 4)) == Submitted(1, already=("a",))
-        assert await world.submit(("a", 4)) == Submitted(0, already=("a",))
+        assert await world.submit(("a", 3), ("a", 4)) == Submitted(1, already=("a",), contradicting=("a",))
+        assert await world.submit(("a", 4)) == Submitted(0, already=("a",), contradicting=("a",))
+        assert await world.submit(("a", 3)) == Submitted(0, already=("a",))
+        assert world.ledger.contradicted == {"m": 2}
         assert [row.truth for row in await world.ledger.joined("m", 0)] == [3]
 
     played(world, story)
