@@ -36,7 +36,7 @@ _FIRST: Final = ~exists().where(
     _BEFORE.c.model == PREDICTIONS.c.model,
     _BEFORE.c.request_id == PREDICTIONS.c.request_id,
     _BEFORE.c.mirror == PREDICTIONS.c.mirror,
-    _BEFORE.c.turn < PREDICTIONS.c.turn,
+    _BEFORE.c.turn + 0 < PREDICTIONS.c.turn,  # by the index of requests: all that came true before is many
 )
 """What rows of one request say hangs together: those that come true later are not told of again."""
 _THEN: Final = (
