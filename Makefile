@@ -6,7 +6,7 @@ LOCK := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-fi
         --strip-extras --allow-unsafe --no-annotate --no-header
 BUILD := --build-deps-for editable --build-deps-for wheel
 
-.PHONY: run install dev test browser check fix proto lock bench prove proof proof_swap slow_tail loadtest soak clean
+.PHONY: run install dev test story browser check fix proto lock bench prove proof proof_swap trials slow_tail loadtest soak clean
 
 run: install  ## serve the bundled models on this machine
 	$(BIN)/router serve
@@ -35,6 +35,9 @@ dev: .venv/dev
 
 test: dev .venv-triton/installed  ## everything that needs no clock: minutes
 	$(BIN)/pytest -n 2 --dist worksteal
+
+story: dev  ## whole stories under traffic: the demo, a search, memory over many versions
+	$(BIN)/pytest -m story
 
 browser: dev  ## the pages in a real browser (Chromium)
 	$(BIN)/pytest -m browser
@@ -84,6 +87,9 @@ proof: dev  ## callers are answered in time, whatever a model does: results in l
 	$(RUN) worker_stop --json $(PROOF)/worker_stop.json
 	$(RUN) gil_burn --json $(PROOF)/gil_burn.json
 	$(MAKE) slow_tail
+
+trials: dev  ## what twenty trials at once cost those who are served: results in loadtest/results
+	$(BIN)/python -m loadtest.trials
 
 # Of swaps a quarter of an hour, and half an hour for the memory; of warm-ups six minutes.
 proof_swap: dev  ## versions come, go and are warmed under load, and nobody notices: results in loadtest/results

@@ -319,6 +319,7 @@ def test_tritonclient_loads_and_unloads(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.story
 def test_memory_stays_when_versions_come_and_go(tmp_path: Path) -> None:
     """A dozen swaps of a 4 MB model leave a worker about as large as two did: retired sessions are given back."""
     models = tmp_path / "models"

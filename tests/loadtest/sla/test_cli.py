@@ -235,6 +235,7 @@ def test_an_interrupt_between_two_runs_keeps_the_first(tmp_path: Path, command: 
     assert row["answered"] == row["due"] > 0
 
 
+@pytest.mark.story
 def test_a_search_takes_the_requests_and_leaves_the_actions(tmp_path: Path) -> None:
     """Also against a server that runs already: it comes first, and what is expected comes from the one at hand."""
     kill = '[[action]]\nat = "1s"\ndo = "kill"\nwhat = "worker-0"\n'
