@@ -195,7 +195,7 @@ class FakeLifecycle(FakeChallenges):
             raise Refused(f"promotions of '{model}' are frozen")
         strategy = "canary" if canary else "swap"
         if model in self.asks:
-            return self.opened(CaseKind.REQUEST, model, number, order, strategy=strategy, needed=1, given=[])
+            return self.opened(CaseKind.REQUEST, model, number, order, strategy=strategy, approvals=1, given=[])
         if canary:
             await self._wait("canary", order)
             return self.opened(CaseKind.ROLLOUT, model, number, order)

@@ -1,9 +1,9 @@
-"""Reports as one HTML file: its charts work with no network."""
+"""Reports as one HTML file: its charts work with no network. Other pages are made of the same parts."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,7 @@ COLOURS: Final = {"pass": "#4a9b6e", "fail": "#c0392b", "warn": "#e08a1e", "skip
 """Told apart by the colour-blind, and the words stand in them."""
 BLUE: Final = "#2563a8"
 
-_STYLE: Final = """
+STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #222 }
 h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 table { border-collapse: collapse } td, th { padding: .25rem .8rem; text-align: left; border-bottom: 1px solid #ddd }
@@ -28,8 +28,12 @@ td { vertical-align: top } .word { color: white; padding: .1rem .6rem; border-ra
 
 
 def write(reports: Sequence[Report], path: Path) -> None:
-    """All of them, one below the other; a reader never sees half of the file. Raises OSError."""
-    text = page(reports)
+    """All of them, one below the other. Raises OSError."""
+    keep(page(reports), path)
+
+
+def keep(text: str, path: Path) -> None:
+    """Write a file whole: a reader never sees half of it. Raises OSError."""
     if path.exists() and not path.is_file():  # a pipe or a device
         path.write_text(text, encoding="utf-8")
         return
@@ -41,17 +45,22 @@ def write(reports: Sequence[Report], path: Path) -> None:
 def page(reports: Sequence[Report]) -> str:
     """The whole page as text."""
     models = dict.fromkeys(f"{each.model} {each.version}" for each in reports)
-    title = html.escape(", ".join(models) or "No reports")
-    body = "".join(part for each in reports for part in _sections(each))
+    return document(", ".join(models) or "No reports", [part for each in reports for part in sections(each)])
+
+
+def document(title: str, parts: Iterable[str]) -> str:
+    """A page with a title, which is escaped, and parts, which are HTML."""
+    title, body = html.escape(title), "".join(parts)
     return (
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style>"
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style>"
         f"<script>{get_plotlyjs()}</script><body><h1>{title}</h1>{body}</body></html>\n"
     )
 
 
-def _sections(report: Report) -> list[str]:
+def sections(report: Report) -> list[str]:
+    """What a version was put through: a headline, its gates, its distributions."""
     made = [f"<h2>{html.escape(headline(report).plain)}</h2>", _gates(report.outcomes)]
-    made += [_figure(histogram(each)) for each in report.distributions if sum(each.counts)]
+    made += [drawn(histogram(each)) for each in report.distributions if sum(each.counts)]
     return made
 
 
@@ -84,6 +93,7 @@ def histogram(distribution: Distribution) -> go.Figure:
     return chart
 
 
-def _figure(chart: go.Figure) -> str:
+def drawn(chart: go.Figure) -> str:
+    """A chart as HTML, for a page that has plotly's script."""
     text: str = chart.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
     return text

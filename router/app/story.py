@@ -25,6 +25,8 @@ HELLO_S: Final = 2.0
 """A command that cannot watch does what it was asked to all the same, without a story."""
 LATE_S: Final = 0.1
 """An event that was told before the answer may come after it, on a stream of its own."""
+POLL_S: Final = 1.0
+"""What goes on in the server for long is asked for so often, whether events come or not."""
 
 COLOURS: Final = {"swapped": "bold green", "gate": "cyan", "refused": "red", "marked": "red", "progress": "dim"}
 """Of kinds of events."""
@@ -91,17 +93,46 @@ def begun(client: AdminClient, model: str, version: str, act: Callable[[], objec
     _followed(client, model, act, story, lambda event: (event.model, event.version) == (model, version))
 
 
-def _followed(
-    client: AdminClient, model: str, act: Callable[[], Answer], story: Story, enough: Callable[[Event], bool]
-) -> tuple[Answer] | None:
+def until(client: AdminClient, model: str, ended: Callable[[], Answer | None], story: Story) -> Answer:
+    """Tell what happens to the model until `ended`, which is asked again and again, gives an answer.
+
+    Raises what `ended` raises, and KeyboardInterrupt.
+    """
     came: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-    ended: list[Answer | BaseException] = []
+    _watching(client, model, came)
+    _hello(came, story)
+    with story:
+        while (answer := ended()) is None:
+            asked = time.monotonic()
+            while (left := asked + POLL_S - time.monotonic()) > 0:
+                with contextlib.suppress(queue.Empty):
+                    event = came.get(timeout=left)
+                    assert event is not None, "nobody says that this is the end"
+                    story.tell(event)
+                    if event.kind not in {"hello", "progress"}:
+                        break
+        came.put(None)
+        _rest(came, story)
+    return answer
+
+
+def _watching(client: AdminClient, model: str, came: queue.SimpleQueue[Event | None]) -> None:
+    """Have events come in from now on, on a thread of its own."""
 
     def watch() -> None:
         with contextlib.suppress(RouterError, ValueError):  # ValueError: the connection was closed meanwhile
             for event in client.watch(model):
                 came.put(event)
         came.put(Event(kind="hello", seconds=time.time()))  # nobody waits for a stream that could not begin
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _followed(
+    client: AdminClient, model: str, act: Callable[[], Answer], story: Story, enough: Callable[[Event], bool]
+) -> tuple[Answer] | None:
+    came: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+    ended: list[Answer | BaseException] = []
 
     def do() -> None:
         try:
@@ -110,10 +141,8 @@ def _followed(
             ended.append(error)
         came.put(None)
 
-    threading.Thread(target=watch, daemon=True).start()
-    with contextlib.suppress(queue.Empty):
-        if (hello := came.get(timeout=HELLO_S)) is not None:
-            story.tell(hello)
+    _watching(client, model, came)
+    _hello(came, story)
     with story:
         threading.Thread(target=do, daemon=True).start()
         while (event := came.get()) is not None:
@@ -127,6 +156,13 @@ def _followed(
     if isinstance(answer, BaseException):
         raise answer
     return (answer,)
+
+
+def _hello(came: queue.SimpleQueue[Event | None], story: Story) -> None:
+    """Wait until events come: whatever happens from now on is told."""
+    with contextlib.suppress(queue.Empty):
+        if (hello := came.get(timeout=HELLO_S)) is not None:
+            story.tell(hello)
 
 
 def _rest(came: queue.SimpleQueue[Event | None], story: Story) -> None:

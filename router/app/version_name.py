@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import click
@@ -96,6 +97,23 @@ def _complete_version(ctx: click.Context, _: click.Parameter, incomplete: str) -
     ]
 
 
+def _complete_share(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
+    return [
+        CompletionItem(f"{name}=", help=about)
+        for name, about in _versions(ctx, ctx.params.get("model") or "")
+        if about in {"ready", "challenger"} and _fits(name, incomplete)
+    ]
+
+
+def _complete_request(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
+    open_cases = [each for view in _known(ctx).models for each in view.cases if each.kind == "request"]
+    return [
+        CompletionItem(str(each.id), help=f"{each.model} {each.version}")
+        for each in open_cases
+        if str(each.id).startswith(incomplete)
+    ]
+
+
 def _versions(ctx: click.Context, model: str) -> list[tuple[str, str]]:
     found = [(each.number, each.stage) for view in _known(ctx, model).models for each in view.versions]
     return found if model else []
@@ -107,4 +125,10 @@ def _fits(name: str, incomplete: str) -> bool:
 
 model_argument = click.argument("model", shell_complete=_complete_model)
 any_model_argument = click.argument("model", default="", metavar="[MODEL]", shell_complete=_complete_model)
+case_argument = click.argument("case", type=click.IntRange(min=1), metavar="ID", shell_complete=_complete_request)
 version_argument = click.argument("version", default="", metavar="[VERSION]", shell_complete=_complete_version)
+
+
+def shares_argument(kind: click.ParamType) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Any number of `VERSION=PERCENT`."""
+    return click.argument("shares", nargs=-1, type=kind, metavar="[VERSION=PERCENT]…", shell_complete=_complete_share)

@@ -27,6 +27,7 @@ DECLARED: Final = 1 << 20
 
 _NUMBER: Final = re.compile(r"[1-9][0-9]*")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
+_DIGEST: Final = re.compile(r"[0-9a-f]{12,64}")
 _KEY: Final = re.compile(r"[0-9a-z_.-]{1,100}")
 _PRINTABLE: Final = re.compile(r"[ -~]+")
 """What gRPC's metadata may hold."""
@@ -167,9 +168,9 @@ def case_kind(text: str) -> str:
 
 
 def digest(text: str) -> str:
-    """Of a version's files, or nothing. Raises BadField."""
-    if text and not _HASH.fullmatch(text):
-        raise BadField("digest", f"{shown(text)} is no digest of a version: 64 hexadecimal digits are meant")
+    """Of a version's files, or its first digits, or nothing. Raises BadField."""
+    if text and not _DIGEST.fullmatch(text):
+        raise BadField("digest", f"{shown(text)} is no digest of a version: its first 12 to 64 hexadecimal digits are")
     return text
 
 

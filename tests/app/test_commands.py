@@ -38,9 +38,13 @@ def test_commands_that_ask_the_admin_port_take_the_same_options() -> None:
         assert {"--admin", "--token", "--admin-ca", "--admin-cert", "--admin-key", "--json"} <= taken, name
 
 
-@pytest.mark.parametrize(
-    "name", ["test", "warm", "promote", "rollback", "freeze", "thaw", "alias", "load", "unload", "fallback"]
-)
+CHANGES = [
+    *("test", "warm", "promote", "rollback", "freeze", "thaw", "alias", "load", "unload", "fallback"),
+    *("challenge", "split", "trial", "canary", "approve", "reject"),
+]
+
+
+@pytest.mark.parametrize("name", CHANGES)
 def test_what_changes_something_takes_a_reason(name: str) -> None:
     """It is kept in the audit log."""
     announced = main.commands[name]

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from router.app import version_name
 from router.app.cli import main
+from router.control.records import CaseKind, Order
 from router.core.table import Route
 from tests.fake_admin import Served, served
 from tests.server import free_port
@@ -45,6 +46,17 @@ def test_models_and_versions_of_the_server(service: Served) -> None:
     assert completed(service.address, "test", "a:") == ["a:3", "a:2", "a:1"]
     assert completed(service.address, "report", "a", "2") == ["2"]
     assert completed(service.address, "promote", "c", "") == []
+    assert completed(service.address, "challenge", "a:") == ["a:3", "a:2", "a:1"]
+    assert completed(service.address, "trial", "a", "") == ["3", "2", "1"]
+    assert completed(service.address, "canary", "") == ["b", "a"]
+
+
+def test_shares_and_requests_of_the_server(service: Served) -> None:
+    """Versions that may have a share; requests that wait."""
+    assert completed(service.address, "split", "a", "") == ["2="]
+    assert completed(service.address, "approve", "") == []
+    service.lifecycle.opened(CaseKind.REQUEST, "a", "2", Order())
+    assert completed(service.address, "approve", "") == completed(service.address, "reject", "1") == ["1"]
 
 
 def test_nothing_is_said_where_no_server_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from router.app.promotion import told
+from router.control.records import Case, CaseKind, Order
+from router.pb.admin_pb2 import Case as Message
 from router.pb.admin_pb2 import Changed
 from tests.fake_admin import Served, served
 
@@ -62,13 +64,83 @@ def test_an_override_needs_a_reason(service: Served) -> None:
     assert service.router("promote", "a", "3", "--override", "--reason", "fire").exit_code == 0
 
 
+def ends(service: Served, state: str, **body: object) -> None:
+    """What was opened ends so as soon as somebody asks how it stands; an event is told on the way."""
+    house, cases = service.lifecycle, service.database.cases
+
+    def asked(model: str, number: str, kind: str, last: int) -> Sequence[Case]:
+        service.database.cases = cases  # type: ignore[method-assign]
+        going = next(each for each in house.cases.values() if each.open)
+
+        def end() -> None:
+            if state == "approved":
+                house.opened(CaseKind.ROLLOUT, "a", "2", Order())
+                ends(service, "finished")
+            house.ended(going, state, **body)
+            house.events.tell("rollout", "a", "2", "step 2 of 4: [bold]25 %[/]")
+
+        service.loop.call_soon_threadsafe(end)
+        return cases(model, number, kind, last)
+
+    service.database.cases = asked  # type: ignore[assignment]
+
+
+def test_a_canary_is_waited_for(service: Served) -> None:
+    """What happens is told; then how it ended."""
+    ends(service, "finished", text="version 2 is champion")
+    done = service.router("promote", "a", "2", "--canary", "--wait")
+    assert done.exit_code == 0, done.output
+    first, event, last = done.output.splitlines()
+    assert first.startswith("canary 1 of a 2: under way; `router canary a` shows how it goes")
+    assert event.endswith(" s  a 2: step 2 of 4: [bold]25 %[/]")
+    assert last == "canary 1 of a 2: version 2 is champion"
+
+
+def test_a_canary_that_is_undone_has_an_exit_code(service: Served) -> None:
+    """3, for programs too, which get the end alone."""
+    ends(service, "undone", text="errors 5 %, those of version 1 0 %")
+    done = service.router("promote", "a", "2", "--strategy", "canary", "--wait", "--json")
+    assert done.exit_code == 3
+    assert json.loads(done.output)["opened"]["text"] == "errors 5 %, those of version 1 0 %"
+
+
+def test_a_promotion_that_waits_for_approval_says_so(service: Served) -> None:
+    """With its number; one may wait for that, and then for the canary that was approved."""
+    service.lifecycle.asks = {"a", "b"}
+    asked = service.router("promote", "b", "1")
+    assert (asked.exit_code, asked.output) == (
+        0,
+        "request 1 of b 1: waits for approval: 0 of 1 approvals, to be promoted by swap; `router approve 1` agrees to"
+        " it, the champion stays until then\n",
+    )
+    service.router("reject", "1", "--reason", "no")
+    ends(service, "rejected", outcome="by eve")
+    assert service.router("promote", "a", "2", "--wait").exit_code == 3
+    ends(service, "approved")
+    done = service.router("promote", "a", "2", "--canary", "--wait")
+    assert (done.exit_code, done.output.splitlines()[-1]) == (0, "canary 4 of a 2: finished")
+
+
+def test_what_one_waits_for_and_nobody_knows_any_more(service: Served) -> None:
+    """Exit code 1."""
+    service.database.cases = lambda *_: []  # type: ignore[method-assign]
+    lost = service.router("promote", "a", "2", "--canary", "--wait")
+    assert (lost.exit_code, "knows nothing of canary 1 of a 2 any more" in lost.output) == (1, True)
+
+
+def test_a_rollback_that_undid_a_canary() -> None:
+    """It says what was undone."""
+    undone = Message(id=4, kind="rollout", model="m", version="2", ended_seconds=2, text="undone: rolled back by ada")
+    assert told(Changed(model="m", champion="1", opened=undone)) == "canary 4 of m 2: undone: rolled back by ada"
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ("promote", "a"),
         ("promote", "a", "latest"),
         ("promote", "a", "2", "--expect", "x"),
-        ("promote", "a", "2", "--strategy", "canary"),
+        ("promote", "a", "2", "--strategy", "slow"),
         ("promote", "a", "2", "--reason", "x\ny"),
         ("promote", "a", "02"),
         ("rollback",),

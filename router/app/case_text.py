@@ -1,0 +1,93 @@
+"""Trials, canaries and requests for a person at a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from router.app.terminal import NOTHING, figure, moment, text
+from router.pb.admin_pb2 import Case
+
+KINDS: Final = {"trial": "trial", "rollout": "canary", "request": "request"}
+"""As people call them."""
+LISTED: Final = 10
+"""So many values of a list are told in a line."""
+
+
+def body(case: Case) -> Mapping[str, Any]:
+    """The figures of a case; nothing where they are no table."""
+    try:
+        made = json.loads(case.body or "{}")
+    except ValueError:
+        return {}
+    return made if isinstance(made, dict) else {}
+
+
+def named(case: Case) -> str:
+    """As in `canary 4 of a 2`."""
+    return f"{KINDS.get(case.kind, case.kind)} {case.id} of {case.model} {case.version}"
+
+
+def headline(case: Case) -> Text:
+    """What it is, how it stands, since when."""
+    begun = f"begun {moment(case.began_seconds)} by {case.actor or NOTHING}"
+    ended = f", ended {moment(case.ended_seconds)}" if case.ended_seconds else ""
+    return text(f"{named(case)}: {case.text}", "bold") + Text(" ") + text(f"({begun}{ended})", "dim")
+
+
+def shown(case: Case) -> Iterator[RenderableType]:
+    """How it stands, and its figures."""
+    yield headline(case)
+    facts = Table(show_header=False, box=None, pad_edge=False)
+    facts.add_column(style="dim")
+    facts.add_column(overflow="fold")
+    for name, value in flat(body(case)):
+        facts.add_row(text(name), text(value))
+    if facts.row_count:
+        yield facts
+
+
+def flat(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Names and values, tables within tables too; long lists are left out, JSON has them."""
+    for name, value in facts.items():
+        words = f"{before}{str(name).replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{words}, ")
+        elif isinstance(value, bool):
+            yield words, "yes" if value else "no"
+        elif isinstance(value, int | float):
+            yield words, figure(value)
+        elif isinstance(value, str):
+            if value and name != "text":
+                yield words, value
+        elif isinstance(value, list) and value and len(value) <= LISTED and not any(map(_nested, value)):
+            yield words, ", ".join(figure(each) if isinstance(each, int | float) else str(each) for each in value)
+
+
+def _nested(value: object) -> bool:
+    return isinstance(value, Mapping | list)
+
+
+def table(cases: Sequence[Case]) -> Table:
+    """A line each."""
+    shown = Table()
+    for heading in ("no.", "kind", "model", "version", "files", "by", "begun", "ended", "how it stands"):
+        shown.add_column(heading, overflow="fold")
+    for each in cases:
+        shown.add_row(
+            str(each.id),
+            text(KINDS.get(each.kind, each.kind)),
+            text(each.model),
+            text(each.version),
+            text(each.digest[:12] or NOTHING),
+            text(each.actor),
+            Text(moment(each.began_seconds)),
+            Text(moment(each.ended_seconds)) if each.ended_seconds else Text("open", "green"),
+            text(each.text),
+        )
+    return shown

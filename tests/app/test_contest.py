@@ -1,0 +1,71 @@
+"""`router trial` and `router canary`: what goes on for a while, and how it stands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.fake_admin import Served, served
+
+
+@pytest.fixture
+def service() -> Iterator[Served]:
+    """A service of its own, with a challenger."""
+    with served() as made:
+        made.router("challenge", "a", "2", "--shadow")
+        yield made
+
+
+def test_a_trial_begins_is_shown_and_stopped(service: Served) -> None:
+    """A line says how to go on; without a version it is shown, also after its end."""
+    begun = service.router("trial", "a", "2", "--reason", "better?")
+    assert (begun.exit_code, begun.output) == (
+        0,
+        "trial 1 of a 2: under way; `router trial a` shows how it stands\n",
+    )
+    assert service.lifecycle.orders[-1][1].reason == "better?"
+    case = service.lifecycle.cases[1]
+    service.lifecycle.cases[1] = replace(case, body={"text": "version 2 leads", "rows": 812})
+    shown = service.router("trial", "a")
+    assert shown.exit_code == 0
+    assert "trial 1 of a 2: version 2 leads (begun 2023-11-1" in shown.output
+    assert "812" in shown.output
+    assert json.loads(service.router("trial", "a", "--json").output)["id"] == 1
+    stopped = service.router("trial", "a", "--stop")
+    assert (stopped.exit_code, "ended 2023-11-1" in stopped.output) == (0, True)
+    assert "ended 2023-11-1" in service.router("trial", "a").output
+    again = service.router("trial", "a", "--stop")
+    assert (again.exit_code, again.output) == (1, "Error: no trial of model 'a' is under way\n")
+
+
+def test_where_there_was_none(service: Served) -> None:
+    """The command that begins one is named."""
+    for words, mend in (("trial", "`router trial b VERSION`"), ("canary", "`router promote b VERSION --canary`")):
+        none = service.router(words, "b")
+        assert (none.exit_code, mend in none.output) == (1, True)
+        assert service.router(words, "c").output == "Error: unknown model 'c'\n"
+
+
+def test_a_trial_that_cannot_be(service: Served) -> None:
+    """Refused in the server's words; a role stands for a version."""
+    refused = service.router("trial", "a:latest")
+    assert refused.output == "Error: version 3 is no challenger: `router challenge a 3 --shadow` first\n"
+    assert service.router("trial", "a:2", "--stop").exit_code == 2
+    assert service.router("trial").exit_code == 2
+
+
+def test_a_canary_is_shown_and_undone(service: Served) -> None:
+    """As a promotion began it."""
+    begun = service.router("promote", "a", "2", "--canary")
+    assert begun.exit_code == 0, begun.output
+    assert begun.output.splitlines()[-1] == (
+        "canary 1 of a 2: under way; `router canary a` shows how it goes, with --stop it is undone"
+    )
+    assert "canary 1 of a 2: under way (begun" in service.router("canary", "a").output
+    undone = service.router("canary", "a", "--stop", "--reason", "worse")
+    assert (undone.exit_code, "canary 1 of a 2: stopped" in undone.output) == (0, True)
+    assert service.lifecycle.orders[-1][1].reason == "worse"
+    assert service.router("canary", "a", "--stop").exit_code == 1
