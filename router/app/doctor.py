@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from router.app.access import open_doors
+from router.app.approvers import needy, shortages
 from router.app.checks import check_repository, check_tls, check_transport
 from router.app.ports import claim_ports
 from router.app.refusal import Refused
@@ -31,6 +32,7 @@ from router.control.policy import fitted
 from router.control.records import Stored, VersionRecord
 from router.control.registry import route_of
 from router.control.repository import FoundModel, scan
+from router.core.gate import named
 from router.core.table import Route, Version, VersionState, VersionTable
 from router.core.version import SERVING, Stage
 from router.edge.tables import from_text, to_text
@@ -66,6 +68,7 @@ def examine(settings: ServerSettings, progress: Progress = lambda done, of, upco
     yield from _state(settings)
     yield from _tls(settings)
     yield from _access(settings)
+    yield from _approvals(settings)
     yield from _models(settings, progress)
     yield from _machine(settings)
     if settings.allow_faults:
@@ -155,6 +158,23 @@ def _access(settings: ServerSettings) -> Iterator[Finding]:
         yield Finding(Grade.GOOD, "access", f"only who has a role may change anything: {known}")
     for door in open_doors(settings):
         yield Finding(Grade.WARNING, "access", door.what, door.mend)
+
+
+def _approvals(settings: ServerSettings) -> Iterator[Finding]:
+    declared: Mapping[str, str] = {}
+    with contextlib.suppress(SettingsError):  # told as a finding of its own
+        declared = _stored(settings.state).importance
+    short = shortages(settings, declared)
+    for each in short:
+        yield Finding(Grade.WARNING, "approvals", each.what, each.mend)
+    if not short and (levels := needy(settings, declared)):
+        yield Finding(Grade.GOOD, "approvals", f"those known here are enough for importance {', '.join(levels)}")
+    with contextlib.suppress(SettingsError):
+        there = scan(settings.models) if settings.models.is_dir() else {}
+        for model in sorted(settings.importance.keys() - there.keys()) if there else ():
+            wrong = f"[importance] names {named(model)}, and {settings.models} has no such model"
+            mend = "correct its name in router.toml, or put it there"
+            yield Finding(Grade.WARNING, f"importance {named(model)}", wrong, mend)
 
 
 def _models(settings: ServerSettings, progress: Progress) -> Iterator[Finding]:

@@ -13,14 +13,13 @@ from typing import Final
 
 import structlog
 
-from router.config import PolicySettings
 from router.control.change import Changes, Draft
 from router.control.exhibits import Cases, Exhibits
 from router.control.records import Case, CaseKind, Order, Swapped, VersionRecord
 from router.core.access import Actor
 from router.core.actions import Action, check_actor, check_stage
 from router.core.approval import Approval, Request, check_rejecter, request_of
-from router.core.importance import Rule, level_of, rule_of
+from router.core.importance import Policy, Rule, level_of, rule_of
 from router.core.version import SERVING
 from router.errors import Conflict, InvalidRequest, NotFound, Refused, RouterError
 
@@ -56,7 +55,7 @@ class Approvals:
     def __init__(
         self,
         changes: Changes,
-        policy: Mapping[str, PolicySettings],
+        policy: Policy,
         importance: Mapping[str, str],
         promote: Promote,
         canary: Canary,

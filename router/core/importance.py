@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from router.config import POLICY, PolicySettings
 from router.core.access import Actor, Role
 from router.errors import Denied
+
+Policy = Mapping[Any, PolicySettings]
+"""By level: a text, or the literal that settings have."""
 
 LEAST: Final = "low"
 MOST: Final = "critical"
@@ -59,7 +62,7 @@ def level_of(model: str, declared: Mapping[str, str], configured: Mapping[str, s
     return declared.get(model) or configured.get(model) or LEAST
 
 
-def rule_of(level: str, policy: Mapping[str, PolicySettings]) -> Rule:
+def rule_of(level: str, policy: Policy) -> Rule:
     """What holds for a level. One that nobody knows (a newer program may have stored it) is as the highest."""
     known = level if level in POLICY else MOST
     return Rule(known, policy.get(known, POLICY[known]), known in policy)

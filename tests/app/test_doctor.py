@@ -16,6 +16,9 @@ from router.app.cli import main
 from router.app.doctor import Finding, Grade, examine
 from router.app.state import owned
 from router.config import ServerSettings
+from router.control.database import FILE, Database
+from router.control.records import Change
+from router.edge.tables import from_text, to_text
 from tests.server import BOUND_S, MODELS, command, environment, free_port, put
 from tests.slow_models import save, scale, unknown_operator
 
@@ -163,6 +166,44 @@ def test_models_that_are_loaded_unasked(command: str) -> None:
     assert result.output == (
         "Error: --load-model (load_models) goes with --model-control explicit: without it every model is served\n"
     )
+
+
+# ---- who approves ----
+
+
+def test_a_model_that_nobody_can_approve(tmp_path: Path) -> None:
+    """Where everybody is `local` nobody is somebody else; the line has the mend. Where enough are known all is well."""
+    assert "approvals" not in found(tmp_path)
+    alone = found(tmp_path, importance={"scale": "high"})["approvals"]
+    assert alone.grade is Grade.WARNING
+    assert (
+        alone.found == "models of importance high ('scale') need 1 approval by others, and whoever asks here is 'local'"
+    )
+    assert alone.mend.startswith("`router token create NAME --role approver --config FILE` makes somebody known, or")
+    tokens = {who: {"role": "approver", "sha256": digit * 64} for who, digit in (("ada", "a"), ("bob", "b"))}
+    enough = found(tmp_path, importance={"scale": "high"}, tokens=tokens)["approvals"]
+    assert (enough.grade, enough.found) == (Grade.GOOD, "those known here are enough for importance high")
+
+
+def test_what_was_declared_of_a_model_counts(tmp_path: Path) -> None:
+    """As it does for the server; the store is only read."""
+    (tmp_path / "state").mkdir()
+    database = Database(tmp_path / "state" / FILE, to_text, from_text)
+    database.open()
+    database.save(Change(importance={"scale": "critical"}))
+    database.close()
+    short = found(tmp_path)["approvals"]
+    assert short.grade is Grade.WARNING
+    assert short.found.startswith("models of importance critical ('scale') need 2 approvals by others")
+
+
+def test_an_importance_of_a_model_that_is_not_there(tmp_path: Path) -> None:
+    """It may be a slip of the pen, and then the model that is meant is of low importance."""
+    findings = found(tmp_path, importance={"scale": "low", "scala": "moderate"})
+    slip = findings["importance 'scala'"]
+    assert slip.grade is Grade.WARNING
+    assert slip.found.startswith("[importance] names 'scala', and ")
+    assert "importance 'scale'" not in findings
 
 
 # ---- models ----
