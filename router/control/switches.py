@@ -1,22 +1,27 @@
-"""What operators switch by hand: no promotions, names for versions, a model's fallback."""
+"""What operators switch by hand: no promotions, names for versions, a model's fallback, how important it is."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final, get_args
 
+from router.config import ImportanceName
 from router.control.change import Changes, Draft
 from router.control.records import EVERYTHING, Order
+from router.core.access import Role
 from router.core.table import ROLES
-from router.errors import InvalidRequest, NotFound, Refused
+from router.errors import Denied, InvalidRequest, NotFound, Refused
 
 Facts = dict[str, object]
 ROUTER = Order()
 LONGEST_ALIAS = 100
 """Characters."""
+LEVELS: Final[tuple[str, ...]] = get_args(ImportanceName)
 
 
 class Switches:
-    """Freeze, alias, fallback."""
+    """Freeze, alias, fallback, importance."""
 
     def __init__(self, changes: Changes) -> None:
         self._changes = changes
@@ -85,5 +90,37 @@ class Switches:
             await self._changes.commit(draft)
             text = "its fallback answers, nothing is run" if on else "it answers itself again"
             self._changes.events.tell("fallback", model, text=text, actor=order.actor)
+
+        await self._changes.turns.alone(change)
+
+    async def set_importance(self, model: str, level: str, order: Order) -> None:
+        """Declare how important a model is: that goes before what router.toml says.
+
+        Raises Denied for whoever is no admin, NotFound, InvalidRequest for a level that there is not.
+        """
+        if order.role < Role.ADMIN:
+            raise Denied(
+                f"the importance of a model needs the role admin, and '{order.actor[:80]}' is {order.role.word}"
+            )
+        if level not in LEVELS:
+            raise InvalidRequest(f"'{level[:80]}' is no importance: {', '.join(LEVELS)} are")
+
+        async def change() -> None:
+            self._registry.known(model)
+            before = self._registry.importance.get(model)
+            if before == level:
+                return
+            entry = self._changes.entry(order, "importance", model, "", {"importance": before}, {"importance": level})
+            importance = {**self._registry.importance, model: level}
+            await self._changes.commit(Draft(entries=[entry], importance=importance))
+            self._changes.events.tell("importance", model, text=f"its importance is {level}", actor=order.actor)
+
+        await self._changes.turns.alone(change)
+
+    async def note(self, action: str, order: Order, facts: Mapping[str, object]) -> None:
+        """An act about all models that changes nothing by itself, for the audit log. Raises Refused."""
+
+        async def change() -> None:
+            await self._changes.commit(Draft(entries=[self._changes.entry(order, action, after=facts)]))
 
         await self._changes.turns.alone(change)

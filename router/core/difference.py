@@ -74,6 +74,16 @@ def waiting(number: str) -> str:
     return f"waits until version {number} is champion: apply the file again then"
 
 
+def baking(model: str) -> str:
+    """The outcome of a promotion that goes by canary."""
+    return f"on its way: `router canary {model}` shows it"
+
+
+def asked(case: int) -> str:
+    """The outcome of a promotion that others must agree to."""
+    return f"waits for approval: `router approve {case}`"
+
+
 def difference(file: Declared, present: Present) -> Difference:
     """What is to be done so that what is, is what the file declares."""
     unknown = [name for name in file.models if name not in present.models]
@@ -183,6 +193,8 @@ class _Comparison:
             )
         if not self.canary:
             return
+        if stage is Stage.STANDBY:
+            yield f'strategy = "canary": version {number} stands by, and comes back at once; say strategy = "swap"'
         if self.champion is None:
             yield f'strategy = "canary": {self.model} has no champion to compare with; say strategy = "swap"'
         shares = {n: each.share for n, each in self.wanted.items()} if self.wanted is not None else self.now.shares
@@ -273,9 +285,9 @@ class _Comparison:
         text += f", version {self.champion} stands by" if self.champion is not None else ""
         outcome = ""
         if self.rollout is not None and self.pending:
-            outcome = f"on its way: `router canary {self.name}` shows it"
+            outcome = baking(self.name)
         elif self.request is not None and self.pending:
-            outcome = f"waits for approval: `router approve {self.request.id}`"
+            outcome = asked(self.request.id)
         expected = self.champion or ""
         yield Step(Action.PROMOTE, self.name, text, number, self.canary, expected=expected, outcome=outcome)
 
@@ -293,7 +305,8 @@ class _Comparison:
             text += ", and runs no copies any more" if number in staying and not each.shadow else ""
             mine = tuple(match for match in now.matches if match.number == number)
             has = {number: now.shares.get(number, 0.0)}
-            yield Step(Action.CHALLENGE, self.name, text, number, each.shadow, shares=has, matches=mine)
+            step = Step(Action.CHALLENGE, self.name, text, number, each.shadow, shares=has, matches=mine)
+            yield step if self.champion is not None else self._after(step)
         shares = self._shares()
         before = {number: share for number, share in now.shares.items() if number in staying}
         matches = self.file.matches
@@ -309,7 +322,8 @@ class _Comparison:
         if self.canary and self.coming is not None:  # what it has already, it keeps
             shares, matches = {**shares, self.coming: own} if own else shares, (*matches, *mine)
         step = Step(Action.SPLIT, self.name, text, shares=shares, matches=matches)
-        yield self._after(step) if not self.canary and (own or mine or self.rollout is not None) else step
+        theirs = not self.canary and (own or mine or self.rollout is not None)
+        yield self._after(step) if theirs or self.champion is None else step
 
     def _shares(self) -> Mapping[str, float]:
         """What challengers are to have, as exactly as it can be. Raises InvalidRequest for more than there is."""

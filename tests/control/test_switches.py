@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from router.control.records import EVERYTHING
-from router.control.switches import LONGEST_ALIAS
-from router.errors import InvalidRequest, NotFound, Refused
+from router.control.records import EVERYTHING, Order
+from router.control.switches import LONGEST_ALIAS, Switches
+from router.core.access import Role
+from router.errors import Denied, InvalidRequest, NotFound, Refused
 from tests.control.lifecycle_fakes import ADA, BOB, House, champions, promoted, run, settled, stage, started
 
 DEFAULT = '[fallback]\nchain = ["default"]\ndefault = { y = 1.0 }\n'
@@ -196,5 +197,50 @@ def test_the_switch_is_refused_where_nothing_could_answer(house: House) -> None:
                 await lifecycle.set_fallback("nothing", on, ADA)
         assert house.events == []
         assert champions(lifecycle) == {"a": "1", "b": "1"}
+
+    run(test())
+
+
+# ---- importance, acts ----
+
+
+def test_importance_is_declared_by_admins(house: House) -> None:
+    """It is durable, recorded with what was before, and no table is made; the same again is nothing."""
+
+    async def test() -> None:
+        lifecycle, _ = await started(house)
+        switches = Switches(lifecycle._changes)
+        watching = lifecycle.events.watch("a")
+        await anext(watching)
+        await switches.set_importance("a", "high", ADA)
+        await switches.set_importance("a", "high", ADA)
+        assert (house.importance, house.events) == ({"a": "high"}, [])
+        event = await anext(watching)
+        assert (event.kind, event.text) == ("importance", "its importance is high")
+        await watching.aclose()
+        await switches.set_importance("a", "low", BOB)
+        entry = house.entries[-1]
+        assert [each.action for each in house.entries].count("importance") == 2
+        assert (entry.before, entry.after, entry.actor) == ({"importance": "high"}, {"importance": "low"}, "bob")
+        with pytest.raises(NotFound, match="unknown model 'x'"):
+            await switches.set_importance("x", "low", ADA)
+        with pytest.raises(InvalidRequest, match="'huge' is no importance: low, moderate, high, critical are"):
+            await switches.set_importance("a", "huge", ADA)
+        with pytest.raises(Denied, match="the importance of a model needs the role admin, and 'oli' is approver"):
+            await switches.set_importance("a", "high", Order("oli", role=Role.APPROVER))
+        assert house.importance == {"a": "low"}
+
+    run(test())
+
+
+def test_an_act_may_change_nothing_by_itself(house: House) -> None:
+    """It is in the audit log, about all models."""
+
+    async def test() -> None:
+        lifecycle, _ = await started(house)
+        await Switches(lifecycle._changes).note("apply", ADA, {"sha256": "ab"})
+        entry = house.entries[-1]
+        assert (entry.action, entry.model, entry.actor, entry.reason) == ("apply", EVERYTHING, "ada", "it is better")
+        assert (entry.after, house.events) == ({"sha256": "ab"}, [])
 
     run(test())

@@ -225,6 +225,11 @@ def test_what_is_on_its_way_is_no_step() -> None:
             "challengers.4: a canary of version 3 needs all requests, and this one has 10 %; give it none until",
         ),
         (
+            "[models.a]\nchampion = 1\nstrategy = 'canary'",
+            present(shares={}),
+            'strategy = "canary": version 1 stands by, and comes back at once; say strategy = "swap"',
+        ),
+        (
             "[models.a]\nchampion = 3\nstrategy = 'canary'",
             present(stages={"3": Stage.READY}, shares={}),
             "strategy = \"canary\": model 'a' has no champion to compare with",
@@ -398,6 +403,7 @@ class World:
             becomes = Kind.ROLLOUT
         if becomes is Kind.ROLLOUT:
             assert set(now.shares) <= {step.number}
+            assert now.stages[step.number] in {Stage.READY, Stage.CHALLENGER}
             stages = {**now.stages, step.number: Stage.CHALLENGER}
             now = replace(now, stages=stages, shares={step.number: max(5.0, now.shares.get(step.number, 0.0))})
         if becomes is None:
