@@ -80,6 +80,16 @@ class Request:
         self.elements = elements
 
 
+def id_of(id_field: bytes) -> bytes:
+    """The text of an id, from its field as it travels; empty where there is none."""
+    if not id_field:
+        return b""
+    start = 2
+    while id_field[start - 1] > 0x7F:  # the length goes on
+        start += 1
+    return id_field[start:]
+
+
 @dataclass(frozen=True, slots=True)
 class Feed:
     """One input of a checked request: the place of its elements among the request's, and how to read them."""

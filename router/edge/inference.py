@@ -19,7 +19,7 @@ from router.core.table import VersionState
 from router.core.tensor import TensorSpec
 from router.edge.codec import Decoder, ReplyEncoder, varint
 from router.edge.description import configuration, metadata
-from router.edge.transport import Rpc, StreamHandler, StreamRpc, UnaryHandler
+from router.edge.transport import Metadata, Rpc, StreamHandler, StreamRpc, UnaryHandler
 from router.errors import InvalidRequest, NotReady, RouterError, Unimplemented
 from router.pb import inference_pb2 as pb
 from router.serving.router import Router
@@ -221,6 +221,11 @@ class _InferStream:
         """Who the caller has shown to be."""
         return self._stream.identity
 
+    @property
+    def metadata(self) -> Metadata:
+        """What the caller sent at the start of the stream."""
+        return self._stream.metadata
+
     def start(self) -> None:
         """Read the first request."""
         self._stream.on_cancel(self._cancelled)
@@ -312,6 +317,10 @@ class _StreamReply:
     @property
     def identity(self) -> str:
         return self._owner.identity
+
+    @property
+    def metadata(self) -> Metadata:
+        return self._owner.metadata
 
     def on_cancel(self, callback: Callable[[], None]) -> None:
         self._cancel = callback

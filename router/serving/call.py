@@ -37,6 +37,10 @@ class Reply(Protocol):
     def identity(self) -> str:
         """Who the caller has shown to be, by a certificate; empty for nobody in particular."""
 
+    @property
+    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """What the caller sent beside its message, keys in lower case; of a stream: at its start."""
+
     def on_cancel(self, callback: Callable[[], None]) -> None:
         """Have `callback` called if the caller goes away first."""
 

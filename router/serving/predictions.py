@@ -24,6 +24,7 @@ import numpy as np
 import structlog
 
 from router.core.prediction import MOST_TEXT, Form, Sheet, Value, said, sampled
+from router.core.request import id_of
 
 if TYPE_CHECKING:
     from router.serving.call import Call
@@ -350,10 +351,5 @@ def _gathered(notes: Notes, group: Sequence[_Ran], wall: int) -> _Columns:
 
 def text(id_field: bytes) -> str:
     """The id in a field as it travels (tag, length, text); empty where there is none or it is too long to be kept."""
-    if not id_field:
-        return ""
-    start = 2
-    while id_field[start - 1] > 0x7F:  # the length goes on
-        start += 1
-    found = id_field[start:].decode()
+    found = id_of(id_field).decode()
     return found if len(found) <= MOST_TEXT else ""

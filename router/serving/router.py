@@ -83,7 +83,8 @@ class Router:
             table = self.table
         plan = table.plans.get(request.header)
         if plan is None:
-            plan = table.plan(request.header)
+            arms = table.arms.get(request.header)
+            plan = table.planned(request, reply) if arms is None else arms.of(request, reply)
         plan.admit(request.elements)
         level = DEFAULT_RANK
         if plan.sla_s is not None:

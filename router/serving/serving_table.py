@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import numpy as np
+import structlog
 
 from router.core.contract import Contract, contract_of
 from router.core.fallback import Reason, Step, check_default
 from router.core.prediction import form_of, predicted
 from router.core.question import Question
-from router.core.request import Checked, Header, Parameters, check, expected
+from router.core.request import Checked, Header, Parameters, Request, check, expected
 from router.core.table import STANDBY, Route, Version, VersionState, VersionTable
-from router.errors import InvalidRequest, NotFound, NotReady
+from router.errors import InvalidRequest, NotFound, NotReady, RouterError
+from router.serving.arms import Arms, Division
+from router.serving.call import Reply
 from router.serving.fallback import Answerer, Default, Failover, Fallback
 from router.serving.lanes import Lane
 from router.serving.memory import Asked, Memory, Store
@@ -21,6 +25,9 @@ from router.serving.plan import Encoder, EncoderFactory, Plan
 from router.serving.predictions import Notes, Predictions
 from router.serving.remote import Peer, Remote
 
+log = structlog.get_logger()
+
+Made = TypeVar("Made")
 MAX_KEPT: Final = 1024
 """Plans and kinds of batches that a table keeps; when full, all are forgotten and made again."""
 NO_PEERS: Final[Mapping[str, Peer]] = {}
@@ -43,12 +50,17 @@ class ServingTable:
         self.lanes = lanes
         self.plans: dict[Header, Plan] = {}
         """What was made of headers that come again. It goes with the table: a header holds no session."""
+        self.arms: dict[Header, Arms[Plan]] = {}
+        """The same, of headers whose requests are split between versions: which one answers, each request says."""
         self._encoder = encoder
         self._store = store
         self._peers = peers
         self._predictions = predictions
         for (model, _), lane in lanes.items():
             lane.settle(table.routes[model].settings)
+        divisions = {route.model: self._division(route) for route in table.routes.values() if route.split}
+        self._divisions = {model: division for model, division in divisions.items() if division is not None}
+        self._unfit: dict[str, set[str]] = {}
         self._keys: dict[tuple[object, ...], object] = {}
         self._contracts: dict[tuple[str, str], Contract | None] = {}
         self._defaults: dict[tuple[str, str], dict[str, np.ndarray[Any, Any]]] = {}
@@ -81,23 +93,73 @@ class ServingTable:
             raise NotReady(f"version {number} of model '{model}' cannot answer: {known.reason or known.state.value}")
         return lane
 
+    def planned(self, request: Request, reply: Reply) -> Plan:
+        """What to do with a request whose header has neither a plan nor arms. Raises a RouterError for the caller."""
+        header = request.header
+        division = None if header.version else self._divisions.get(header.model)
+        if division is None:
+            plan = self.plan(header)
+            _keep(self.plans, header, plan)
+            return plan
+        if not header.kept:
+            return self._plan_of_arm(header, division.arms(lambda number: number).of(request, reply))
+        arms = division.arms(partial(self._plan_of_arm, header))
+        _keep(self.arms, header, arms)
+        return arms.of(request, reply)
+
     def plan(self, header: Header) -> Plan:
-        """What to do with requests of this header. Raises a RouterError for the caller."""
+        """What the version that a header names, or the champion, does with its requests.
+
+        Raises a RouterError for the caller.
+        """
         lane = self.lane(header.model, header.version)
+        champion = self.routes[header.model].champion == lane.version.number
+        return self._plan_of(header, lane, "champion" if champion else "version")
+
+    def _division(self, route: Route) -> Division | None:
+        """How the requests of a model are split; None where the model or its champion runs nothing at all.
+
+        What is split to a challenger that this worker cannot ask is the champion's.
+        """
+        champion = self.lanes.get((route.model, route.champion or ""))
+        if champion is None or route.switched:
+            return None
+        ready = {number for number, each in route.versions.items() if each.state is VersionState.READY}
+        challengers = {number for number in route.split.numbers & ready if (route.model, number) in self.lanes}
+        return Division(route.model, route.split, challengers, champion.loop_cell, self.generation)
+
+    def _plan_of_arm(self, header: Header, number: str | None) -> Plan:
+        """The plan of a header that names no version, in the arm of a challenger or (None) of the champion.
+
+        What the champion refuses is refused in all arms; what only a challenger cannot take is the champion's.
+        """
+        champion = self.lane(header.model, "")
+        if number is not None:
+            self._checked(header, champion)
+            lane = self.lanes[header.model, number]
+            try:
+                return self._plan_of(header, lane, "challenger")
+            except RouterError as error:
+                self._tell_unfit(lane.version, error)
+        return self._plan_of(header, champion, "champion")
+
+    def _tell_unfit(self, version: Version, error: RouterError) -> None:
+        """Say once that a challenger cannot do all that the champion does."""
+        if version.number not in self._unfit.setdefault(version.model, set()):
+            self._unfit[version.model].add(version.number)
+            facts = {"model": version.model, "version": version.number, "reason": str(error)}
+            log.warning("a challenger cannot take some requests: the champion answers them", **facts)
+
+    def _plan_of(self, header: Header, lane: Lane, served_by: str) -> Plan:
+        """A new plan."""
         route = self.routes[header.model]
         checked = self._checked(header, lane)
-        served_by = "champion" if route.champion == lane.version.number else "version"
         memory = self._memory(header, lane, checked, route)
         fallback = self._fallback(header, lane, checked, route, memory)
         marks: Parameters = {"served_by": served_by, "degraded": False}
         remote = self._remote(header, lane, checked, route)
         notes = self._notes(lane, checked, route, served_by)
-        plan = self._plan(header, lane, checked, marks, fallback, route, memory, remote, notes)
-        if header.kept:
-            if len(self.plans) >= MAX_KEPT:
-                self.plans.clear()
-            self.plans[header] = plan
-        return plan
+        return self._plan(header, lane, checked, marks, fallback, route, memory, remote, notes)
 
     @staticmethod
     def _checked(header: Header, lane: Lane) -> Checked:
@@ -262,6 +324,14 @@ class ServingTable:
             return made[reason]
 
         return Default(self._defaults[key], checked.outputs, encoder)
+
+
+def _keep(made: dict[Header, Made], header: Header, of: Made) -> None:
+    """Keep what was made of a header that comes again."""
+    if header.kept:
+        if len(made) >= MAX_KEPT:
+            made.clear()
+        made[header] = of
 
 
 def degraded(step: Step, reason: Reason) -> dict[str, bool | str]:

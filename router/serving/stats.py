@@ -40,6 +40,7 @@ class Cell:
         "hit_buckets",
         "hit_ns",
         "hits",
+        "keyless",
         "last_ms",
         "queue",
         "request",
@@ -64,6 +65,7 @@ class Cell:
         self.hits = 0  # of `success`, those that needed no run
         self.hit_ns = 0
         self.hit_buckets = [0] * BUCKETS
+        self.keyless = 0  # requests that a split sent here by chance
         self.batches: dict[int, list[int]] = {}  # rows → runs, input, infer, output
         self.last_ms = 0
 
@@ -162,6 +164,7 @@ class Stats:
                 "failed",
                 "hits",
                 "hit_ns",
+                "keyless",
             ):
                 setattr(total, name, getattr(total, name) + getattr(cell, name))
             total.failures = [a + b for a, b in zip(total.failures, cell.failures, strict=True)]

@@ -56,6 +56,7 @@ class FakeReply:
         self.errors: list[RouterError] = []
         self.gone = False
         self.identity = ""
+        self.metadata: tuple[tuple[str, str | bytes], ...] = ()
         self._callbacks: list[Callable[[], None]] = []
 
     def finish(self, message: bytes) -> None:
