@@ -1,8 +1,8 @@
-"""The warm-up worker: runs versions that have never served, on copies of what the champion was asked.
+"""The warm-up worker: runs versions on copies of what another version was asked, to warm or to observe them.
 
 It has the same parts as a worker and no port. Serving workers write copies of their runs to its socket in the state
-directory; the controller says over the link which versions are warmed. The supervisor starts it when it is wanted, and
-it leaves when it is not any more. The whole process has the lowest priority, and what it runs may take it down: that
+directory; the controller says over the link which versions are run. The supervisor starts it when it is wanted, and it
+leaves when it is not any more. The whole process has the lowest priority, and what it runs may take it down: that
 costs no caller anything, and a mapped file tells whoever comes after it what it was running.
 
 Threads: the main thread beats and reports; one for each connection takes copies in; one for each version runs them.
@@ -33,7 +33,7 @@ from router.app.child import SAMPLES, WARMING, adopt, link_path, mirror_path
 from router.app.logs import configure
 from router.config import ServerSettings
 from router.control import artefact
-from router.control.warmup import Seen, WarmOrder
+from router.control.rehearsal import Seen, WarmOrder
 from router.core.mirrored import MirroredCall, MirroredRun, Truth
 from router.core.prediction import MIRROR, form_of, predicted
 from router.core.request import InputHeader
@@ -47,6 +47,7 @@ from router.model_settings import LedgerSettings
 from router.pb.link_pb2 import Joined
 from router.serving.candidate import Array, Candidate, Note
 from router.serving.inflight import REGION, InFlight, mapped, wipe
+from router.serving.intake import Intake
 from router.serving.mirror import LENGTH
 from router.serving.predictions import Notes, Predictions
 from router.serving.samples import Samples
@@ -60,7 +61,7 @@ LOWEST: Final = 19
 BEAT_S: Final = 0.1
 REPORT_S: Final = 0.5
 LINGER_S: Final = 10.0
-"""It leaves when it has not been wanted for so long: the next warm-up often follows at once."""
+"""It leaves when it has not been wanted for so long: what is wanted next often follows at once."""
 STOP_S: Final = 2.0
 """A version whose run does not end within so long hangs; only the end of the process ends that."""
 RECORD_S: Final = 0.1
@@ -107,9 +108,10 @@ class WarmupWorker:
         self._slot = slot
         self._region = mapped(settings.state / WARMING, REGION)
         self._inflight = InFlight(self._region)
-        self._lock = threading.Lock()  # of what is warmed
-        self._orders: dict[str, WarmOrder] = {}  # by model, as the candidates
+        self._lock = threading.Lock()  # of what is run
+        self._orders: dict[str, WarmOrder] = {}  # by run, as the candidates
         self._candidates: dict[str, Candidate] = {}
+        self._by_model: dict[str, tuple[Candidate, ...]] = {}
         joined = Joined(pid=os.getpid(), incarnation=uuid.uuid4().hex)
         self._link = WarmupLink(link_path(settings.state), joined, self, Timers())
         self._predictions = Predictions(self._link.send_predictions)
@@ -143,7 +145,7 @@ class WarmupWorker:
 
     def _report(self) -> None:
         with self._lock:
-            now = [(self._orders[model], candidate) for model, candidate in self._candidates.items()]
+            now = [(self._orders[run], candidate) for run, candidate in self._candidates.items()]
         if now:
             self._link.report(
                 Seen(order.run, order.source, candidate.figures(), candidate.tally.accuracy())
@@ -153,7 +155,7 @@ class WarmupWorker:
     # ---- what the controller says, on the link's thread ----
 
     def attached(self) -> None:
-        """It is there; it will say what is to be warmed, and hears of the predictions that it has not confirmed."""
+        """It is there; it will say what is to be run, and hears of the predictions that it has not confirmed."""
         self._predictions.again()
 
     def kept(self, number: int) -> None:
@@ -161,44 +163,56 @@ class WarmupWorker:
         self._predictions.kept(number)
 
     def set_warmings(self, orders: Sequence[WarmOrder]) -> None:
-        """Warm these versions and no others."""
-        wanted = {order.version.model: order for order in orders}
-        for model, before in list(self._orders.items()):
-            if model not in wanted or wanted[model].run != before.run:
-                self._stop(model)
-        for model, order in wanted.items():
-            known = self._orders.get(model)
+        """Run these versions and no others."""
+        wanted = {order.run: order for order in orders}
+        for run in [run for run in self._orders if run not in wanted]:
+            self._stop(run)
+        for run, order in wanted.items():
+            known = self._orders.get(run)
             if known is None:
                 self._start(order)
-            elif known.source is not order.source:
+            else:
+                candidate = self._candidates[run]
+                candidate.share, candidate.max_per_s = order.share, order.max_per_s
                 with self._lock:
-                    self._orders[model] = order
-                self._candidates[model].replay(order.source, self._replay(order))
+                    self._orders[run] = order
+                if known.source is not order.source:
+                    candidate.replay(order.source, self._replay(order))
 
     def _start(self, order: WarmOrder) -> None:
         version = order.version
         load = functools.partial(_load, order.settings.sessions.providers)
         note = noting(version, order.settings.ledger, self._predictions)
-        candidate = Candidate(version, order.champion, order.settings, load, self._inflight, note=note)
+        candidate = Candidate(
+            version, order.champion, order.settings, load, self._inflight, note=note, purpose=order.purpose
+        )
+        candidate.share, candidate.max_per_s = order.share, order.max_per_s
         with self._lock:
-            self._orders[version.model], self._candidates[version.model] = order, candidate
+            self._orders[order.run], self._candidates[order.run] = order, candidate
+            self._by_model[version.model] = (*self._by_model.get(version.model, ()), candidate)
         candidate.start()
         if order.source is not Source.LIVE:
             candidate.replay(order.source, self._replay(order))
-        log.info("a version is warmed", model=version.model, version=version.number)
+        log.info("a version is run on copies", model=version.model, version=version.number, purpose=order.purpose)
 
-    def _stop(self, model: str) -> None:
+    def _stop(self, run: str) -> None:
         with self._lock:
-            candidate = self._candidates.pop(model)
-            del self._orders[model]
+            candidate = self._candidates.pop(run)
+            model = self._orders.pop(run).version.model
+            others = tuple([each for each in self._by_model.pop(model) if each is not candidate])
+            if others:
+                self._by_model[model] = others
         if not candidate.stop(STOP_S) and candidate.figures().loaded:  # a load that is under way ends by itself
             log.warning("a run hangs: this process ends", model=model, version=candidate.version.number)
             self._hangs = True
 
+    def _of(self, model: str) -> Sequence[Candidate]:
+        """All that run copies of a model's runs."""
+        return self._by_model.get(model, ())
+
     def came_true(self, model: str, actuals: Sequence[tuple[str, int, Truth]]) -> None:
         """What was right for rows of requests."""
-        candidate = self._candidates.get(model)
-        if candidate is not None:
+        for candidate in self._of(model):
             for request_id, row, truth in actuals:
                 candidate.tally.came_true(request_id, row, truth)
 
@@ -240,9 +254,10 @@ class WarmupWorker:
             threading.Thread(target=self._take_in, args=(connection,), name="mirror", daemon=True).start()
 
     def _take_in(self, connection: socket.socket) -> None:
-        """All copies of one model from one worker. While its version has enough, nothing more is read."""
+        """All copies of one model from one worker. While its versions have enough, nothing more is read."""
         recorded_at = -RECORD_S
         samples: Samples | None = None
+        intake: Intake | None = None
         with connection, connection.makefile("rb") as incoming:
             try:
                 while len(head := incoming.read(LENGTH.size)) == LENGTH.size:
@@ -250,14 +265,13 @@ class WarmupWorker:
                     if length > LARGEST or len(message := incoming.read(length)) < length:
                         return
                     run = decode(message)
-                    candidate = self._candidates.get(run.model)
                     now = time.monotonic()
                     if now - recorded_at >= RECORD_S:
                         recorded_at = now
                         samples = samples or Samples(self._settings.state / SAMPLES, run.model)
                         samples.add(message)
-                    if candidate is not None:
-                        candidate.put(run)
+                    intake = intake or Intake(functools.partial(self._of, run.model))
+                    intake.put(run, now)
             except (OSError, InvalidRequest) as error:
                 log.debug("a mirror ends", reason=str(error))
             except Exception:  # a fault of ours costs this connection: the worker makes another

@@ -2,14 +2,17 @@
 
 What can agree is a *label* (an output of integers, texts or truth values) or, where a model has no labels, the largest
 of a row's *scores* (a floating output of two dimensions). Other floating outputs are *numbers*: they are judged only
-with a tolerance. How far apart floating elements are is counted for all of them.
+with a tolerance, or by how much the champion's numbers vary (`Measure`). How far apart floating elements are is counted
+for all of them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +30,22 @@ PENDING: Final = 64
 """Runs that are compared at once: a look at an array costs much the same, whatever its size."""
 
 
+SPREADS: Final = 0.25
+"""Without a tolerance a number agrees that is within so many standard deviations of the champion's numbers,"""
+NOISE: Final = 1e-4
+"""or within this share of the champion's: where its numbers hardly vary, rounding is no difference."""
+_LARGEST: Final = 1e140
+"""Beyond it a number counts as this one: squares are still numbers then."""
+
+
+class Measure(StrEnum):
+    """Where there is no tolerance: whose numbers say how far apart two may be and still agree."""
+
+    NOBODY = ""
+    THEIRS = "theirs"
+    OURS = "ours"
+
+
 class Kind(StrEnum):
     """What an output says."""
 
@@ -41,6 +60,8 @@ class OutputFigures:
 
     Of `compared` rows, which could be judged, `agreed` say the same. `absolute` and `relative` count elements by how
     far apart they are, as `BOUNDS` says; `apart` is the sum of the finite absolute differences of `elements` elements.
+    `within` is how far apart numbers may be and agree, where that comes from how much they vary (a quarter of the
+    standard deviation so far: each row was judged by that of its time); 0 where it does not.
     """
 
     name: str
@@ -51,29 +72,67 @@ class OutputFigures:
     relative: tuple[int, ...] = ()
     apart: float = 0.0
     elements: int = 0
+    within: float = 0.0
+
+
+class _Spread:
+    """The standard deviation of numbers that come by and by, over all places of an output.
+
+    Chan, Golub, LeVeque: Updating formulae and a pairwise algorithm for computing sample variances (1979).
+    """
+
+    __slots__ = ("_count", "_mean", "_squares")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._mean = self._squares = 0.0
+
+    def add(self, values: Array) -> None:
+        """What is not finite says nothing."""
+        finite = np.clip(values[np.isfinite(values)], -_LARGEST, _LARGEST)
+        if not finite.size:
+            return
+        mean = float(finite.mean())
+        apart, count = mean - self._mean, self._count + finite.size
+        self._squares += float(((finite - mean) ** 2).sum()) + apart * apart * self._count * finite.size / count
+        self._mean += apart * finite.size / count
+        self._count = count
+
+    @property
+    def value(self) -> float:
+        """0 while there are not two."""
+        return math.sqrt(self._squares / (self._count - 1)) if self._count > 1 else 0.0
 
 
 class _Output:
     """What is counted of one output."""
 
-    __slots__ = ("absolute", "agreed", "apart", "compared", "elements", "kind", "relative", "spec")
+    __slots__ = ("absolute", "agreed", "apart", "compared", "elements", "kind", "relative", "spec", "spread")
 
     def __init__(self, spec: TensorSpec, kind: Kind) -> None:
         self.spec = spec
         self.kind = kind
         self.compared = self.agreed = self.elements = 0
         self.apart = 0.0
+        self.spread = _Spread()
         self.absolute = np.zeros(len(BOUNDS) - 1, np.int64)
         self.relative = np.zeros(len(BOUNDS) - 1, np.int64)
 
 
 class Comparison:
-    """Counts how a version's outputs, which `specs` describe, differ from the champion's."""
+    """Counts how a version's outputs, which `specs` describe, differ from the champion's.
 
-    def __init__(self, specs: Sequence[TensorSpec], tolerance: float | None = None) -> None:
+    A number agrees that differs from the champion's by at most the share `tolerance` of it. Without one, and where
+    neither a label nor scores are judged, `measure` says whose numbers tell how far apart they may be.
+    """
+
+    def __init__(
+        self, specs: Sequence[TensorSpec], tolerance: float | None = None, measure: Measure = Measure.NOBODY
+    ) -> None:
         labels = any(spec.datatype not in FLOATING for spec in specs)
         self._outputs = {spec.name: _Output(spec, _kind(spec, labels)) for spec in specs}
         self._tolerance = tolerance
+        self._measure = measure if tolerance is None and not self.judged else Measure.NOBODY
         self._pending: list[tuple[Mapping[str, Array], Mapping[str, Array]]] = []
 
     @property
@@ -116,6 +175,7 @@ class Comparison:
                 tuple(each.relative.tolist()),
                 each.apart,
                 each.elements,
+                SPREADS * each.spread.value,
             )
             for each in self._outputs.values()
         )
@@ -163,6 +223,11 @@ class Comparison:
         elif self._tolerance is not None:
             output.compared += rows
             output.agreed += int((relative <= self._tolerance).reshape(rows, -1).all(1).sum())
+        elif self._measure is not Measure.NOBODY:
+            output.spread.add(ours if self._measure is Measure.OURS else theirs)
+            alike = (apart <= SPREADS * output.spread.value) | (relative <= NOISE)
+            output.compared += rows
+            output.agreed += int(alike.reshape(rows, -1).all(1).sum())
 
 
 def _kind(spec: TensorSpec, labels: bool) -> Kind:
@@ -180,3 +245,30 @@ def differences(name: str, counts: Sequence[int]) -> Distribution:
     used = [place for place, count in enumerate(counts) if count]
     last = used[-1] if used else -1
     return Distribution(name, "", BOUNDS[: last + 2] if used else (), tuple(counts[: last + 1]))
+
+
+def summed(before: Sequence[OutputFigures], since: Sequence[OutputFigures]) -> tuple[OutputFigures, ...]:
+    """The figures of two stretches of one comparison, by output; `within` is that of the later one."""
+    made = {each.name: each for each in before}
+    for each in since:
+        was = made.get(each.name)
+        if was is not None:
+            made[each.name] = OutputFigures(
+                each.name,
+                each.kind,
+                was.compared + each.compared,
+                was.agreed + each.agreed,
+                added(was.absolute, each.absolute),
+                added(was.relative, each.relative),
+                was.apart + each.apart,
+                was.elements + each.elements,
+                each.within or was.within,
+            )
+        else:
+            made[each.name] = each
+    return tuple(made.values())
+
+
+def added(some: Sequence[int], others: Sequence[int]) -> tuple[int, ...]:
+    """Counts by the same bounds, bucket by bucket; one of them may have none yet."""
+    return tuple([one + other for one, other in zip_longest(some, others, fillvalue=0)])

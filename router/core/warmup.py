@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from router.core.comparison import Kind, OutputFigures, differences
+from router.core import comparison
+from router.core.comparison import Kind, OutputFigures, added, differences
 from router.core.gate import Distribution, Outcome, Report, Verdict
 from router.core.histogram import RATIOS, TIMES, Z99, distribution, quantile
 from router.model_settings import ModelSettings, WarmupSettings
@@ -27,6 +28,17 @@ FEW_PAIRS: Final = 30
 """Below so many pairs of times nothing is said of their ratio."""
 SYNTHETIC: Final = 64
 """Requests of synthetic input: they are all alike, more of them would show no more."""
+
+
+class Purpose(StrEnum):
+    """What for a version is run on copies of the runs of another one."""
+
+    WARM_UP = "warm-up"
+    """It is to serve: there will be a verdict."""
+    SHADOW = "shadow"
+    """It is compared with the champion for as long as it is wanted."""
+    CONTROL = "control"
+    """It is the old champion, which the candidate of a canary is compared with: the copies are of the candidate's."""
 
 
 class Source(StrEnum):
@@ -45,7 +57,8 @@ class Figures:
     the contract or had another shape than the champion's; `first_error` says how the first of them went wrong.
     `times` and `champion_times` (of the same runs, while it served) count runs by `TIMES`, `ratios` pairs of runs by
     `RATIOS`. `running_s` is how long the run (or the load) under way has taken. `exhausted`: the source has no more.
-    `failed`: why it could not be loaded.
+    `failed`: why it could not be loaded; of an observation, why it is not run any more. `missed` are requests of which
+    copies came while it had too many already, and `rested_s` is for how long it gave way to whoever serves.
     """
 
     loaded: bool = False
@@ -62,6 +75,8 @@ class Figures:
     outputs: tuple[OutputFigures, ...] = ()
     running_s: float = 0.0
     exhausted: bool = False
+    missed: int = 0
+    rested_s: float = 0.0
 
     @property
     def hangs(self) -> bool:
@@ -87,6 +102,15 @@ class Mirrored:
     sent: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
 
+    def __add__(self, other: Mirrored) -> Mirrored:
+        names = {**self.dropped, **other.dropped}
+        dropped = {why: self.dropped.get(why, 0) + other.dropped.get(why, 0) for why in names}
+        return Mirrored(self.offered + other.offered, self.sent + other.sent, dropped)
+
+    def __sub__(self, other: Mirrored) -> Mirrored:
+        dropped = {why: count - other.dropped.get(why, 0) for why, count in self.dropped.items()}
+        return Mirrored(self.offered - other.offered, self.sent - other.sent, dropped)
+
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
@@ -97,6 +121,25 @@ class Accuracy:
     version_right: int
     only_champion: int
     only_version: int
+
+
+def summed(before: Figures, since: Figures) -> Figures:
+    """The figures of an observation that was interrupted: both stretches; what goes on now is that of the later one."""
+    return replace(
+        since,
+        seconds=before.seconds + since.seconds,
+        samples={source: before.samples.get(source, 0) + since.samples.get(source, 0) for source in Source},
+        rows=before.rows + since.rows,
+        errors=before.errors + since.errors,
+        broken=before.broken + since.broken,
+        first_error=before.first_error or since.first_error,
+        times=added(before.times, since.times),
+        champion_times=added(before.champion_times, since.champion_times),
+        ratios=added(before.ratios, since.ratios),
+        outputs=comparison.summed(before.outputs, since.outputs),
+        missed=before.missed + since.missed,
+        rested_s=before.rested_s + since.rested_s,
+    )
 
 
 def next_source(source: Source, figures: Figures, settings: WarmupSettings, *, champion: bool) -> Source | None:
@@ -131,12 +174,9 @@ def outcomes(
 ) -> tuple[Outcome, ...]:
     """The verdict, gate by gate."""
     warmup = settings.warmup
-    if figures.failed:
-        return (Outcome("stability", Verdict.FAIL, f"it cannot be loaded: {figures.failed}", blocks=True),)
-    if figures.hangs:
-        what = "a run" if figures.loaded else "its load"
-        reason = f"it hangs: {what} has taken {figures.running_s:.0f} s and goes on"
-        return (Outcome("stability", Verdict.FAIL, reason, blocks=True), _samples(figures, warmup, mirrored))
+    unstable = stability(figures)
+    if unstable is not None:
+        return (unstable,) if figures.failed else (unstable, _samples(figures, warmup, mirrored))
     return (
         Outcome("stability", Verdict.PASS, "no crash, no hang", blocks=True),
         _samples(figures, warmup, mirrored),
@@ -146,6 +186,17 @@ def outcomes(
         _agreement(figures, warmup),
         _accuracy(accuracy, warmup),
     )
+
+
+def stability(figures: Figures) -> Outcome | None:
+    """Why a version cannot be run any more, if that is so: it cannot be loaded, or it hangs."""
+    if figures.failed:
+        return Outcome("stability", Verdict.FAIL, f"it cannot be loaded: {figures.failed}", blocks=True)
+    if figures.hangs:
+        what = "a run" if figures.loaded else "its load"
+        reason = f"it hangs: {what} has taken {figures.running_s:.0f} s and goes on"
+        return Outcome("stability", Verdict.FAIL, reason, blocks=True)
+    return None
 
 
 def crashed(deaths: int, requests: int) -> Outcome:
@@ -187,7 +238,8 @@ def report(
 
 def _samples(figures: Figures, settings: WarmupSettings, mirrored: Mirrored | None) -> Outcome:
     numbers = {f"{source.value}_requests": float(figures.samples.get(source, 0)) for source in Source}
-    numbers |= {"rows": float(figures.rows), "seconds": figures.seconds}
+    numbers |= {"rows": float(figures.rows), "seconds": figures.seconds, "rested_seconds": figures.rested_s}
+    numbers["missed_requests"] = float(figures.missed)
     if mirrored is not None:
         numbers |= {"offered_requests": float(mirrored.offered), "sent_requests": float(mirrored.sent)}
         numbers |= {f"dropped_{why}_requests": float(count) for why, count in mirrored.dropped.items()}

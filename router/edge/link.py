@@ -245,7 +245,9 @@ class LinkClient:
             self._end.set_faults(faulty.model, faults_from(faulty.faults))
         elif kind == "set_mirrors":
             mirrors = message.set_mirrors.mirrors
-            self._end.set_mirrors([MirrorOrder(each.model, each.fraction, each.max_per_s) for each in mirrors])
+            self._end.set_mirrors(
+                [MirrorOrder(each.model, each.fraction, each.max_per_s, frozenset(each.versions)) for each in mirrors]
+            )
 
 
 def _refusals_to(refusals: Sequence[Refusal]) -> list[pb.Refusal]:
@@ -368,7 +370,12 @@ class WorkerHandle:
 
     def set_mirrors(self, orders: Sequence[MirrorOrder]) -> None:
         """Which models it is to mirror, and no others."""
-        mirrors = [pb.Mirror(model=each.model, fraction=each.fraction, max_per_s=each.max_per_s) for each in orders]
+        mirrors = [
+            pb.Mirror(
+                model=each.model, fraction=each.fraction, max_per_s=each.max_per_s, versions=sorted(each.versions)
+            )
+            for each in orders
+        ]
         self._send(pb.ToWorker(set_mirrors=pb.Mirrors(mirrors=mirrors)))
 
     def received(self, message: pb.FromWorker) -> None:

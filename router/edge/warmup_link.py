@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, cast
 
-from router.control.warmup import Seen, WarmOrder
+from router.control.rehearsal import Seen, WarmOrder
 from router.core.comparison import Kind, OutputFigures
 from router.core.mirrored import Truth
 from router.core.table import Route
-from router.core.warmup import Accuracy, Figures, Mirrored, Source
+from router.core.warmup import Accuracy, Figures, Mirrored, Purpose, Source
 from router.edge.link import LinkClient, WorkerEnd, WorkerHandle
 from router.edge.tables import route_to_message, routes_from_messages
 from router.pb import link_pb2 as pb
@@ -27,7 +27,7 @@ class WarmupEnd(Protocol):
         """The controller is there, for the first time or again."""
 
     def set_warmings(self, orders: Sequence[WarmOrder]) -> None:
-        """Warm these versions and no others. Returns soon."""
+        """Run these versions and no others. Returns soon."""
 
     def came_true(self, model: str, actuals: Sequence[tuple[str, int, Truth]]) -> None:
         """What was right for rows of requests: id, row, truth."""
@@ -68,7 +68,7 @@ class WarmupHandle(WorkerHandle):
         self.told: Callable[[Sequence[Seen]], None] = lambda _: None
 
     def set_warmings(self, orders: Sequence[WarmOrder]) -> None:
-        """Which versions it is to warm; no others. Raises ConnectionError when it is gone."""
+        """Which versions it is to run; no others. Raises ConnectionError when it is gone."""
         warmings = pb.Warmings(warmings=[_order_to(order) for order in orders])
         self._send(pb.ToWorker(set_warmings=warmings))
 
@@ -113,6 +113,9 @@ def _order_to(order: WarmOrder) -> pb.Warming:
         route=route_to_message(Route(version.model, champion.number if champion else None, versions, order.settings)),
         source=order.source,
         count=order.count,
+        purpose=order.purpose,
+        share=order.share,
+        max_per_s=order.max_per_s,
     )
 
 
@@ -120,7 +123,17 @@ def _order_from(message: pb.Warming) -> WarmOrder:
     (route,) = routes_from_messages([message.route])
     version = route.versions[message.number]
     champion = route.versions[route.champion] if route.champion is not None else None
-    return WarmOrder(message.run, version, champion, route.settings, Source(message.source), message.count)
+    return WarmOrder(
+        message.run,
+        version,
+        champion,
+        route.settings,
+        Source(message.source),
+        message.count,
+        Purpose(message.purpose),
+        message.share,
+        message.max_per_s,
+    )
 
 
 def _truth(message: pb.Truth) -> Truth:
@@ -154,6 +167,7 @@ def _seen_to(seen: Seen) -> pb.WarmedVersion:
                 relative=each.relative,
                 apart=each.apart,
                 elements=each.elements,
+                within=each.within,
             )
             for each in figures.outputs
         ],
@@ -166,6 +180,8 @@ def _seen_to(seen: Seen) -> pb.WarmedVersion:
             only_champion=accuracy.only_champion,
             only_version=accuracy.only_version,
         ),
+        missed=figures.missed,
+        rested_seconds=figures.rested_s,
     )
 
 
@@ -192,11 +208,14 @@ def _seen_from(message: pb.WarmedVersion) -> Seen:
                 tuple(each.relative),
                 each.apart,
                 each.elements,
+                each.within,
             )
             for each in message.outputs
         ),
         message.running_seconds,
         message.exhausted,
+        message.missed,
+        message.rested_seconds,
     )
     known = message.accuracy
     accuracy = Accuracy(

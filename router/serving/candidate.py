@@ -1,12 +1,13 @@
-"""A version that has never served, on copies of what the champion was asked. It lives in the warm-up worker.
+"""A version on copies of what another one was asked: to be warmed, or observed. It lives in the warm-up worker.
 
-One thread loads it and runs what comes, live copies before recorded ones and synthetic input. What waits is bounded:
-whoever brings more waits, so that copies are dropped where they are made, before anything was spent on them.
+One thread loads it and runs what comes, live copies before recorded ones and synthetic input. After each run it rests
+while cores are scarce, and takes nothing meanwhile. What waits is bounded: who brings more has to wait or to drop it.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
+import math
 import threading
 import time
 from collections import deque
@@ -17,15 +18,19 @@ from zlib import crc32
 import numpy as np
 import structlog
 
+from router.core.comparison import Measure
 from router.core.contract import contract_of
 from router.core.fingerprint import of_version
 from router.core.mirrored import MirroredCall, MirroredRun
 from router.core.request import Checked, Header, InputHeader, check
+from router.core.rest import LEAST_PER_S, Rest, least_per_s
 from router.core.table import Version
-from router.core.tensor import BYTES, DTYPES, decode_bytes
-from router.core.warmup import Figures, Source
+from router.core.warmup import Figures, Purpose, Source
 from router.errors import InvalidRequest, ModelBroken, ModelFailed, SettingsError
 from router.model_settings import ModelSettings
+from router.serving.copied_run import feeds as feeds_of
+from router.serving.copied_run import nbytes, parts
+from router.serving.core_time import CoreTime
 from router.serving.inflight import InFlight
 from router.serving.run import Runnable, Stop
 from router.serving.session import synthetic
@@ -33,6 +38,7 @@ from router.serving.tally import Tally
 
 Array = np.ndarray[Any, Any]
 Replay = Iterator[MirroredRun]
+Wait = Callable[[threading.Event, float], object]
 Note = Callable[[MirroredRun, Sequence[int], Mapping[str, Array]], None]
 """Hears what the version says to live copies: the run, the rows of each call, outputs of all by name."""
 
@@ -46,34 +52,22 @@ PAIRS: Final = 400
 """Runs for which the champion runs beside it."""
 MAX_KNOWN: Final = 1024
 """Kinds of requests that are remembered; when full, all are forgotten."""
-
-
-def working_clock() -> Callable[[], int]:
-    """Nanoseconds for which the thread that asks for this clock did not wait for a core.
-
-    At the lowest priority waiting is most of a run, and says nothing of the version.
-    """
-    try:
-        schedule = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-        os.pread(schedule, 64, 0).split()[1]
-    except (OSError, IndexError):
-        return time.monotonic_ns
-
-    def now() -> int:
-        while True:
-            waited = os.pread(schedule, 64, 0).split()[1]
-            instant = time.monotonic_ns()
-            if os.pread(schedule, 64, 0).split()[1] == waited:  # else it lost its core between the two
-                return instant - int(waited)
-
-    return now
+_MEASURES: Final = {
+    Purpose.WARM_UP: Measure.NOBODY,
+    Purpose.SHADOW: Measure.THEIRS,
+    Purpose.CONTROL: Measure.OURS,
+}
+"""Whose numbers say how far apart two may be and agree: the champion's, or those of the one before, as in a canary."""
 
 
 class Candidate:
-    """A version while it is warmed. `load` makes the session of a version and raises ModelBroken.
+    """A version on copies of the runs of `champion`. `load` makes the session of a version and raises ModelBroken.
 
-    Copies of runs of `champion` count; without one there are none. The champion is loaded here too: run by turns on the
-    same inputs, both have the same conditions, which is the only fair way to compare their times.
+    Without a champion there are no copies. It is loaded here too: run by turns on the same inputs, both have the same
+    conditions, which is the only fair way to compare their times. (Of a canary's control the version is the old
+    champion and `champion` the candidate: what is said of the champion here is said of whoever made the runs.)
+    Of the copies that come it takes the part `share`, at most `max_per_s` requests a second of each worker; both may be
+    changed at any time. `wait` waits for an event, for so many seconds at most.
     """
 
     def __init__(
@@ -83,21 +77,25 @@ class Candidate:
         settings: ModelSettings,
         load: Callable[[Version], Runnable],
         inflight: InFlight,
-        clock: Callable[[], Callable[[], int]] = working_clock,
+        core_time: Callable[[], CoreTime] = CoreTime,
         note: Note = lambda run, rows, outputs: None,  # noqa: ARG005
+        purpose: Purpose = Purpose.WARM_UP,
+        wait: Wait = threading.Event.wait,
     ) -> None:
         self.version = version
         self.champion = champion
-        self.stopped = False
+        self.share = 1.0
+        self.max_per_s = math.inf
+        self._purpose = purpose
         self._reference: Runnable | None = None
         self._pairs = 0
         self._load = load
         self._inflight = inflight
-        self._clock = clock
+        self._core_time = core_time
         self._note = note
         self._settings = settings
         self._names = [spec.name for spec in version.signature.outputs]
-        self.tally = Tally(version.signature.outputs, settings.warmup.tolerance)
+        self.tally = Tally(version.signature.outputs, settings.warmup.tolerance, _MEASURES[purpose])
         self._known: dict[tuple[InputHeader, ...], Checked | InvalidRequest] = {}
         self._condition = threading.Condition()
         self._waiting: deque[MirroredRun] = deque()
@@ -107,7 +105,11 @@ class Candidate:
         self._failed = ""
         self._began: float | None = None
         self._stop: Stop | None = None
+        self._stopped = threading.Event()
         self._exhausted = False
+        self._wait = wait
+        self._rest = Rest()
+        self._rested = 0.0
         self._thread = threading.Thread(target=self._work, name=f"warm-{version.model[:40]}", daemon=True)
 
     # ---- for others ----
@@ -116,30 +118,51 @@ class Candidate:
         """Load it and run what comes."""
         self._thread.start()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to run no more."""
+        return self._stopped.is_set()
+
     def stop(self, seconds: float) -> bool:
         """Run no more; False when its thread has not come back within so long: it hangs in a run."""
         with self._condition:
-            self.stopped = True
+            self._stopped.set()
             if self._stop is not None:
                 self._stop.terminate = True
             self._condition.notify_all()
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
-    def put(self, run: MirroredRun) -> None:
-        """A live copy has come. Waits while too many do, until the version is stopped."""
-        if self.champion is None or run.champion != self.champion.number:
-            return
-        nbytes = _nbytes(run)
+    @property
+    def open(self) -> bool:
+        """Whether it runs copies: it is loaded, and has not come to its end."""
+        return self.champion is not None and self._loaded_at is not None and not self._failed and not self.stopped
+
+    def takes(self, run: MirroredRun) -> bool:
+        """Whether a copy is one for it: of a run of its champion, while it is open."""
+        return self.open and self.champion is not None and run.champion == self.champion.number
+
+    @property
+    def full(self) -> bool:
+        """Whether it has as many runs as may wait."""
+        return len(self._waiting) >= MAX_WAITING or self._waiting_bytes >= MAX_WAITING_BYTES
+
+    def put(self, run: MirroredRun) -> bool:
+        """A live copy has come; False if there is no room for it."""
+        size = nbytes(run)
         with self._condition:
-            while not self.stopped and self._waiting:
-                if len(self._waiting) < MAX_WAITING and self._waiting_bytes + nbytes <= MAX_WAITING_BYTES:
-                    break
-                self._condition.wait(LOOK_S)
-            if not self.stopped:
-                self._waiting.append(run)
-                self._waiting_bytes += nbytes
-                self._condition.notify_all()
+            if self._waiting and (self.full or self._waiting_bytes + size > MAX_WAITING_BYTES):
+                return False
+            self._waiting.append(run)
+            self._waiting_bytes += size
+            self._condition.notify_all()
+            return True
+
+    def wait_for_room(self, seconds: float) -> None:
+        """Until it has taken one of those that wait, or is stopped; for so long at most."""
+        with self._condition:
+            if self._waiting and not self.stopped:
+                self._condition.wait(seconds)
 
     def replay(self, source: Source, runs: Replay) -> None:
         """Where what is to be run comes from while nothing live waits."""
@@ -152,7 +175,8 @@ class Candidate:
         """What was seen of it so far."""
         now, began, loaded = time.monotonic(), self._began, self._loaded_at
         seconds = None if loaded is None else now - loaded
-        return self.tally.figures(seconds, self._failed, 0.0 if began is None else now - began, self._exhausted)
+        running_s = 0.0 if began is None else now - began
+        return self.tally.figures(seconds, self._failed, running_s, self._exhausted, self._rested)
 
     # ---- its own thread ----
 
@@ -161,12 +185,26 @@ class Candidate:
             session = self._loaded()
             if session is None:
                 return
-            clock = self._clock()
-            while (found := self._next()) is not None:
-                self._run(session, clock, *found)
+            with contextlib.closing(self._core_time()) as core:
+                spent = core.spent()
+                while (found := self._next()) is not None:
+                    self._run(session, core.now, *found)
+                    before, spent = spent, core.spent()
+                    self._give_way((spent[0] - before[0]) / 1e9, (spent[1] - before[1]) / 1e9, len(found[1].calls))
         except Exception as error:  # a fault of ours must not look like a version that does nothing
             log.exception("a warm-up failed", model=self.version.model, version=self.version.number)
             self._failed = f"the warm-up worker failed on it ({type(error).__name__}); its log has the details"
+
+    def _give_way(self, ran_s: float, waited_s: float, requests: int) -> None:
+        """Rest after a run, so that whoever serves has the cores and their caches; nothing is taken meanwhile."""
+        least = LEAST_PER_S
+        if self._purpose is Purpose.WARM_UP:
+            since = time.monotonic() - (self._loaded_at or 0.0)
+            least = least_per_s(self.tally.total, since, self._settings.warmup)
+        seconds = self._rest.after(ran_s, waited_s, requests, least)
+        if seconds > 0.0:
+            self._rested += seconds
+            self._wait(self._stopped, seconds)
 
     def _loaded(self) -> Runnable | None:
         """Its session, which has run once; None when it cannot be loaded."""
@@ -212,7 +250,7 @@ class Candidate:
             while not self.stopped:
                 if self._waiting:
                     run = self._waiting.popleft()
-                    self._waiting_bytes -= _nbytes(run)
+                    self._waiting_bytes -= nbytes(run)
                     self._condition.notify_all()
                     return Source.LIVE, run
                 if self._replay is not None:
@@ -236,7 +274,7 @@ class Candidate:
         joined = len(rows) == 1 or (sum(rows) <= self.version.batching.max_size and all(each.rows for each in fits))
         if joined and self._together(session, clock, source, run, fits, rows, paired=True):
             return
-        for at, alone in enumerate(_parts(run, rows)):
+        for at, alone in enumerate(parts(run, rows)):
             self._together(session, clock, source, alone, fits[at : at + 1], rows[at : at + 1], paired=len(rows) == 1)
 
     def _checked(self, call: MirroredCall) -> Checked | InvalidRequest:
@@ -269,7 +307,7 @@ class Candidate:
         theirs: tuple[dict[str, Array], float] | None = None
         self._began = time.monotonic()
         try:
-            feeds = _feeds(run.calls, checked, sum(rows))
+            feeds = feeds_of(run.calls, checked, sum(rows))
             first = self._pairs % 2 == 0
             if first:
                 theirs = self._beside(run, names, feeds, clock)
@@ -307,7 +345,11 @@ class Candidate:
         self, run: MirroredRun, names: Sequence[str], feeds: dict[str, Array], clock: Callable[[], int]
     ) -> tuple[dict[str, Array], float] | None:
         """The champion on the same input: outputs and seconds. Until there are enough pairs, or to have its outputs."""
-        if self._reference is None or (run.outputs and self._pairs >= PAIRS):
+        if self._reference is None:
+            return None
+        if run.outputs and self._pairs >= PAIRS:
+            if self._purpose is not Purpose.WARM_UP:
+                self._reference = None  # an observation is only of runs that have outputs: this one's memory is free
             return None
         assert self.champion is not None
         known = {spec.name for spec in self.champion.signature.outputs}
@@ -329,42 +371,3 @@ class Candidate:
         for each in call.elements:
             begun = crc32(each, begun)
         return of_version(self.version) | begun
-
-
-def _nbytes(run: MirroredRun) -> int:
-    return sum([call.nbytes for call in run.calls]) + sum([each.nbytes for each in run.outputs.values()])
-
-
-def _parts(run: MirroredRun, rows: Sequence[int]) -> Iterator[MirroredRun]:
-    """Each call of a run with its own rows of the outputs."""
-    if len(run.calls) == 1:
-        yield run
-        return
-    at = 0
-    for call, count in zip(run.calls, rows, strict=True):
-        outputs = {name: each[at : at + count] for name, each in run.outputs.items()}
-        yield MirroredRun(run.model, run.champion, (call,), outputs, 0.0)
-        at += count
-
-
-def _feeds(calls: Sequence[MirroredCall], checked: Sequence[Checked], rows: int) -> dict[str, Array]:
-    """The arrays of one run for all calls. Raises InvalidRequest when elements do not fit their header."""
-    feeds: dict[str, Array] = {}
-    for index, feed in enumerate(checked[0].feeds):
-        parts = [
-            _array(call, each.feeds[index].position, each.feeds[index].shape)
-            for call, each in zip(calls, checked, strict=True)
-        ]
-        feeds[feed.name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    assert len(calls) == 1 or all(len(each) == rows for each in feeds.values())
-    return feeds
-
-
-def _array(call: MirroredCall, position: int, shape: tuple[int, ...]) -> Array:
-    header, elements = call.inputs[position], call.elements[position]
-    if header.datatype == BYTES:
-        return decode_bytes(header.name, elements, int(np.prod(shape, dtype=np.int64))).reshape(shape)
-    try:
-        return np.ndarray(shape, DTYPES[header.datatype], elements)
-    except TypeError:
-        raise InvalidRequest(f"the copy of input '{header.name[:200]}' is not what it says") from None

@@ -1,4 +1,4 @@
-"""Copies of the champion's runs for the warm-up worker. What becomes of them never reaches a caller.
+"""Copies of the runs of a champion or a challenger for the warm-up worker. Nothing of it ever reaches a caller.
 
 A run is offered once its replies have gone out, as references to what is there anyway: the callers' elements and the
 session's outputs. A thread of the lowest priority makes messages of them and writes them to the warm-up worker's
@@ -54,14 +54,28 @@ taken it (CPython's forced switch), and one that hardly ever gets a core would s
 LENGTH: Final = struct.Struct(">I")
 RATE, FULL, ABSENT, FAULT = "rate", "full", "absent", "fault"
 """Why copies are dropped: beyond the rate, no place in the queue, nobody at the socket, a fault of ours."""
+COPIED: Final = frozenset({"champion", "challenger"})
+"""Who answered, of runs that are copied: what was asked for by its number is no part of what a model is asked."""
 
 
 class MirrorOrder(NamedTuple):
-    """A model whose runs are to be copied: this share of them, at most so many requests a second in each worker."""
+    """A model whose runs are to be copied: of each of these versions (by number) this share of the runs, and at most so
+    many requests a second in each worker."""
 
     model: str
     fraction: float
     max_per_s: float
+    versions: frozenset[str]
+
+
+class _Tokens:
+    """Of one version: requests that may be copied now."""
+
+    __slots__ = ("at_ns", "tokens")
+
+    def __init__(self, tokens: float) -> None:
+        self.tokens = tokens
+        self.at_ns = 0
 
 
 class Copied(NamedTuple):
@@ -112,8 +126,7 @@ class Mirror:
         self._fraction = order.fraction
         self._per_ns = order.max_per_s / 1e9
         self._most = max(order.max_per_s * BURST_S, 1.0)
-        self._tokens = self._most
-        self._at = 0
+        self._versions = {number: _Tokens(self._most) for number in order.versions}
         self._connect = connect
         self._encode = encode
         self._choose = choose
@@ -128,20 +141,26 @@ class Mirror:
         self, version: Version, calls: Sequence[Call], outputs: Sequence[Array], run_ns: int, now_ns: int
     ) -> None:
         """A run has answered its calls: copy it if its turn has come and there is room. From any thread; at once."""
-        if calls[0].plan.served_by != "champion" or (self._fraction < 1.0 and self._choose() >= self._fraction):
+        mine = self._versions.get(version.number)
+        if mine is None or calls[0].plan.served_by not in COPIED:
+            return
+        if self._fraction < 1.0 and self._choose() >= self._fraction:
             return
         count = len(calls)
         self.offered += count
-        tokens = min(self._tokens + (now_ns - self._at) * self._per_ns, self._most)
-        self._at = now_ns
+        tokens = min(mine.tokens + (now_ns - mine.at_ns) * self._per_ns, self._most)
+        mine.at_ns = now_ns
         if tokens < 1.0:
-            self._tokens = tokens
+            mine.tokens = tokens
             self.dropped[RATE] += count
             return
-        self._tokens = tokens - count  # a batch may go into debt
-        nbytes = sum([call.nbytes for call in calls]) + sum([output.nbytes for output in outputs])
+        mine.tokens = tokens - count  # a batch may go into debt
         waiting = len(self._queue)
-        if waiting >= MAX_RUNS or (waiting + 1) * nbytes > MAX_BYTES:
+        if waiting >= MAX_RUNS:
+            self.dropped[FULL] += count
+            return
+        nbytes = sum([call.nbytes for call in calls]) + sum([output.nbytes for output in outputs])
+        if (waiting + 1) * nbytes > MAX_BYTES:
             self.dropped[FULL] += count
             return
         copied = [(call.plan, call.id_field, call.elements) for call in calls]

@@ -1,4 +1,4 @@
-"""What is counted of a version while it is warmed. Its thread writes, others read."""
+"""What is counted of a version while it runs copies. Its thread writes, others read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from router.core.comparison import Comparison
+from router.core.comparison import Comparison, Measure
 from router.core.histogram import RATIOS, TIMES
 from router.core.mirrored import Foretold, MirroredRun, Truth
 from router.core.tensor import TensorSpec
@@ -21,15 +21,20 @@ _ID: Final = 0x1A
 
 
 class Tally:
-    """`outputs` are the version's; a number agrees with the champion's within `tolerance`, if there is one."""
+    """`outputs` are the version's; a number agrees with the champion's within `tolerance`, if there is one.
 
-    def __init__(self, outputs: Sequence[TensorSpec], tolerance: float | None) -> None:
+    Without one `measure` says by whose numbers: the champion's are theirs, the version's ours.
+    """
+
+    def __init__(
+        self, outputs: Sequence[TensorSpec], tolerance: float | None, measure: Measure = Measure.NOBODY
+    ) -> None:
         self._lock = threading.Lock()
-        self._comparison = Comparison(outputs, tolerance)
+        self._comparison = Comparison(outputs, tolerance, measure)
         self._judged = self._comparison.judged
         self._foretold = Foretold()
         self._samples = dict.fromkeys(Source, 0)
-        self._rows = self._errors = self._broken = 0
+        self._rows = self._errors = self._broken = self._missed = 0
         self._first_error = ""
         self._times = np.zeros(TIMES.buckets, np.int64)
         self._champion_times = np.zeros(TIMES.buckets, np.int64)
@@ -58,6 +63,16 @@ class Tally:
         with self._lock:
             self._broken += calls
             self._first_error = self._first_error or why
+
+    def missed(self, calls: int) -> None:
+        """So many calls came while it had too many already."""
+        with self._lock:
+            self._missed += calls
+
+    @property
+    def total(self) -> int:
+        """Calls that were run."""
+        return sum(self._samples.values())
 
     def compare(
         self, run: MirroredRun, rows: Sequence[int], champion: Mapping[str, Array], version: Mapping[str, Array]
@@ -90,7 +105,9 @@ class Tally:
         with self._lock:
             return self._foretold.accuracy()
 
-    def figures(self, seconds: float | None, failed: str, running_s: float, exhausted: bool) -> Figures:
+    def figures(
+        self, seconds: float | None, failed: str, running_s: float, exhausted: bool, rested_s: float = 0.0
+    ) -> Figures:
         """All of it, with what the version's thread is at; `seconds` since it was loaded, None while it is not."""
         with self._lock:
             return Figures(
@@ -108,6 +125,8 @@ class Tally:
                 outputs=self._comparison.figures() if any(self._samples.values()) else (),
                 running_s=running_s,
                 exhausted=exhausted,
+                missed=self._missed,
+                rested_s=rested_s,
             )
 
 

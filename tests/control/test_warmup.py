@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from router.control.warmup import MAX_DEATHS, Progress, Seen, WarmOrder, Warmups
+from router.control.rehearsal import MAX_DEATHS, Seen, WarmOrder
+from router.control.warmup import Progress, Warmups
 from router.core.comparison import Kind, OutputFigures
 from router.core.fingerprint import of_version
 from router.core.gate import Report, Verdict
@@ -164,7 +165,7 @@ def test_a_version_is_warmed_until_there_is_a_verdict() -> None:
         assert [(order.version.number, order.source) for order in world.worker.orders] == [("2", Source.LIVE)]
         assert world.serving.mirrors == []
         world.see(figures(0, 0.1))
-        assert world.serving.mirrors == [MirrorOrder("m", 0.5, 7)]
+        assert world.serving.mirrors == [MirrorOrder("m", 0.5, 7, frozenset({"1"}))]
         world.see(figures(9))
         await asyncio.sleep(0.02)
         assert not task.done()
@@ -193,7 +194,7 @@ def test_who_joins_in_the_middle_is_told_all() -> None:
         world.see(figures(3))
         late = FakeServing("late")
         world.warmups.join_worker(late)
-        assert late.mirrors == [MirrorOrder("m", 0.5, 7)]
+        assert late.mirrors == [MirrorOrder("m", 0.5, 7, frozenset({"1"}))]
         run = world.worker.orders[0].run
         again = FakeWarmup(world.worker.incarnation)
         world.process.suspects = [of_version(version("2")) | 1]  # what it is running now

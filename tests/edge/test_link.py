@@ -161,7 +161,7 @@ class FakeWorker:
 
     def set_mirrors(self, orders: Sequence[MirrorOrder]) -> None:
         """Remember."""
-        self.calls.append(f"mirrors {[tuple(order) for order in orders]}")
+        self.calls.append(f"mirrors {[(*order[:3], sorted(order.versions)) for order in orders]}")
 
     def attached(self) -> None:
         """Say again what is not confirmed."""
@@ -429,6 +429,9 @@ def test_mirrors_are_told_as_a_whole(pair: Pair) -> None:
     async def tell(orders: Sequence[MirrorOrder]) -> None:
         worker.set_mirrors(orders)
 
-    pair.controller.run(tell([MirrorOrder("m", 0.25, 100.0), MirrorOrder("n", 1.0, 0.5)]))
+    told = [MirrorOrder("m", 0.25, 100.0, frozenset({"2", "1"})), MirrorOrder("n", 1.0, 0.5, frozenset())]
+    pair.controller.run(tell(told))
     pair.controller.run(tell([]))
-    eventually(lambda: pair.worker.calls == ["mirrors [('m', 0.25, 100.0), ('n', 1.0, 0.5)]", "mirrors []"])
+    eventually(
+        lambda: pair.worker.calls == ["mirrors [('m', 0.25, 100.0, ['1', '2']), ('n', 1.0, 0.5, [])]", "mirrors []"]
+    )

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from router.control.warmup import Seen, WarmOrder
+from router.control.rehearsal import Seen, WarmOrder
 from router.core.comparison import Kind, OutputFigures
 from router.core.mirrored import Truth
 from router.core.table import Batching, Version, VersionState
 from router.core.tensor import ANY, Signature, TensorSpec
-from router.core.warmup import Accuracy, Figures, Mirrored, Source
+from router.core.warmup import Accuracy, Figures, Mirrored, Purpose, Source
 from router.edge.link import LinkServer, WorkerHandle
 from router.edge.warmup_link import ROLE, WarmupHandle, WarmupLink, mirror_figures, mirrored
 from router.model_settings import ContractSettings, ModelSettings, WarmupSettings
@@ -117,7 +117,10 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
 def test_orders_arrive_as_they_were(pair: Pair, champion: Version | None) -> None:
     """Versions with their signatures, settings, the source; and that nothing is to be warmed."""
     settings = ModelSettings(warmup=WarmupSettings(min_samples=7, tolerance=0.5), contract=ContractSettings(rows=True))
-    orders = [WarmOrder("run", version("2"), champion, settings, Source.RECORDED, 12)]
+    orders = [
+        WarmOrder("run", version("2"), champion, settings, Source.RECORDED, 12),
+        WarmOrder("more", version("3"), champion, settings, purpose=Purpose.CONTROL, share=0.25, max_per_s=7.5),
+    ]
     handle = pair.handle
     assert (handle.pid, handle.incarnation) == (7, "one")
     pair.call(handle.set_warmings, orders)
@@ -144,9 +147,11 @@ FIGURES = Figures(
     times=(0, 1, 2),
     champion_times=(3,),
     ratios=(4, 0),
-    outputs=(OutputFigures("y", Kind.SCORES, 5, 4, (1, 2), (3,), 0.25, 10),),
+    outputs=(OutputFigures("y", Kind.SCORES, 5, 4, (1, 2), (3,), 0.25, 10, 1.5),),
     running_s=0.5,
     exhausted=True,
+    missed=3,
+    rested_s=0.75,
 )
 
 
@@ -169,7 +174,7 @@ def test_without_a_controller_nothing_is_told(tmp_path: Path) -> None:
 
 def test_a_worker_s_mirrors_are_told_by_model() -> None:
     """With what was dropped, and why."""
-    mirror = Mirror(MirrorOrder("m", 1.0, 1.0), lambda: None, lambda _: b"")  # type: ignore[arg-type,return-value]
+    mirror = Mirror(MirrorOrder("m", 1.0, 1.0, frozenset("1")), lambda: None, lambda _: b"")  # type: ignore[arg-type,return-value]
     mirror.offered, mirror.sent = 5, 3
     mirror.dropped["full"] = 2
     told = pb.Telemetry(mirrors=mirror_figures([mirror]))

@@ -15,11 +15,12 @@ from router.core.mirrored import MirroredCall, MirroredRun
 from router.core.request import InputHeader
 from router.core.table import Version
 from router.core.tensor import ANY, TensorSpec, encode_bytes
-from router.core.warmup import Accuracy, Figures, Source
+from router.core.warmup import Accuracy, Figures, Purpose, Source
 from router.errors import ModelBroken, ModelFailed
 from router.model_settings import ContractSettings, ModelSettings, WarmupSettings
 from router.pb.inference_pb2 import ModelInferRequest
-from router.serving.candidate import MAX_WAITING, Candidate, working_clock
+from router.serving.candidate import LOOK_S, MAX_WAITING, PAIRS, Candidate
+from router.serving.core_time import CoreTime
 from router.serving.inflight import REGION, InFlight, running
 from tests.server import eventually
 from tests.serving.fakes import Array, FakeSession, doubled, version
@@ -43,6 +44,22 @@ def copy(*callers: Sequence[float], outputs: Mapping[str, Array] | None = None, 
     return MirroredRun("m", champion, calls, outputs, 0.002)
 
 
+class FakeCoreTime(CoreTime):
+    """Of a world's time, all of which its thread has a core, or waits for one."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        super().__init__()
+
+    def now(self) -> int:
+        """Nanoseconds with a core."""
+        return self.world.now
+
+    def spent(self) -> tuple[int, int]:
+        """With a core, and without one."""
+        return self.world.now, self.world.lost
+
+
 class World:
     """A version that is warmed, with fakes around it."""
 
@@ -52,9 +69,14 @@ class World:
         candidate: Version | None = None,
         champion: Version | None = CHAMPION,
         settings: ModelSettings | None = None,
+        purpose: Purpose = Purpose.WARM_UP,
     ) -> None:
         self.words = memoryview(bytearray(REGION * 8)).cast("Q")
         self.now = 0
+        self.lost = 0
+        self.waits = False
+        """Whether the thread waits for a core as long as it has one."""
+        self.rests: list[float] = []
         self.session, self.reference = FakeSession(function), FakeSession()
         self.session.during = lambda: self.passes(1_000_000)
         self.reference.during = lambda: self.passes(2_000_000)
@@ -62,12 +84,20 @@ class World:
         self.version = candidate or version("2")
         settings = settings or ModelSettings(warmup=WarmupSettings(tolerance=0.01))
         self.candidate = Candidate(
-            self.version, champion, settings, self.load, InFlight(self.words), lambda: lambda: self.now
+            self.version,
+            champion,
+            settings,
+            self.load,
+            InFlight(self.words),
+            lambda: FakeCoreTime(self),
+            purpose=purpose,
+            wait=lambda _, seconds: self.rests.append(seconds),
         )
 
     def passes(self, nanoseconds: int) -> None:
         """Time passes."""
         self.now += nanoseconds
+        self.lost += nanoseconds if self.waits else 0
 
     def load(self, wanted: Version) -> FakeSession:
         """A session of either version."""
@@ -228,11 +258,16 @@ def test_texts_are_run_as_texts() -> None:
         assert figures.errors == 1
 
 
-def test_copies_of_another_version_do_not_count() -> None:
-    """The champion has changed meanwhile."""
+def test_copies_of_another_version_are_not_for_it() -> None:
+    """The champion has changed meanwhile. Nor is any before it is loaded, or when that has failed."""
     with World() as world:
-        world.candidate.put(copy([1], champion="7"))
-        assert world.ran(copy([2])).total == 1
+        assert world.candidate.takes(copy([1]))
+        assert not world.candidate.takes(copy([1], champion="7"))
+    world = World()
+    assert not world.candidate.takes(copy([1]))
+    world.broken = "2"
+    with world:
+        assert not world.candidate.takes(copy([1]))
 
 
 def test_live_copies_come_before_what_is_replayed() -> None:
@@ -252,42 +287,108 @@ def test_live_copies_come_before_what_is_replayed() -> None:
         assert figures.outputs[0].agreed == 3  # where no outputs came the champion beside it said them
 
 
-def test_who_brings_too_much_waits() -> None:
-    """Until there is room, or until the version is stopped; nothing is lost and nothing piles up."""
+def test_what_waits_is_bounded() -> None:
+    """What comes beyond that is not taken; as soon as one has been run there is room again."""
     with World() as world:
         gate = threading.Event()
         world.session.during = lambda: gate.wait(10) and None
-        brought: list[int] = []
-
-        def bring() -> None:
-            for number in range(MAX_WAITING + 10):
-                world.candidate.put(copy([number]))
-                brought.append(number)
-
-        thread = threading.Thread(target=bring)
-        thread.start()
-        eventually(lambda: len(brought) > MAX_WAITING)
-        assert len(brought) == MAX_WAITING + 1  # one of them is being run
+        assert world.candidate.put(copy([1]))
+        eventually(lambda: world.session.runs)
+        taken = [world.candidate.put(copy([number])) for number in range(MAX_WAITING + 2)]
+        assert taken == [True] * MAX_WAITING + [False] * 2
+        assert world.candidate.full
+        world.candidate.wait_for_room(0)
         gate.set()
-        thread.join(10)
-        assert eventually(lambda: world.at_least(MAX_WAITING + 10)).total == MAX_WAITING + 10
+        eventually(lambda: not world.candidate.full)
+        assert eventually(lambda: world.at_least(MAX_WAITING + 1)).total == MAX_WAITING + 1
+        world.candidate.wait_for_room(LOOK_S)  # nothing waits: it returns
 
 
-def test_stopping_lets_go_of_who_waits() -> None:
-    """And of the run, if it can be stopped."""
+def test_one_large_run_waits_however_large_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second one does not."""
+    monkeypatch.setattr("router.serving.candidate.MAX_WAITING_BYTES", 4)
+    with World() as world:
+        gate = threading.Event()
+        world.session.during = lambda: gate.wait(10) and None
+        assert world.candidate.put(copy([1]))
+        eventually(lambda: world.session.runs)
+        assert [world.candidate.put(copy([1, 2, 3])) for _ in range(2)] == [True, False]
+        gate.set()
+        eventually(lambda: world.at_least(2))
+
+
+def test_a_run_is_stopped_with_its_version() -> None:
+    """If it can be stopped."""
     world = World()
     with world:
         gate = threading.Event()
         world.session.during = lambda: gate.wait(10) and None
-        thread = threading.Thread(target=lambda: [world.candidate.put(copy([n])) for n in range(MAX_WAITING + 10)])
-        thread.start()
+        world.candidate.put(copy([1]))
         eventually(lambda: world.session.runs)
         assert not world.candidate.stop(0)
-        thread.join(10)
-        assert not thread.is_alive()
         assert world.candidate._stop is not None
         assert world.candidate._stop.terminate
+        assert not world.candidate.takes(copy([1]))
         gate.set()
+
+
+def test_where_cores_are_scarce_it_rests_after_each_run() -> None:
+    """Longer than it ran, the champion's run beside it included; while there are enough of them, not at all."""
+    with World() as world:
+        world.ran(copy([1]), copy([2]))
+        assert world.rests == []
+    with World() as world:
+        world.waits = True
+        world.ran(copy([1]))
+        figures = world.ran(copy([2]))
+        assert world.rests == pytest.approx([0.006 * 19] * 2)  # 1 ms and 2 ms, and as long without a core
+        assert figures.rested_s == pytest.approx(sum(world.rests))
+
+
+def test_an_observation_rests_no_longer_than_leaves_it_two_requests_a_second() -> None:
+    """However long its runs are; a warm-up, no longer than leaves it a verdict in time."""
+    with World(purpose=Purpose.SHADOW) as world:
+        world.waits = True
+        world.session.during = lambda: world.passes(49_000_000)
+        world.reference.during = lambda: world.passes(1_000_000)
+        world.ran(copy([1]))
+        world.ran(copy([1], [2], [3]))
+        assert world.rests == pytest.approx([0.5 - 0.1, 1.5 - 0.1])
+    hurried = ModelSettings(warmup=WarmupSettings(min_samples=1000, min_seconds=0, max_seconds=0.001))
+    with World(settings=hurried) as world:
+        world.waits = True
+        world.ran(copy([1]))
+        assert world.rests == []
+
+
+def test_numbers_of_an_observation_are_judged_by_how_much_they_vary() -> None:
+    """The champion's; of a control, which is the old champion, its own. A warm-up without a tolerance judges none."""
+    untold = ModelSettings()
+    spread = np.arange(1, 9, dtype=np.float32)
+
+    def agreed(purpose: Purpose, factor: float) -> tuple[int, int]:
+        with World(lambda feeds: [feeds["x"] * factor], settings=untold, purpose=purpose) as world:
+            (output,) = world.ran(copy(spread)).outputs
+            return output.compared, output.agreed
+
+    assert agreed(Purpose.WARM_UP, 2) == (0, 0)
+    assert agreed(Purpose.SHADOW, 2) == agreed(Purpose.CONTROL, 2) == (8, 8)
+    assert agreed(Purpose.SHADOW, 3) == (8, 1)  # 2x varies by 4.9: what is 1.2 apart agrees
+    assert agreed(Purpose.CONTROL, 3) == (8, 1)  # 3x by 7.3: 1.8
+    assert agreed(Purpose.CONTROL, 0) == (8, 0)
+
+
+def test_an_observation_lets_go_of_the_champion_once_times_are_known() -> None:
+    """Its memory is not needed for longer; what it said comes with each copy."""
+    with World(purpose=Purpose.SHADOW) as world:
+        world.candidate._pairs = PAIRS
+        world.ran(copy([1]))
+        assert world.reference.rows == []
+        assert world.candidate._reference is None
+    with World() as world:
+        world.candidate._pairs = PAIRS
+        world.ran(copy([1]))
+        assert world.candidate._reference is not None  # what is recorded may have no outputs
 
 
 def test_what_runs_is_noted_for_whoever_comes_after() -> None:
@@ -326,13 +427,6 @@ def test_what_came_true_is_joined_by_the_request_s_id() -> None:
         assert not tally.came_true("1", 2, 7)
         assert not tally.came_true("stranger", 0, 7)
         assert tally.accuracy() == Accuracy(2, 2, 1, 1, 0)
-
-
-def test_the_clock_of_a_thread_does_not_go_back() -> None:
-    """Whatever it waits for."""
-    now = working_clock()
-    seen = [now() for _ in range(200)]
-    assert seen == sorted(seen)
 
 
 @pytest.fixture(autouse=True)

@@ -1,10 +1,11 @@
-"""Copies of the champion's runs: which are made, what is dropped, and that nobody waits for them."""
+"""Copies of runs: which are made, what is dropped, and that nobody waits for them."""
 
 from __future__ import annotations
 
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,9 +63,11 @@ def mirroring(
     fraction: float = 1.0,
     max_per_s: float = 1e6,
     choose: Callable[[], float] = lambda: 0.5,
+    versions: str = "1",
 ) -> Mirror:
     """A mirror of the world's lane; its thread has not been started."""
-    world.lane.mirror = mirror = Mirror(MirrorOrder("m", fraction, max_per_s), connect, encode, choose)
+    order = MirrorOrder("m", fraction, max_per_s, frozenset(versions))
+    world.lane.mirror = mirror = Mirror(order, connect, encode, choose)
     return mirror
 
 
@@ -136,11 +139,43 @@ def test_what_the_champion_did_not_say_is_not_copied() -> None:
     world.send(1)
     world.work()
     world = World(version("2"))
-    other = mirroring(world)
+    other = mirroring(world, versions="12")
     world.send(1, number="2")
     world.work()
     assert mirror.offered == other.offered == 0
     assert not mirror._queue
+
+
+def test_runs_of_the_versions_that_are_wanted_are_copied() -> None:
+    """A challenger's, where it is the candidate of a canary; the champion's only if somebody wants them."""
+    world = World()
+    mirror = mirroring(world, versions="2")
+    ask(world, 1)
+    assert mirror.offered == 0
+    offered: list[Any] = []
+    mirror.offer = lambda *arguments: offered.append(arguments)  # type: ignore[method-assign]
+    ask(world, 1)
+    ((_, (call,), outputs, run_ns, now_ns),) = offered
+    del mirror.offer  # type: ignore[method-assign]
+    for served_by, copied in (("challenger", 1), ("champion", 2), ("version", 2), ("failover", 2)):
+        call.plan.served_by = served_by
+        mirror.offer(version("2"), [call], outputs, run_ns, now_ns)
+        assert mirror.offered == copied, served_by
+
+
+def test_each_version_has_a_rate_of_its_own() -> None:
+    """A challenger's few runs find a place beside the champion's many."""
+    world = World()
+    mirror = mirroring(world, max_per_s=10, versions="12")
+    offered: list[Any] = []
+    mirror.offer = lambda *arguments: offered.append(arguments)  # type: ignore[method-assign]
+    ask(world, 1)
+    ((_, calls, outputs, run_ns, now_ns),) = offered
+    del mirror.offer  # type: ignore[method-assign]
+    for number in "1112":
+        mirror.offer(version(number), calls, outputs, run_ns, now_ns)
+    assert (mirror.offered, mirror.dropped[RATE]) == (4, 2)
+    assert [copied.version.number for copied in mirror._queue] == ["1", "2"]
 
 
 def test_a_fraction_is_copied() -> None:
@@ -274,7 +309,7 @@ def test_a_fault_costs_one_copy(listener: Listener) -> None:
 def test_the_thread_is_of_a_low_priority(listener: Listener) -> None:
     """Before it does anything."""
     called = threading.Event()
-    mirror = Mirror(MirrorOrder("m", 1.0, 1.0), listener.connect, encode, calm=called.set)
+    mirror = Mirror(MirrorOrder("m", 1.0, 1.0, frozenset("1")), listener.connect, encode, calm=called.set)
     mirror.start()
     assert called.wait(10)
     mirror.stop()
