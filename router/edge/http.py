@@ -106,6 +106,11 @@ class _Figures(Collector):
         fresh = CounterMetricFamily(
             "router_fresh_answers", "Successful requests that were answered from memory, without a run", labels=_LABELS
         )
+        keyless = CounterMetricFamily(
+            "router_keyless",
+            "Requests without a key, which a split sends by chance: nothing holds their callers to a version",
+            labels=_LABELS,
+        )
         for each in self._figures.models:
             fresh.add_metric([each.name, each.version], each.inference_stats.cache_hit.count)
         for gauge in self._figures.gauges:
@@ -129,7 +134,8 @@ class _Figures(Collector):
             inline.add_metric(key, float(gauge.lane == "inline"))
             breakers.add_metric(key, gauge.breakers_open)
             opened.add_metric(key, gauge.breakers_opened)
-        yield from (times, pending, inline, fallbacks, waited, hedges, refused, breakers, opened, fresh)
+            keyless.add_metric(key, gauge.keyless)
+        yield from (times, pending, inline, fallbacks, waited, hedges, refused, breakers, opened, fresh, keyless)
 
     def _known(self) -> Iterator[Metric]:
         def counter(name: str, text: str, labels: list[str] = _LABELS) -> CounterMetricFamily:

@@ -60,6 +60,7 @@ def telemetry(lanes: Iterable[Lane]) -> pb.Telemetry:
             hung=lane.lost,
             breakers_open=lane.replicas.refused,
             breakers_opened=lane.replicas.opened,
+            keyless=cell.keyless,
         )
         if hedger is not None:
             gauge.hedges_sent, gauge.hedges_won = hedger.sent, hedger.won
@@ -177,6 +178,7 @@ def merged(parts: Iterable[pb.Telemetry]) -> pb.Telemetry:
                     fallbacks[way] = mine.fallbacks.add(step=fallback.step, reason=fallback.reason)
                 fallbacks[way].count += fallback.count
                 fallbacks[way].ns += fallback.ns
+            mine.keyless += gauge.keyless
             mine.hedges_sent += gauge.hedges_sent
             mine.hedges_won += gauge.hedges_won
             for why, count in gauge.hedges_refused.items():

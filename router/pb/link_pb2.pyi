@@ -169,7 +169,7 @@ class PredictionFigures(_message.Message):
     def __init__(self, model: _Optional[str] = ..., kept: _Optional[int] = ..., lost: _Optional[int] = ...) -> None: ...
 
 class ModelGauges(_message.Message):
-    __slots__ = ("model", "version", "pending", "lane", "failures", "load_ns", "request_buckets", "request_ns", "fallbacks", "hung", "breakers_open", "breakers_opened", "hedges_sent", "hedges_won", "hedges_refused")
+    __slots__ = ("model", "version", "pending", "lane", "failures", "load_ns", "request_buckets", "request_ns", "fallbacks", "hung", "breakers_open", "breakers_opened", "hedges_sent", "hedges_won", "hedges_refused", "keyless")
     class FailuresEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -199,6 +199,7 @@ class ModelGauges(_message.Message):
     HEDGES_SENT_FIELD_NUMBER: _ClassVar[int]
     HEDGES_WON_FIELD_NUMBER: _ClassVar[int]
     HEDGES_REFUSED_FIELD_NUMBER: _ClassVar[int]
+    KEYLESS_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     pending: int
@@ -214,7 +215,8 @@ class ModelGauges(_message.Message):
     hedges_sent: int
     hedges_won: int
     hedges_refused: _containers.ScalarMap[str, int]
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., pending: _Optional[int] = ..., lane: _Optional[str] = ..., failures: _Optional[_Mapping[str, int]] = ..., load_ns: _Optional[int] = ..., request_buckets: _Optional[_Iterable[int]] = ..., request_ns: _Optional[int] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., hung: _Optional[int] = ..., breakers_open: _Optional[int] = ..., breakers_opened: _Optional[int] = ..., hedges_sent: _Optional[int] = ..., hedges_won: _Optional[int] = ..., hedges_refused: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    keyless: int
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., pending: _Optional[int] = ..., lane: _Optional[str] = ..., failures: _Optional[_Mapping[str, int]] = ..., load_ns: _Optional[int] = ..., request_buckets: _Optional[_Iterable[int]] = ..., request_ns: _Optional[int] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., hung: _Optional[int] = ..., breakers_open: _Optional[int] = ..., breakers_opened: _Optional[int] = ..., hedges_sent: _Optional[int] = ..., hedges_won: _Optional[int] = ..., hedges_refused: _Optional[_Mapping[str, int]] = ..., keyless: _Optional[int] = ...) -> None: ...
 
 class Fallback(_message.Message):
     __slots__ = ("step", "reason", "count", "ns")

@@ -65,7 +65,7 @@ class Cell:
         self.hits = 0  # of `success`, those that needed no run
         self.hit_ns = 0
         self.hit_buckets = [0] * BUCKETS
-        self.keyless = 0  # requests that a split sent here by chance
+        self.keyless = 0  # requests without a key: the split of which this is the champion sent them by chance
         self.batches: dict[int, list[int]] = {}  # rows → runs, input, infer, output
         self.last_ms = 0
 

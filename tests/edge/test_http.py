@@ -34,6 +34,7 @@ def figures() -> Telemetry:
     message.predictions.add(model='a "b"\\', kept=70, lost=4)
     gauge.hedges_sent, gauge.hedges_won = 6, 5
     gauge.hedges_refused["budget_spent"] = 7
+    gauge.keyless = 13
     return message
 
 
@@ -90,6 +91,7 @@ def test_the_metrics_are_read_by_prometheus() -> None:
     assert values["router_hedges_total", "sent"] == 6
     assert values["router_hedges_total", "won"] == 5
     assert values["router_hedges_refused_total", "budget_spent"] == 7
+    assert values["router_keyless_total", ""] == 13
     modern = ask("/metrics", accept="application/openmetrics-text; version=1.0.0")
     assert modern.headers["content-type"].startswith("application/openmetrics-text")
     names = {sample.name for family in openmetrics(modern.text) for sample in family.samples}

@@ -156,6 +156,17 @@ def test_hedges_are_added_up() -> None:
     assert dict(gauge.hedges_refused) == {"budget_spent": 5, "machine_busy": 2}
 
 
+def test_requests_without_a_key_are_added_up() -> None:
+    """A dead worker's too."""
+    one, two = FakeLane(), FakeLane()
+    one.stats.own_cell().keyless, two.stats.cell().keyless = 3, 4
+    total = Total()
+    total.put("first", figures(one))
+    total.put("second", figures(two))
+    total.bury("first")
+    assert [gauge.keyless for gauge in total.all().gauges] == [7]
+
+
 def successes(total: Total) -> int:
     """All of them."""
     return sum(each.inference_stats.success.count for each in total.all().models)
