@@ -323,7 +323,7 @@ class FaultSettings(_Settings):
     """All is well for so long."""
     replica: int | None = Field(None, ge=0, le=15)
     """Only this session of each version, by its number from 0; not the one that takes its place when it hangs."""
-    version: str | None = Field(None, pattern="[1-9][0-9]{0,17}")
+    version: str | None = Field(None, pattern="^[1-9][0-9]{0,17}$")
     """Only this version."""
     by: Number | None = None
 

@@ -16,7 +16,7 @@ from router.config import explain
 from router.core.faults import Fault
 from router.errors import SettingsError
 
-_NUMBERS: Final = {"ms": float, "share": float, "factor": float, "after_s": float, "replica": int}
+_NUMBERS: Final = {"ms": float, "share": float, "factor": float, "after_s": float, "replica": int, "by": float}
 
 
 @click.command()
@@ -76,13 +76,21 @@ def fault_of(text: str) -> Fault:
 
 def _table(now: dict[str, tuple[Fault, ...]]) -> Table:
     shown = Table()
-    for heading in ("model", "kind", "of the runs", "how much", "session", "after"):
+    for heading in ("model", "version", "kind", "of the runs", "how much", "session", "after"):
         shown.add_column(heading)
     for model, each in now.items():
         for fault in each:
-            much = f"{fault.ms:g} ms" if fault.ms else f"{fault.factor:g} ×" if fault.factor else ""
-            if not much and fault.kind in {"hang", "hang_hard"}:
-                much = "for ever"
-            session = "all" if fault.replica is None else str(fault.replica)
-            shown.add_row(escape(model), fault.kind, f"{fault.share:.4g}", much, session, f"{fault.after_s:g} s")
+            version, session = fault.version or "all", "all" if fault.replica is None else str(fault.replica)
+            share, after = f"{fault.share:.4g}", f"{fault.after_s:g} s"
+            shown.add_row(escape(model), version, fault.kind, share, _how_much(fault), session, after)
     return shown
+
+
+def _how_much(fault: Fault) -> str:
+    if fault.ms is not None:
+        return f"{fault.ms:g} ms"
+    if fault.factor is not None:
+        return f"{fault.factor:g} ×"
+    if fault.by is not None:
+        return f"{fault.by:+g}"
+    return "for ever" if fault.kind in {"hang", "hang_hard"} else ""

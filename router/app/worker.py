@@ -353,7 +353,7 @@ class Worker:
         if artefact.digest(Path(version.path).parent) != version.digest:
             raise ModelBroken("its files are not those that were tried: they have changed since")
         sessions = [session, *(load() for _ in range(settings.sessions.replicas - 1))]
-        reload = functools.partial(self._reloaded, load, version.model) if self._settings.allow_faults else load
+        reload = functools.partial(self._reloaded, load, version) if self._settings.allow_faults else load
         lane = Lane(
             version,
             sessions,
@@ -367,7 +367,8 @@ class Worker:
         lane.prove(lambda rows: synthetic(version.signature.inputs, rows))
         if self._settings.allow_faults:  # not before: a model that hangs could not be loaded
             for index, replica in enumerate(lane.replicas):
-                replica.session = Faulty(replica.session, self._injection(version.model), index)
+                well, injection = replica.session, self._injection(version.model)
+                replica.session = Faulty(well, injection, index, version=version.number)
         lane.stats.load_ns = time.monotonic_ns() - began
         lane.mirror = self._mirrors.get(version.model)
         with self._figures_lock:
@@ -375,9 +376,9 @@ class Worker:
             self._coming[lane] = time.monotonic() + COMING_S
         return lane
 
-    def _reloaded(self, load: Callable[[], Session], model: str) -> Runnable:
+    def _reloaded(self, load: Callable[[], Session], version: Version) -> Runnable:
         """A fresh session in the place of one that hangs; what is wrong with all of them is wrong with it too."""
-        return Faulty(load(), self._injection(model))
+        return Faulty(load(), self._injection(version.model), version=version.number)
 
     def _injection(self, model: str) -> Injection:
         return self._injections.setdefault(model, Injection())

@@ -22,9 +22,9 @@ class Faults:
     faults: tuple[Fault, ...] = ()
     since: float = 0.0
 
-    def of(self, run: int, replica: int | None, now: float) -> list[Fault]:
-        """What goes wrong in this run of a session, which counts its own; `replica` is None for a session that has
-        taken another's place.
+    def of(self, run: int, replica: int | None, now: float, version: str = "") -> list[Fault]:
+        """What goes wrong in this run of a session of a version, which counts its own runs; `replica` is None for a
+        session that has taken another's place.
 
         A fault strikes where the multiples of the golden ratio, modulo 1, are below its share: of any stretch of runs
         nearly that share, at uneven distances (Weyl's equidistribution; no sequence has smaller gaps).
@@ -34,5 +34,6 @@ class Faults:
             for order, fault in enumerate(self.faults)
             if now - self.since >= fault.after_s
             and fault.replica in {None, replica}
+            and fault.version in {None, version}
             and (run * _GOLDEN + order * _APART[0] + (replica or 0) * _APART[1]) % 1.0 < fault.share
         ]

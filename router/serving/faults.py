@@ -58,7 +58,9 @@ class Injection:
 
 
 class Faulty:
-    """A session whose runs fail as they are told to. `replica` is None for one that has taken another's place."""
+    """A session of a version whose runs fail as they are told to. `replica` is None for one that has taken another's
+    place.
+    """
 
     def __init__(
         self,
@@ -68,6 +70,7 @@ class Faulty:
         clock: Clock = time,
         sleep: Callable[[float], None] = time.sleep,
         hold: Callable[[float], None] = hold,
+        version: str = "",
     ) -> None:
         self._session = session
         self._injection = injection
@@ -75,6 +78,7 @@ class Faulty:
         self._clock = clock
         self._sleep = sleep
         self._hold = hold
+        self._version = version
         self._runs = itertools.count()
 
     def stop(self) -> Stop:
@@ -83,7 +87,8 @@ class Faulty:
 
     def run(self, outputs: Sequence[str], feeds: dict[str, Any], stop: Stop | None = None) -> list[Array]:
         """One run, with what goes wrong in it. Raises ModelFailed."""
-        faults = self._injection.current.of(next(self._runs), self._replica, self._clock.monotonic())
+        now = self._clock.monotonic()
+        faults = self._injection.current.of(next(self._runs), self._replica, now, self._version)
         for fault in faults:
             self._before(fault, stop)
         began = self._clock.monotonic()
@@ -95,6 +100,9 @@ class Faulty:
                 self._sleep((fault.factor - 1) * took)
             elif fault.kind == "nan":
                 made = [np.full_like(each, np.nan) if each.dtype in _FLOATS else each for each in made]
+            elif fault.kind == "shift":
+                assert fault.by is not None
+                made = [_shifted(each, fault.by) for each in made]
         return made
 
     def _before(self, fault: Fault, stop: Stop | None) -> None:
@@ -116,3 +124,18 @@ class Faulty:
             case "burn":
                 while self._clock.monotonic() < until:
                     hashlib.sha256(_BUFFER)
+
+
+def _shifted(output: Array, by: float) -> Array:
+    """An output with all its numbers shifted; whole numbers stay within what their type holds."""
+    kind = output.dtype
+    if kind in _FLOATS:
+        with np.errstate(over="ignore"):
+            return output + np.asarray(by).astype(kind)
+    if kind.kind not in "iu":
+        return output  # texts, true and false
+    bounds = np.iinfo(kind)
+    whole = max(-bounds.max, min(round(by), bounds.max))
+    if whole >= 0:
+        return np.minimum(output, kind.type(bounds.max - whole)) + kind.type(whole)
+    return np.maximum(output, kind.type(bounds.min - whole)) - kind.type(-whole)

@@ -89,6 +89,19 @@ def test_an_error_is_told_and_nan_is_answered(server: Server) -> None:
     assert not np.isnan(client.infer("wine", WINE, deadline=10)["probabilities"]).any()
 
 
+def test_a_shift_changes_the_numbers_of_one_version(server: Server) -> None:
+    """Not those of another, and no text."""
+    client = server.client()
+    well = client.infer("wine", WINE, deadline=10)
+    serving = well.version
+    inject(server, "wine", Fault(kind="shift", by=3.0, version=str(int(serving) + 1)))
+    assert (client.infer("wine", WINE, deadline=10)["probabilities"] == well["probabilities"]).all()
+    inject(server, "wine", Fault(kind="shift", by=3.0, version=serving))
+    ill = client.infer("wine", WINE, deadline=10)
+    assert np.allclose(ill["probabilities"], well["probabilities"] + 3)
+    assert ill["label"].tolist() == well["label"].tolist()
+
+
 def test_the_server_says_that_it_can_be_made_to_fail(server: Server) -> None:
     """By its extensions."""
     assert "fault_injection" in server.client().metadata(deadline=10).extensions
@@ -115,6 +128,18 @@ def test_the_command_sets_shows_and_clears(server: Server) -> None:
     told = json.loads(router("faults", "--json", *admin).stdout)
     assert told["wine"][0] == {"kind": "hang", "share": 0.5, "ms": 100.0, "after_s": 0.0}
     assert router("faults", "wine", "--clear", *admin).output == "nothing is made to go wrong in wine\n"
+    one = router("faults", "wine", "--set", "kind=error,share=0.05,version=2", "--set", "kind=shift,by=-1.5", *admin)
+    assert [line.split()[1:6] for line in one.output.splitlines() if " wine " in line] == [
+        ["wine", "│", "2", "│", "error"],
+        ["wine", "│", "all", "│", "shift"],
+    ]
+    assert " -1.5 " in one.output
+    told = json.loads(router("faults", "--json", *admin).stdout)
+    assert told["wine"] == [
+        {"kind": "error", "share": 0.05, "after_s": 0.0, "version": "2"},
+        {"kind": "shift", "share": 1.0, "after_s": 0.0, "by": -1.5},
+    ]
+    router("faults", "wine", "--clear", *admin)
     refused = router("faults", "wine", "--set", "kind=nan,replica=7", *admin)
     assert refused.output == "Error: `faults.0.replica` = 7: by sessions.replicas the last is 0\n"
 
@@ -149,6 +174,11 @@ def test_settings_make_a_model_fail_only_where_that_is_allowed(tmp_path: Path) -
         ("kind=nan,how=1", "--set 'kind=nan,how=1': unknown key `how`"),
         ("ms=1", "--set 'ms=1': `kind`"),
         ("kind=slow", "the kind `slow` needs `factor`"),
+        ("kind=shift", "the kind `shift` needs `by`"),
+        ("kind=shift,by=x", "--set 'kind=shift,by=x': `by` is a number"),
+        ("kind=error,by=1", "the kind `error` takes no `by`: remove it"),
+        ("kind=error,version=v2", "`version` = 'v2'"),
+        ("kind=error,version=0", "`version` = '0'"),
         ("kind=error,share=nan", "`share` = nan: "),
     ],
 )

@@ -30,6 +30,13 @@ def test_all_runs_or_those_of_one_session() -> None:
     assert [bool(one.of(0, replica, 0.0)) for replica in (0, 1, None)] == [False, True, False]
 
 
+def test_all_versions_or_one() -> None:
+    """A fault of one version spares the others, also those that are not known yet."""
+    one = Faults((Fault(kind="nan", version="2"),))
+    assert [bool(one.of(0, 0, 0.0, version)) for version in ("1", "2", "22", "")] == [False, True, False, False]
+    assert Faults((Fault(kind="nan"),)).of(0, 0, 0.0, "1")
+
+
 def test_not_before_its_time() -> None:
     """The model is well for `after_s`."""
     late = Faults((Fault(kind="error", after_s=5),), since=100.0)

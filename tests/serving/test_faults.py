@@ -143,6 +143,45 @@ def test_nan_in_all_that_is_floating() -> None:
     assert given[1].tolist() == [1, 1]
 
 
+def test_numbers_are_shifted() -> None:
+    """Floating ones by the number itself, whole ones by its nearest whole; texts and booleans stay, types too."""
+    setup = Setup(Fault(kind="shift", by=1.75))
+    given = [np.ones(2, kind) for kind in (np.float16, np.float64, ml_dtypes.bfloat16, np.int8, np.uint64, np.bool_)]
+    setup.session.function = lambda _: [*given, np.array([b"red"], dtype=object)]
+    *made, text = setup.faulty.run(["y"], X)
+    assert [(each.dtype, each.tolist()) for each in made] == [
+        (was.dtype, [shifted] * 2) for was, shifted in zip(given, (2.75, 2.75, 2.75, 3, 3, True), strict=True)
+    ]
+    assert text.tolist() == [b"red"]
+    assert given[0].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("by", [3, -3, 1e6, -1e6, 1e300, 0.4])
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64, np.uint64])
+def test_shifted_numbers_stay_within_their_type(kind: type[np.signedinteger[Any]], by: float) -> None:
+    """A label at the end of what there is does not come round at the other."""
+    setup = Setup(Fault(kind="shift", by=by))
+    low, high = np.iinfo(kind).min, np.iinfo(kind).max
+    setup.session.function = lambda _: [np.array([low, 0, high], kind)]
+    whole = max(-high, min(round(by), high))
+    assert setup.run() == [max(low, min(each + whole, high)) for each in (low, 0, high)]
+
+
+def test_floating_numbers_that_leave_their_type_are_infinite() -> None:
+    """As in any sum; nobody warns of it."""
+    setup = Setup(Fault(kind="shift", by=-1e300))
+    setup.session.function = lambda _: [np.ones(2, np.float16)]
+    assert setup.run() == [-np.inf, -np.inf]
+
+
+def test_a_fault_of_one_version_spares_the_others() -> None:
+    """A challenger that turns bad beside a champion that is well."""
+    injection = Injection(FakeClock())
+    injection.command((Fault(kind="shift", by=5, version="2"),))
+    answers = [Faulty(FakeSession(), injection, version=number).run(["y"], X)[0].tolist() for number in ("1", "2")]
+    assert answers == [[2], [7]]
+
+
 def test_slow_is_a_multiple_of_the_real_time() -> None:
     """A run of 4 ms takes five times as long."""
     setup = Setup(Fault(kind="slow", factor=5))
