@@ -136,15 +136,13 @@ class Rehearsals:
         if worker is not self._worker:
             return
         by_run = {each.run: each for each in found}
-        changed = False
-        for rehearsal in self._all:
-            each = by_run.get(rehearsal.order.run)
-            if each is not None and rehearsal.over is None and rehearsal.take(each):
-                changed = True
-                if rehearsal.over is not None:
-                    self._hung = self._hung or _ends_the_worker(rehearsal)
-                    version, reason = rehearsal.order.version, rehearsal.over.reason
-                    log.warning("an observation ends", model=version.model, version=version.number, reason=reason)
+        told = [each for each in self._all if each.over is None and each.order.run in by_run]
+        changed = [each for each in told if each.take(by_run[each.order.run])]
+        for each in changed:
+            if each.over is not None:
+                self._hung = self._hung or _ends_the_worker(each)
+                number, reason = each.order.version.number, each.over.reason
+                log.warning("an observation ends", model=each.model, version=number, reason=reason)
         if changed:
             self.tell()
 

@@ -8,7 +8,18 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.comparison import BOUNDS, PENDING, Comparison, Kind, OutputFigures, differences
+from router.core.comparison import (
+    BOUNDS,
+    NOISE,
+    PENDING,
+    Comparison,
+    Kind,
+    Measure,
+    OutputFigures,
+    added,
+    differences,
+    summed,
+)
 from router.core.tensor import ANY, TensorSpec
 
 Array = np.ndarray[Any, Any]
@@ -19,9 +30,11 @@ SCORES = TensorSpec("scores", "FP32", (ANY, 3))
 NUMBER = TensorSpec("y", "FP32", (ANY,))
 
 
-def compared(spec: TensorSpec, theirs: Array, ours: Array, tolerance: float | None = None) -> OutputFigures:
+def compared(
+    spec: TensorSpec, theirs: Array, ours: Array, tolerance: float | None = None, measure: Measure = Measure.NOBODY
+) -> OutputFigures:
     """One output of one run."""
-    comparison = Comparison([spec], tolerance)
+    comparison = Comparison([spec], tolerance, measure)
     assert comparison.add({spec.name: theirs}, {spec.name: ours}) == ""
     (figures,) = comparison.figures()
     return figures
@@ -138,3 +151,75 @@ def test_an_empty_output_says_nothing() -> None:
     figures = compared(NUMBER, floats(), floats())
     assert figures.compared == 0
     assert differences("d", figures.absolute).counts == ()
+
+
+def test_without_a_tolerance_numbers_are_judged_by_how_much_they_vary() -> None:
+    """Within a quarter of the standard deviation of whoever is the measure; of all of its numbers so far."""
+    theirs = floats(0, 2, 4, 6, 8)  # they vary by 3.16
+    ours = theirs + floats(0.7, -0.7, 0.9, 0, 5)
+    figures = compared(NUMBER, theirs, ours, measure=Measure.THEIRS)
+    assert (figures.compared, figures.agreed) == (5, 3)
+    assert np.isclose(figures.within, np.std(theirs, ddof=1) / 4)
+    figures = compared(NUMBER, theirs, ours, measure=Measure.OURS)
+    assert (figures.compared, figures.agreed) == (5, 4)
+    assert np.isclose(figures.within, np.std(ours, ddof=1) / 4)
+    assert compared(NUMBER, theirs, ours, 0.5, Measure.THEIRS).within == 0.0  # a tolerance says it all
+
+
+def test_where_numbers_hardly_vary_rounding_is_no_difference() -> None:
+    """What is more is one."""
+    same = floats(5, 5, 5)
+    assert compared(NUMBER, same, same * (1 + NOISE / 2), measure=Measure.THEIRS).agreed == 3
+    assert compared(NUMBER, same, same * (1 + NOISE * 2), measure=Measure.THEIRS).agreed == 0
+
+
+def test_a_model_with_labels_or_scores_is_judged_by_them() -> None:
+    """How much its numbers vary is nothing to it."""
+    for spec in (LABEL, SCORES):
+        comparison = Comparison([spec, NUMBER], None, Measure.THEIRS)
+        theirs = {"label": np.array([1, 2]), "scores": floats([1, 0, 0], [0, 1, 0]), "y": floats(1, 2)}
+        comparison.add({name: theirs[name] for name in (spec.name, "y")}, {**theirs, "y": floats(7, 8)})
+        judged, numbers = comparison.figures()
+        assert (judged.compared, judged.agreed, numbers.compared, numbers.within) == (2, 2, 0, 0.0)
+
+
+@given(st.lists(st.lists(st.floats(allow_nan=True), min_size=1, max_size=8), min_size=1, max_size=2 * PENDING))
+def test_how_much_numbers_vary_does_not_depend_on_how_they_come(runs: list[list[float]]) -> None:
+    """In many runs or in one, whatever they are; what is not finite counts for nothing."""
+    comparison = Comparison([TensorSpec("y", "FP64", (ANY,))], None, Measure.THEIRS)
+    for index, run in enumerate(runs):
+        comparison.add({"y": np.array(run)}, {"y": np.zeros(len(run))})
+        if index % 5 == 4:
+            comparison.figures()
+    (figures,) = comparison.figures()
+    finite = np.clip([number for run in runs for number in run if np.isfinite(number)], -1e140, 1e140)
+    expected = np.std(finite, ddof=1) / 4 if len(finite) > 1 else 0.0
+    largest = max(abs(finite), default=0.0)
+    assert np.isclose(figures.within, expected, rtol=1e-6, atol=1e-6 * largest)
+    assert figures.agreed <= figures.compared == sum(map(len, runs))
+
+
+@given(st.lists(st.tuples(st.floats(-10, 10), st.floats(-10, 10)), min_size=2, max_size=50), st.integers(0, 50))
+def test_two_stretches_together_are_as_one(pairs: list[tuple[float, float]], cut: int) -> None:
+    """Whichever of them had nothing."""
+
+    def figures(part: list[tuple[float, float]]) -> tuple[OutputFigures, ...]:
+        if not part:
+            return ()
+        theirs, ours = (np.array(side, np.float32) for side in zip(*part, strict=True))
+        return (compared(NUMBER, theirs, ours, 0.1),)
+
+    (whole,) = figures(pairs)
+    (both,) = summed(figures(pairs[:cut]), figures(pairs[cut:]))
+    assert np.isclose(both.apart, whole.apart)
+    assert (both.compared, both.agreed, both.elements) == (whole.compared, whole.agreed, whole.elements)
+    assert (both.absolute, both.relative) == (whole.absolute, whole.relative)
+
+
+def test_counts_are_added_bucket_by_bucket() -> None:
+    """Where the one has none yet the other's stand."""
+    assert added((1, 2), (3, 4)) == (4, 6)
+    assert added((), (3, 4)) == added((3, 4), ()) == (3, 4)
+    former, later = OutputFigures("a", Kind.LABEL, 2, 1, within=3.0), OutputFigures("b", Kind.LABEL, 5, 5)
+    assert summed([former], [later]) == (former, later)
+    assert summed([former], [former]) == (OutputFigures("a", Kind.LABEL, 4, 2, within=3.0),)

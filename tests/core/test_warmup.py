@@ -26,6 +26,8 @@ from router.core.warmup import (
     next_source,
     outcomes,
     report,
+    stability,
+    summed,
 )
 from router.model_settings import DeadlineSettings, ModelSettings, WarmupSettings
 
@@ -241,3 +243,33 @@ def test_bad_versions_are_caught_and_equal_ones_are_not() -> None:
     assert refused(1, 0.10, 0) >= 0.97
     assert refused(1, 0, 0.02) >= 0.99
     assert refused(1.6, 0.05, 0) <= 0.015
+
+
+def test_an_observation_that_was_interrupted_is_one() -> None:
+    """Sums of both stretches; what goes on is that of the second."""
+    first = seen(live=40, errors=2, first_error="early", missed=3, rested_s=1.5, running_s=9.0)
+    second = seen(live=2, broken=1, first_error="late", seconds=4.0, running_s=0.5, samples={Source.RECORDED: 2})
+    both = summed(first, second)
+    assert (both.live, both.total, both.rows, both.seconds) == (40, 42, 42, 35.0)
+    assert (both.errors, both.broken, both.first_error) == (2, 1, "early")
+    assert (both.missed, both.rested_s, both.running_s, both.loaded) == (3, 1.5, 0.5, True)
+    assert sum(both.times) == sum(both.champion_times) == sum(both.ratios) == 42
+    assert (both.outputs[0].compared, both.outputs[0].agreed) == (1000, 1000)
+    nothing = summed(Figures(), Figures())
+    assert (nothing.total, nothing.times, nothing.outputs, nothing.loaded) == (0, (), (), False)
+
+
+def test_a_version_that_runs_is_stable() -> None:
+    """One that cannot be loaded or hangs is not."""
+    assert stability(seen()) is None
+    for figures in (Figures(failed="no such operator"), seen(running_s=HUNG_S)):
+        found = stability(figures)
+        assert found is not None
+        assert (found.gate, found.verdict, found.blocks) == ("stability", Verdict.FAIL, True)
+
+
+def test_mirrors_are_added_up_and_told_apart() -> None:
+    """By reason."""
+    one, other = Mirrored(5, 3, {"full": 2}), Mirrored(1, 0, {"rate": 1})
+    assert one + other == Mirrored(6, 3, {"full": 2, "rate": 1})
+    assert (one + other) - one == Mirrored(1, 0, {"full": 0, "rate": 1})

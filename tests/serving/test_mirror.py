@@ -156,7 +156,7 @@ def test_runs_of_the_versions_that_are_wanted_are_copied() -> None:
     mirror.offer = lambda *arguments: offered.append(arguments)  # type: ignore[method-assign]
     ask(world, 1)
     ((_, (call,), outputs, run_ns, now_ns),) = offered
-    del mirror.offer  # type: ignore[method-assign]
+    del mirror.offer
     for served_by, copied in (("challenger", 1), ("champion", 2), ("version", 2), ("failover", 2)):
         call.plan.served_by = served_by
         mirror.offer(version("2"), [call], outputs, run_ns, now_ns)
@@ -171,7 +171,7 @@ def test_each_version_has_a_rate_of_its_own() -> None:
     mirror.offer = lambda *arguments: offered.append(arguments)  # type: ignore[method-assign]
     ask(world, 1)
     ((_, calls, outputs, run_ns, now_ns),) = offered
-    del mirror.offer  # type: ignore[method-assign]
+    del mirror.offer
     for number in "1112":
         mirror.offer(version(number), calls, outputs, run_ns, now_ns)
     assert (mirror.offered, mirror.dropped[RATE]) == (4, 2)
