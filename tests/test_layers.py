@@ -25,7 +25,7 @@ PLACES = {
     "grpc_status": ("edge.",),
     "lmdb": ("serving.answer_file", "serving.answers"),
     "onnxruntime": ("serving.session", "app.inspect"),
-    "plotly": ("app.report_page",),
+    "plotly": ("app.report_page", "app.evidence_page", "app.evidence_charts"),
     "prometheus_client": ("edge.http",),
     "starlette": ("edge.http",),
     "uvicorn": ("edge.http",),

@@ -10,6 +10,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from router.app.canary_steps import CanaryStep, p99_ms, rate, steps
+from router.app.share import percent
 from router.app.terminal import NOTHING, figure, moment, text
 from router.pb.admin_pb2 import Case
 
@@ -43,13 +45,41 @@ def headline(case: Case) -> Text:
 def shown(case: Case) -> Iterator[RenderableType]:
     """How it stands, and its figures."""
     yield headline(case)
+    told = body(case)
+    if over := [*steps(told)]:
+        yield baked(over)
     facts = Table(show_header=False, box=None, pad_edge=False)
     facts.add_column(style="dim")
     facts.add_column(overflow="fold")
-    for name, value in flat(body(case)):
+    for name, value in flat(told):
         facts.add_row(text(name), text(value))
     if facts.row_count:
         yield facts
+
+
+def baked(over: Sequence[CanaryStep]) -> Table:
+    """The steps of a canary, and what callers had in them: of the version first, of the old champion second."""
+    made = Table()
+    for heading in ("step", "share", "baked", "requests", "errors", "fallbacks", "p99 ms", "what was found"):
+        made.add_column(heading, overflow="fold")
+    for each in over:
+        sides = (each.candidate, each.control)
+        found = text("; ".join(each.breaches), "red") if each.breaches else text("; ".join(each.findings), "dim")
+        made.add_row(
+            str(each.place),
+            percent(each.share),
+            f"{figure(each.seconds)} s",
+            " / ".join(str(side.requests) for side in sides),
+            _both([rate(side.failures, side) for side in sides], " %"),
+            _both([rate(side.fallbacks, side) for side in sides], " %"),
+            _both([p99_ms(side) for side in sides]),
+            found,
+        )
+    return made
+
+
+def _both(figures: Sequence[float | None], unit: str = "") -> str:
+    return " / ".join(NOTHING if each is None else f"{figure(each)}{unit}" for each in figures)
 
 
 def flat(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Final
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from router.app.mistake import one_line
 from router.app.report_text import headline, joined, measured
 from router.app.terminal import figure
 from router.pb.admin_pb2 import Distribution, Outcome, Report
@@ -50,16 +51,21 @@ def page(reports: Sequence[Report]) -> str:
 
 def document(title: str, parts: Iterable[str]) -> str:
     """A page with a title, which is escaped, and parts, which are HTML."""
-    title, body = html.escape(title), "".join(parts)
+    title, body = escaped(title), "".join(parts)
     return (
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style>"
         f"<script>{get_plotlyjs()}</script><body><h1>{title}</h1>{body}</body></html>\n"
     )
 
 
+def escaped(words: str) -> str:
+    """Words of others as text of a page, in one line; charts, too, take some words for markup."""
+    return html.escape(one_line(words))
+
+
 def sections(report: Report) -> list[str]:
     """What a version was put through: a headline, its gates, its distributions."""
-    made = [f"<h2>{html.escape(headline(report).plain)}</h2>", _gates(report.outcomes)]
+    made = [f"<h2>{escaped(headline(report).plain)}</h2>", _gates(report.outcomes)]
     made += [drawn(histogram(each)) for each in report.distributions if sum(each.counts)]
     return made
 
@@ -67,13 +73,13 @@ def sections(report: Report) -> list[str]:
 def _gates(outcomes: Sequence[Outcome]) -> str:
     rows = []
     for each in outcomes:
-        told = html.escape(measured(each))
+        told = escaped(measured(each))
         colour = COLOURS.get(each.verdict, COLOURS["skip"])
         mild = "" if each.blocks or each.verdict != "fail" else " (does not block)"
         rows.append(
-            f"<tr><td>{html.escape(each.gate)}</td>"
-            f"<td><span class='word' style='background:{colour}'>{html.escape(each.verdict)}</span>{mild}</td>"
-            f"<td>{html.escape(each.reason)}</td><td class='figures'>{told}</td></tr>"
+            f"<tr><td>{escaped(each.gate)}</td>"
+            f"<td><span class='word' style='background:{colour}'>{escaped(each.verdict)}</span>{mild}</td>"
+            f"<td>{escaped(each.reason)}</td><td class='figures'>{told}</td></tr>"
         )
     return f"<table><tr><th>gate</th><th></th><th>why</th><th></th></tr>{''.join(rows)}</table>"
 
@@ -84,9 +90,9 @@ def histogram(distribution: Distribution) -> go.Figure:
     labels = [f"{figure(low)} – {figure(high)}" for low, high, _ in bars]
     chart = go.Figure()
     chart.add_bar(x=labels, y=[count for _, _, count in bars], marker={"color": BLUE})
-    unit = html.escape(distribution.unit)
+    unit = escaped(distribution.unit)
     chart.update_layout(
-        title=html.escape(distribution.name), xaxis={"title": unit, "type": "category"}, yaxis={"title": "values"},
+        title=escaped(distribution.name), xaxis={"title": unit, "type": "category"}, yaxis={"title": "values"},
         bargap=0.05, template="plotly_white", height=340, font={"size": 13}, showlegend=False,
         margin={"l": 60, "r": 20, "t": 50, "b": 50},
     )  # fmt: skip

@@ -40,7 +40,7 @@ def test_commands_that_ask_the_admin_port_take_the_same_options() -> None:
 
 CHANGES = [
     *("test", "warm", "promote", "rollback", "freeze", "thaw", "alias", "load", "unload", "fallback"),
-    *("challenge", "split", "trial", "canary", "approve", "reject"),
+    *("challenge", "split", "trial", "canary", "approve", "reject", "apply"),
 ]
 
 

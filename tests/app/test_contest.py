@@ -8,7 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from router.app.case_text import shown
+from router.pb.admin_pb2 import Case
 from tests.fake_admin import Served, served
+from tests.rendering import rendered
 
 
 @pytest.fixture
@@ -69,3 +72,36 @@ def test_a_canary_is_shown_and_undone(service: Served) -> None:
     assert (undone.exit_code, "canary 1 of a 2: stopped" in undone.output) == (0, True)
     assert service.lifecycle.orders[-1][1].reason == "worse"
     assert service.router("canary", "a", "--stop").exit_code == 1
+
+
+def test_the_steps_of_a_canary_are_shown() -> None:
+    """What callers had of the version, and beside it of the old champion; what ended it; nothing of steps that nobody
+    can read."""
+    sides = {
+        "candidate": {"requests": 200, "failures": 10, "fallbacks": 0, "buckets": [0, 0, 0, 0, 190]},
+        "control": {"requests": 3800, "failures": 0, "fallbacks": 38, "buckets": []},
+    }
+    found = [{"text": "errors are [bold]many[/]", "breach": True}, {"text": "p99 alike"}]
+    step = {"step": 0, "share": 12.5, "seconds": 301.0, "findings": found, **sides}
+    well = step | {"step": 1, "share": 25, "findings": found[1:], "candidate": {}, "control": {}}
+    bad = [{}, 3, step | {"share": "x"}, step | {"control": {"requests": -1}}, step | {"findings": [1]}]
+    body = {"steps": [step, well, *bad], "text": "undone"}
+    lines = rendered(*shown(Case(kind="rollout", id=4, model="m", version="2", body=json.dumps(body)))).splitlines()
+    first, second = [line for line in lines if "%" in line and "│" in line]
+    assert [cell.strip() for cell in first.strip("│").split("│")] == [
+        "1",
+        "12.5 %",
+        "301 s",
+        "200 / 3800",
+        "5 % / 0 %",
+        "0 % / 1 %",
+        "0.01402 / –",
+        "errors are [bold]many[/]",
+    ]
+    assert [cell.strip() for cell in second.strip("│").split("│")][3:] == [
+        "0 / 0",
+        "– / –",
+        "– / –",
+        "– / –",
+        "p99 alike",
+    ]
