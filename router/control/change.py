@@ -44,6 +44,9 @@ class Store(Protocol):
     def reports(self, model: str, number: str = "", kind: str = "", last: int = 0) -> list[Report]:
         """Reports, newest first; `last` 0: the newest of each kind and version."""
 
+    def cases(self, model: str = "", number: str = "", kind: str = "", last: int = 0) -> list[Case]:
+        """Cases, newest first, open and ended; `last` 0: all."""
+
 
 @dataclass(slots=True)
 class Draft:

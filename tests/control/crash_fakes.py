@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from router.control.lifecycle import Lifecycle
-from router.control.records import Change, Stored
+from router.control.records import Case, Change, Stored
 from router.control.swap import Refusal
 from router.core.gate import Report
 from router.core.table import Route, VersionTable
@@ -29,6 +29,9 @@ class Storage(Protocol):
 
     def reports(self, model: str, number: str = "", kind: str = "", last: int = 0) -> list[Report]:
         """Those of a model."""
+
+    def cases(self, model: str = "", number: str = "", kind: str = "", last: int = 0) -> list[Case]:
+        """Those that were ever stored."""
 
 
 class Process:
@@ -102,6 +105,10 @@ class Process:
     def reports(self, model: str, number: str = "", kind: str = "", last: int = 0) -> list[Report]:
         """Those that are stored."""
         return self.store.reports(model, number, kind, last)
+
+    def cases(self, model: str = "", number: str = "", kind: str = "", last: int = 0) -> list[Case]:
+        """Those that are stored."""
+        return self.store.cases(model, number, kind, last)
 
 
 class Handle:

@@ -1,0 +1,116 @@
+"""A contest: what a trial compares, how far it is, and how it stands; all of it goes to plain JSON and back. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from router.core.access import Role
+from router.core.trial import Answer, Judge, Pair, Trial, trial_of
+from router.core.verdict import Standing, standing, words
+from router.core.vitals import Vitals
+from router.errors import InvalidRequest
+from router.model_settings import TrialSettings
+
+_SENT: Final = {"fraction", "max_per_s"}
+"""Settings of the copies to a shadow, which may change meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """A trial of the version `challenger` against `champion` by the `settings` of its start.
+
+    `paired`: both run the same requests. `role` is that of whoever began it. `turn` is how far the ledger was read,
+    `seconds` how long it has gone on, while a server watched. `vitals` are those of both at its start: the champion's,
+    the challenger's. `contradicting` counts actuals that said something else than what was joined before.
+    """
+
+    champion: str
+    champion_digest: str
+    challenger: str
+    paired: bool
+    judge: Judge
+    settings: TrialSettings
+    role: Role
+    turn: int = 0
+    seconds: float = 0.0
+    trial: Trial = field(default_factory=Trial)
+    vitals: tuple[Vitals, Vitals] | None = None
+    contradicting: int = 0
+
+    def read(self, turn: int, pairs: Sequence[Pair], answers: Sequence[Answer]) -> Contest:
+        """With what came true up to a turn. Raises InvalidRequest."""
+        judge, within = self.judge, self.settings.within
+        if self.paired:
+            return replace(self, turn=turn, trial=self.trial.paired(pairs, judge, within))
+        return replace(self, turn=turn, trial=self.trial.separate(answers, judge, within))
+
+    def standing(self) -> Standing:
+        """How it stands now."""
+        return standing(self.trial, self.settings, self.seconds)
+
+    def text(self, known: Standing) -> str:
+        """The same in words."""
+        said = words(known, self.settings, self.judge, self.champion, self.challenger)
+        if not self.contradicting:
+            return said
+        count = "1 actual" if self.contradicting == 1 else f"{self.contradicting} actuals"
+        return f"{said} {count} contradicted what had come true before; what came first counts."
+
+    def plain(self) -> dict[str, Any]:
+        """As plain JSON values, from which `contest_of` makes the same."""
+        vitals = None if self.vitals is None else [_vitals(each) for each in self.vitals]
+        return {
+            "champion": self.champion,
+            "champion_digest": self.champion_digest,
+            "challenger": self.challenger,
+            "paired": self.paired,
+            "judge": self.judge.value,
+            "settings": self.settings.model_dump(mode="json", exclude=_SENT),
+            "role": self.role.word,
+            "turn": self.turn,
+            "seconds": self.seconds,
+            "trial": self.trial.plain(),
+            "vitals": vitals,
+            "contradicting": self.contradicting,
+        }
+
+
+def contest_of(plain: Mapping[str, Any]) -> Contest:
+    """The contest of which these are the plain values. Raises InvalidRequest."""
+    try:
+        vitals = plain["vitals"]
+        champion, champion_digest, challenger = (
+            str(plain[key]) for key in ("champion", "champion_digest", "challenger")
+        )
+        return Contest(
+            champion,
+            champion_digest,
+            challenger,
+            bool(plain["paired"]),
+            Judge(plain["judge"]),
+            TrialSettings.model_validate(plain["settings"]),
+            Role[plain["role"].upper()],
+            int(plain["turn"]),
+            float(plain["seconds"]),
+            trial_of(plain["trial"]),
+            None if vitals is None else (_vitals_of(vitals[0]), _vitals_of(vitals[1])),
+            int(plain["contradicting"]),
+        )
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidRequest("what was stored of the trial is damaged: start it anew") from error
+
+
+def _vitals(vitals: Vitals) -> dict[str, Any]:
+    return {
+        "requests": vitals.requests,
+        "failures": vitals.failures,
+        "fallbacks": vitals.fallbacks,
+        "buckets": list(vitals.buckets),
+    }
+
+
+def _vitals_of(plain: Mapping[str, Any]) -> Vitals:
+    counts = [int(plain[key]) for key in ("requests", "failures", "fallbacks")]
+    return Vitals(counts[0], counts[1], counts[2], tuple([int(each) for each in plain["buckets"]]))
