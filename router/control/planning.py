@@ -55,6 +55,17 @@ class Planning:
             for name, why in self._changes.bereft(draft).items()
         ]
 
+    def effects(self, record: VersionRecord, *, override: bool = False) -> list[str]:
+        """What would speak against it once a version were champion: settings that do not fit it, harm to other models.
+
+        `override`: although other models would be harmed.
+        """
+        registry, model = self._changes.registry, record.model
+        draft = _as_if(record, registry.at(model, Stage.CHAMPION), registry.at(model, Stage.STANDBY))
+        reason = self._changes.misfit(draft, model, record.number)
+        unfit = [f"version {record.number} of model '{model}': {reason}"] if reason else []
+        return unfit + ([] if override else self.harms(draft))
+
     async def promotion(self, model: str, number: str) -> PromotionPlan:
         """What a promotion would do. Raises NotFound."""
         changes, registry = self._changes, self._changes.registry
@@ -69,10 +80,7 @@ class Planning:
         obstacles = self.obstacles(record)
         version, needed = changes.versions.get((model, number)), 0
         if version is not None and route is not None:
-            draft = _as_if(record, champion, standby)
-            if reason := changes.misfit(draft, model, number):
-                obstacles.append(f"version {number} of model '{model}': {reason}")
-            obstacles += self.harms(draft)
+            obstacles += self.effects(record)
             if not changes.loaded(model, number):
                 replicas = route.settings.sessions.replicas
                 needed = self._room.needed(version, record.memory_bytes, replicas)

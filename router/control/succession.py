@@ -46,7 +46,7 @@ class Succession:
                 raise Refused(obstacles[0])
             if record.stage not in SERVING:
                 record = await self._examination.made_ready(record, order)
-            self._succeed(draft, record, order)
+            self.succeed(draft, record, order)
             if not override and (harms := self._planning.harms(draft)):
                 raise Refused(harms[0])
 
@@ -77,12 +77,15 @@ class Succession:
                 )
             if record.stage not in SERVING:
                 record = await self._examination.made_ready(record, order)
-            self._succeed(draft, record, order)
+            self.succeed(draft, record, order)
 
         return await self._swapped("rollback", model, number, order, expected, change)
 
-    def _succeed(self, draft: Draft, record: VersionRecord, order: Order) -> None:
-        """`record` becomes champion, the champion stands by, who stood by drains."""
+    def succeed(self, draft: Draft, record: VersionRecord, order: Order) -> None:
+        """`record` becomes champion, the champion stands by, who stood by drains; for whoever has the turn.
+
+        Raises Refused where its settings do not fit it.
+        """
         registry, model = self._registry, record.model
         champion, standby = registry.at(model, Stage.CHAMPION), registry.at(model, Stage.STANDBY)
         if standby is not None and standby.number != record.number:
@@ -127,9 +130,14 @@ class Succession:
             generation = await self._changes.commit(draft)
             took = time.monotonic() - began
             route = self._changes.table.routes[model]
-            text = f"{action}: version {chosen.number} answers, {was or 'none'} before, after {took * 1e3:.0f} ms"
-            self._changes.events.tell("champion", model, chosen.number, text, generation, actor=order.actor)
-            log.info("the champion has changed", model=model, version=chosen.number, action=action, actor=order.actor)
+            self.tell(action, chosen, was, f"after {took * 1e3:.0f} ms", order)
             return Swapped(generation, model, chosen.number, route.standby, was, took)
 
         return await self._changes.turns.alone(alone)
+
+    def tell(self, action: str, champion: VersionRecord, was: str | None, how: str, order: Order) -> None:
+        """Tell whoever watches of a champion that answers by now."""
+        model, number = champion.model, champion.number
+        text = f"{action}: version {number} answers, {was or 'none'} before, {how}"
+        self._changes.events.tell("champion", model, number, text, self._changes.table.generation, actor=order.actor)
+        log.info("the champion has changed", model=model, version=number, action=action, actor=order.actor)

@@ -26,7 +26,7 @@ from router.model_settings import CanarySettings
 BACK: Final = (1, 4, 16)
 """Views: the latest of so many intervals, beside the one that is everything."""
 GROUP: Final = 2
-"""Requests that run or wait together fail and are late together: so many of them count as one."""
+"""Requests that wait together are late together: so many of their times count as one."""
 FEW: Final = 30
 """Requests of each, or requests compared, below which nothing is said."""
 FEW_TIMES: Final = 100
@@ -173,12 +173,10 @@ def level(look: int, planned: int, alpha: float) -> float:
 
 
 def more(hits: int, of: int, control_hits: int, control_of: int, margin: float) -> float:
-    """How often chance brings so many hits to the candidate, if its share is the control's and the margin."""
+    """How often chance brings so many hits to the candidate, if its share of hits is the control's and the margin."""
     if min(of, control_of) < FEW:
         return 1.0
-    allowed = min(control_hits + round(margin * control_of), control_of)
-    control_of //= GROUP
-    return fisher(hits // GROUP, of // GROUP, min(-(-allowed // GROUP), control_of), control_of)
+    return fisher(hits, of, min(control_hits + round(margin * control_of), control_of), control_of)
 
 
 def slower(candidate: Vitals, control: Vitals, ratio: float) -> float:
@@ -187,6 +185,7 @@ def slower(candidate: Vitals, control: Vitals, ratio: float) -> float:
     At each bound between buckets, which the times of both together choose: the share of the candidate's answers above
     it, and the control's above a `ratio`-th of it.
     """
+    of, control_of = candidate.timed // GROUP, control.timed // GROUP
     if min(candidate.timed, control.timed) < FEW_TIMES:
         return 1.0
     both = (candidate + control).buckets
@@ -197,8 +196,8 @@ def slower(candidate: Vitals, control: Vitals, ratio: float) -> float:
         above -= candidate.buckets[place] if place < len(candidate.buckets) else 0
         if FAR * whole <= left <= (1 - FAR) * whole:
             looked += 1
-            late = math.ceil(control.above(upper_bound_seconds(place) / ratio))
-            least = min(least, more(above, candidate.timed, late, control.timed, 0.0))
+            late = math.ceil(control.above(upper_bound_seconds(place) / ratio) / GROUP)
+            least = min(least, fisher(above // GROUP, of, min(late, control_of), control_of))
     return min(least * looked, 1.0)
 
 

@@ -1,0 +1,123 @@
+"""A rollout as it is kept: what of it outlives the process, as plain JSON, and the rollout that goes on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from router.control.records import Case, CaseKind, Order, VersionRecord
+from router.core.bake import NONE
+from router.core.rollout import Rollout, advanced
+from router.core.vitals import Vitals
+from router.errors import RouterError
+from router.model_settings import CanarySettings
+
+
+def opened(number: int, record: VersionRecord, champion: str, rollout: Rollout, order: Order, wall: float) -> Case:
+    """The case of a rollout that begins. `number` is the case's own, `wall` seconds since 1970.
+
+    Its body holds the `champion`, the `reason` and the `settings` that it goes by, `step` (from 0) and `share`, the
+    `seconds` and `looks` until then, what callers had of the candidate (`served`), `text` for a person; and of each
+    step that is over, in `steps`, what both had in it and the findings of its bake.
+    """
+    body: dict[str, Any] = {
+        "champion": champion,
+        "reason": order.reason,
+        "settings": rollout.settings.model_dump(mode="json"),
+        "steps": [],
+    }
+    case = Case(number, CaseKind.ROLLOUT, record.model, record.number, record.digest, order.actor, wall, state="baking")
+    return moved_on(replace(case, body=body), rollout, wall)
+
+
+def moved_on(case: Case, rollout: Rollout, wall: float) -> Case:
+    """The case of a rollout that begins a step."""
+    served = _told(rollout.served)
+    body = {
+        **case.body,
+        "step": rollout.at,
+        "share": rollout.share,
+        "seconds": rollout.spent,
+        "looks": rollout.looks,
+        "served": served,
+        "counted": None if rollout.counted is None else _told(rollout.counted),
+        "old_champion": {**_told(rollout.champion), "buckets": list(rollout.champion.buckets)},
+        "step_began": wall,
+        "text": f"{rollout.step} of the requests",
+    }
+    return replace(case, body=body)
+
+
+def baked(case: Case, rollout: Rollout, now: float, wall: float) -> Case:
+    """The case with its present step among those that are over. `now` is in monotonic seconds."""
+    bake = rollout.bake
+    made: dict[str, Any] = {
+        "step": rollout.at,
+        "share": rollout.share,
+        "began": case.body.get("step_began", case.began),
+        "ended": wall,
+        "seconds": max(now - rollout.began, 0.0),
+        "findings": [each.facts for each in rollout.findings],
+    }
+    if bake is not None:
+        for name in ("candidate", "control"):
+            had = getattr(bake.past[-1], name).since(getattr(bake.began, name)) or NONE
+            made[name] = {**_told(had), "buckets": list(had.buckets)}
+    return replace(case, body={**case.body, "steps": [*case.body.get("steps", ()), made]})
+
+
+def stepped(case: Case, rollout: Rollout, share: float, now: float, wall: float) -> tuple[Case, Rollout]:
+    """The case and its rollout in the next step, which begins now."""
+    following = advanced(rollout, share, now)
+    return moved_on(baked(case, rollout, now, wall), following, wall), following
+
+
+def ended(case: Case, rollout: Rollout, state: str, why: str, now: float, wall: float) -> Case:
+    """The case that is over: finished, undone or stopped."""
+    had = callers(rollout.served)
+    closed = baked(case, rollout, now, wall)
+    body = {**closed.body, "seconds": rollout.seconds(now), "looks": rollout.looks, "served": _told(rollout.served)}
+    body |= {"why": why, "text": f"{state}: {why}; {had}"}
+    return replace(closed, ended=wall, state=state, body=body)
+
+
+def callers(served: Vitals) -> str:
+    """How many callers the candidate has had, for a person."""
+    had = f"it had {served.requests} requests"
+    parts = [(served.failures, "failed"), (served.fallbacks, "were answered by something else")]
+    return ", ".join([had, *(f"{count} of them {what}" for count, what in parts if count)])
+
+
+def resumed(case: Case, now: float) -> Rollout:
+    """The rollout of a case that was stored: at its step, whose bake begins anew. Raises RouterError."""
+    body = case.body
+    try:
+        settings = CanarySettings.model_validate(body["settings"])
+        at, old = int(body["step"]), body["old_champion"]
+        if not 0 <= at < len(settings.steps):
+            raise ValueError("no such step")
+        return Rollout(
+            settings,
+            at,
+            float(body["share"]),
+            now,
+            spent=float(body["seconds"]),
+            looks=int(body["looks"]),
+            served=_vitals(body["served"]),
+            counted=None if body["counted"] is None else _vitals(body["counted"]),
+            champion=_vitals(old),
+        )
+    except (ValidationError, KeyError, TypeError, ValueError) as error:
+        raise RouterError(f"case {case.id} of the store holds no rollout that this program can go on with") from error
+
+
+def _told(vitals: Vitals) -> dict[str, int]:
+    return {"requests": vitals.requests, "failures": vitals.failures, "fallbacks": vitals.fallbacks}
+
+
+def _vitals(told: Mapping[str, Any]) -> Vitals:
+    counts = [int(told[name]) for name in ("requests", "failures", "fallbacks")]
+    return Vitals(*counts, tuple([int(each) for each in told.get("buckets", ())]))
