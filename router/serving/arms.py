@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterator, Set
 from itertools import count
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+import structlog
+
 from router.core.request import Request, id_of
 from router.core.split import PLACES, Split, begun, first, key_of
 from router.serving.call import Reply
 
 if TYPE_CHECKING:
     from router.serving.stats import Cell
+
+log = structlog.get_logger()
 
 Arm = TypeVar("Arm")
 
@@ -32,6 +36,7 @@ class Division:
     """
 
     def __init__(self, model: str, split: Split, challengers: Set[str], cell: Cell, chance: int) -> None:
+        self._model = model
         self.begun = begun(model)
         ranges = [(first(low), number if number in challengers else None) for low, number in _ranges(split)]
         self.bounds = [digest for digest, _ in ranges[1:]]
@@ -55,7 +60,13 @@ class Division:
         return Arms(self, made)
 
     def by_chance(self) -> bytes:
-        """A key for a request that has none."""
+        """A key for a request that has none. The first one of a champion is told to the log."""
+        if not self._cell.keyless:
+            log.warning(
+                "requests without a key are split by chance, which holds no caller to a version:"
+                " callers that give a route_key or an id stay with theirs",
+                model=self._model,
+            )
         self._cell.keyless += 1
         return b"%d.%d" % (self._chance, next(self._turns))
 

@@ -139,17 +139,22 @@ def test_a_key_of_another_kind_is_refused(wrong: bool | float) -> None:
 
 
 def test_requests_without_a_key_go_by_chance_and_are_counted() -> None:
-    """In the shares of the split, not sticky; the champion's figures say how many there were, over all tables."""
+    """In the shares of the split, not sticky; the champion's figures say how many there were, over all tables, and the
+    log has one line.
+    """
     world = Divided()
     header = Header("m", "", (InputHeader("x", "FP32", (1,)),), (), kept=True)
-    found = Counter(world.served(world.ask(1, header=header))[0] for _ in range(400))
+    with capture_logs() as logs:
+        found = Counter(world.served(world.ask(1, header=header))[0] for _ in range(400))
     assert found["1"] == pytest.approx(200, abs=50)
     assert found["2"] == pytest.approx(80, abs=40)
     assert found["3"] == pytest.approx(120, abs=40)
     assert world.lane.stats.total().keyless == 400
     world.serve(HALF)
-    world.ask(1, request_id="")
+    with capture_logs() as more:
+        world.ask(1, request_id="")
     assert world.lane.stats.total().keyless == 401
+    assert [each["model"] for each in logs + more] == ["m"]
 
 
 def test_metadata_decide_before_keys() -> None:
