@@ -6,6 +6,7 @@ in the name of whoever asked, against the champion that was there then. Rollback
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -44,7 +45,8 @@ class Approvals:
     """Requests, and who agrees.
 
     `policy` by level and `importance` by model are router.toml's. `obstacles` says why a version (its record, whether
-    its gates are overridden) could not be promoted now: nobody is asked in vain. `monotonic` gives seconds that no
+    its gates are overridden) could not be promoted now: nobody is asked in vain. `champions` are the versions that have
+    been a model's, it blocks; None: whoever wants to go back to one is believed. `monotonic` gives seconds that no
     setting of the clock moves.
 
     Two clocks say when a request has expired, the server's and the time since it was seen by this process. An approval
@@ -61,6 +63,7 @@ class Approvals:
         canary: Canary,
         cases: Cases,
         obstacles: Callable[[VersionRecord, bool], Sequence[str]] = lambda record, override: (),  # noqa: ARG005
+        champions: Callable[[str], Sequence[str]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._changes = changes
@@ -71,6 +74,7 @@ class Approvals:
         self._canary = canary
         self._exhibits = Exhibits(changes, cases)
         self._obstacles = obstacles
+        self._champions = champions
         self._monotonic = monotonic
         self._ends: dict[int, float] = {}
         """When requests expire by the monotonic clock."""
@@ -80,6 +84,32 @@ class Approvals:
     def rule(self, model: str) -> Rule:
         """What holds for promotions of a model now."""
         return rule_of(level_of(model, self._registry.importance, self._configured), self._policy)
+
+    # ---- other ways to the front ----
+
+    async def unapproved(self, model: str, numbers: Sequence[str]) -> Mapping[str, str]:
+        """Those of these versions that may not answer for a model unless others agree, and why: where its policy asks
+        for approvals, those that have never been its champion, once any has. Raises RouterError."""
+        rule = self.rule(model)
+        if not rule.settings.approvals or self._champions is None:
+            return {}
+        been = await asyncio.to_thread(self._champions, model)
+        line = f"it has never been the champion, and others must agree to that ({rule.place('approvals')})"
+        return {each: f"{line}: `router promote {model} {each}`" for each in numbers if been and each not in been}
+
+    async def check_way_back(self, model: str, number: str) -> None:
+        """Whether going to a version is a rollback, which needs nobody, and no promotion by another name.
+
+        Raises NotFound, Refused.
+        """
+        self._registry.record(model, number)
+        for why in (await self.unapproved(model, [number])).values():
+            raise Refused(f"version {number} of model '{model}' is no way back: {why}")
+
+    def check_shares(self, model: str, shares: Mapping[str, float]) -> None:
+        """Whether a model's challengers may have these shares, in percent, together. Raises NotFound, Refused."""
+        self._registry.known(model)
+        self.rule(model).check_shares(model, shares)
 
     # ---- asking ----
 

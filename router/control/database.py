@@ -258,6 +258,13 @@ class Database:
         with self._reading() as connection:
             return [_record(row) for row in reversed(connection.execute(wanted).mappings().all())]
 
+    def champions(self, model: str) -> list[str]:
+        """The versions that have been a model's champion, by the audit log; the latest first. Raises RouterError."""
+        wanted = select(AUDIT).where(AUDIT.c.model == model, AUDIT.c.number != "").order_by(AUDIT.c.sequence.desc())
+        with self._reading() as connection:
+            records = [_record(row) for row in connection.execute(wanted).mappings()]
+        return list(dict.fromkeys([each.entry.number for each in records if _crowns(each.entry)]))
+
     def verify(self, head: str = "") -> Verified:
         """Whether the audit log is whole, and holds the `head` that was noted outside. Raises RouterError."""
         with self._reading() as connection:
@@ -352,6 +359,11 @@ def _record(row: RowMapping) -> AuditRecord:
         raise RouterError(f"record {row['sequence']} of the audit log cannot be read: have the log verified") from error
     entry = Entry(row["seconds"], row["actor"], row["action"], row["model"], row["number"], row["reason"], **told)
     return AuditRecord(row["sequence"], entry, row["previous"], row["hash"])
+
+
+def _crowns(entry: Entry) -> bool:
+    """Whether an act made its version the champion: it says so, or an heir succeeded one that was lost."""
+    return entry.after.get("champion") == entry.number or entry.action == "succeeded"
 
 
 def _link(row: RowMapping) -> Link:

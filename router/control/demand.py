@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
 
 import structlog
 
@@ -11,14 +12,28 @@ from router.control.change import Changes, Draft
 from router.control.examination import Examination
 from router.control.lookout import NOT_ASKED, Lookout
 from router.control.opening import Opening, candidates, older, unfounded
-from router.control.records import Order, VersionRecord
+from router.control.records import Case, Order, Swapped, VersionRecord
 from router.control.repository import FoundModel
-from router.control.succession import Succession
 from router.core.gate import Report
 from router.core.version import SERVING, UNDER_TRIAL, Stage
 from router.errors import NotFound, Refused, RouterError
 
 log = structlog.get_logger()
+
+
+class Promotions(Protocol):
+    """Where promotions are asked for."""
+
+    async def promote(self, model: str, number: str, order: Order) -> Swapped | Case:
+        """Promote a version, or open a request for it where others must agree first. Raises RouterError."""
+
+
+Unapproved = Callable[[str, Sequence[str]], Awaitable[Mapping[str, str]]]
+"""Of a model's versions, those that may not answer for it unless others agree, and why."""
+
+
+async def _all_may(_model: str, _numbers: Sequence[str]) -> Mapping[str, str]:
+    return {}
 
 
 class Demand:
@@ -30,16 +45,18 @@ class Demand:
         lookout: Lookout,
         opening: Opening,
         examination: Examination,
-        succession: Succession,
+        promotions: Promotions,
         explicit: bool,
+        unapproved: Unapproved = _all_may,
     ) -> None:
         self._changes = changes
         self._registry = changes.registry
         self._lookout = lookout
         self._opening = opening
         self._examination = examination
-        self._succession = succession
+        self._promotions = promotions
         self._explicit = explicit
+        self._unapproved = unapproved
         self.wanted: set[str] = set()
         self._beginning: dict[str, asyncio.Lock] = {}
 
@@ -83,11 +100,16 @@ class Demand:
         async with self._beginning.setdefault(model, asyncio.Lock()):
             if self._registry.at(model, Stage.CHAMPION) is not None:
                 return  # whoever asked before has had it begin
-            reasons = {each: await self._why_not(found, each, order, again=again) for each in candidates(found)}
-            for number in older(found):
+            newest, rest = candidates(found), older(found)
+            reasons = dict(await self._unapproved(model, [*newest, *rest]))
+            reasons |= {
+                each: await self._why_not(found, each, order, again=again) for each in newest if each not in reasons
+            }
+            for number in rest:
                 if not all(reasons.values()):
                     break
-                reasons[number] = await self._why_not(found, number, order, again=again)
+                if number not in reasons:
+                    reasons[number] = await self._why_not(found, number, order, again=again)
             passed = [number for number, reason in reasons.items() if not reason]
             if not passed:
                 told = "; ".join(f"version {number}: {reason}" for number, reason in reasons.items())
@@ -147,7 +169,9 @@ class Demand:
             elif wanted:
                 await self._loaded(model, wanted, order)
                 if self._registry.record(model, wanted).stage is not Stage.CHAMPION:
-                    await self._succession.promote(model, wanted, order)
+                    came = await self._promotions.promote(model, wanted, order)
+                    if isinstance(came, Case):
+                        raise Refused(f"version {wanted} waits for approval: `router approve {came.id}`")
             self._check_serves(model, number)
         except (NotFound, Refused) as error:
             raise type(error)(f"model '{model}' cannot be loaded{goes_on}: {error}") from None

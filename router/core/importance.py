@@ -12,13 +12,15 @@ from typing import Any, Final
 
 from router.config import POLICY, PolicySettings
 from router.core.access import Actor, Role
-from router.errors import Denied
+from router.errors import Denied, Refused
 
 Policy = Mapping[Any, PolicySettings]
 """By level: a text, or the literal that settings have."""
 
 LEAST: Final = "low"
 MOST: Final = "critical"
+MOST_SHARES: Final = 50.0
+"""In percent: a model that has more answered by challengers goes on with its champion in name only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,18 @@ class Rule:
             f"a promotion of model '{model[:200]}'{against} needs the role {role.word}, and '{who.name[:80]}' is"
             f" {who.role.word}: {self.place(key)}"
         )
+
+    def check_shares(self, model: str, shares: Mapping[str, float]) -> None:
+        """Whether challengers of a model may have these shares, in percent, together. Raises Refused.
+
+        Where others must agree to a promotion, whoever has not asked them leaves the champion at least half.
+        """
+        total = sum(shares.values())
+        if self.settings.approvals and total > MOST_SHARES:
+            raise Refused(
+                f"the challengers of model '{model[:200]}' would have {total:g} % of its requests: beyond"
+                f" {MOST_SHARES:g} % that is a promotion, to which others must agree: {self.place('approvals')}"
+            )
 
 
 def level_of(model: str, declared: Mapping[str, str], configured: Mapping[str, str]) -> str:

@@ -57,10 +57,20 @@ class Door:
             self._canary,
             self.house.cases,
             lambda record, override: planning.obstacles(record, override=override),
+            self._champions,
             lambda: self.seconds,
         )
         self.promote, self.approve = self.approvals.promote, self.approvals.approve
         self.reject, self.look = self.approvals.reject, self.approvals.look
+
+    def _champions(self, model: str) -> list[str]:
+        mine = [each for each in self.house.entries if each.model == model]
+        return [each.number for each in mine if each.after.get("champion") == each.number]
+
+    def loads(self) -> None:
+        """Loads come to this door too."""
+        demand = self.lifecycle._demand
+        demand._promotions, demand._unapproved = self.approvals, self.approvals.unapproved
 
     async def _promote(self, *asked: Any) -> Swapped:
         self.carried.append(asked)
@@ -804,5 +814,85 @@ def test_a_way_back_needs_nobody(house: House) -> None:
         assert stages(made.lifecycle, "a") == {"3": "ready", "2": "standby", "1": "champion"}
         assert kept(house, case).state == "void"
         assert "the champion of 'a' is version 1, and was version 2" in kept(house, case).body["outcome"]
+
+    run(test())
+
+
+def test_a_version_that_has_never_been_champion_is_no_way_back(house: House) -> None:
+    """Where others must agree to a promotion, it is not to be had by the name of a rollback."""
+
+    async def test() -> None:
+        made = await door(house, 2, 3)
+        line = (
+            "version 2 of model 'a' is no way back: it has never been the champion, and others must agree to that"
+            " ([policy.high] approvals = 1, which holds where router.toml has no other): `router promote a 2`"
+        )
+        await untouched(made.approvals.check_way_back("a", "2"), made, Refused, line)
+        await untouched(made.approvals.check_way_back("a", "9"), made, NotFound, "has no version '9'")
+        await made.approve((await made.asked()).id, BOB)
+        await made.approve((await made.asked("3")).id, BOB)
+        for number in ("1", "2", "3"):
+            await made.approvals.check_way_back("a", number)
+        house.put("b", 2)
+        await made.lifecycle.test("b", "2", ADA)
+        await made.approvals.check_way_back("b", "2")
+
+    run(test())
+
+
+def test_a_load_is_no_way_around_approvals(house: House) -> None:
+    """A newer version that a load would bring waits like any other; its champion serves on."""
+
+    async def test() -> None:
+        made = await door(house)
+        made.loads()
+        with pytest.raises(Refused) as refused:
+            await made.lifecycle.load("a", order=ADA)
+        (case,) = made.lifecycle._registry.cases.values()
+        assert str(refused.value) == (
+            f"model 'a' cannot be loaded; version 1 serves on: version 2 waits for approval: `router approve {case.id}`"
+        )
+        assert champions(made.lifecycle)["a"] == "1"
+        assert (await made.approve(case.id, BOB)).state == "approved"
+        await made.lifecycle.load("a", order=ADA)
+        assert champions(made.lifecycle)["a"] == "2"
+
+    run(test())
+
+
+def test_an_unload_and_a_load_bring_back_a_champion_that_was_approved(house: House) -> None:
+    """Not a newer version; a model that has never served begins with the newest, as any other."""
+
+    async def test() -> None:
+        made = await door(house, 2, 3)
+        made.loads()
+        await made.approve((await made.asked()).id, BOB)
+        await made.lifecycle.unload("a", "", ADA)
+        await made.lifecycle.load("a", order=ADA)
+        assert champions(made.lifecycle)["a"] == "2"
+        await made.lifecycle.unload("a", "", ADA)
+        for number in (1, 2):
+            house.drop("a", number)
+        with pytest.raises(Refused, match="cannot be loaded: version 3: it has never been the champion, and others"):
+            await made.lifecycle.load("a", order=ADA)
+        made.importance["c"] = "high"
+        house.put("c", 7)
+        await made.lifecycle.load("c", order=ADA)
+        assert champions(made.lifecycle)["c"] == "7"
+
+    run(test())
+
+
+def test_shares_are_no_way_around_approvals(house: House) -> None:
+    """Challengers may have half of the requests together; where nobody need agree, all of them."""
+
+    async def test() -> None:
+        made = await door(house)
+        made.approvals.check_shares("a", {"2": 30.0, "3": 20.0})
+        made.approvals.check_shares("b", {"2": 100.0})
+        with pytest.raises(Refused, match="the challengers of model 'a' would have 60 % of its requests: beyond 50 %"):
+            made.approvals.check_shares("a", {"2": 30.0, "3": 30.0})
+        with pytest.raises(NotFound, match="unknown model 'z'"):
+            made.approvals.check_shares("z", {})
 
     run(test())

@@ -163,6 +163,28 @@ def test_the_newest_records_of_the_audit_log(database: Database) -> None:
     assert [each.sequence for each in database.audit("digits", last=1)] == [4]
 
 
+def test_who_has_been_champion(database: Database) -> None:
+    """By the audit log, the latest first, each once: who began, was promoted or gone back to, who succeeded another."""
+
+    def act(action: str, number: str, after: dict[str, object], model: str = "digits") -> Entry:
+        return Entry(5.0, "ada", action, model, number, "", {"champion": "1"}, after)
+
+    acts = (
+        act("began", "1", {"champion": "1"}),
+        act("promote", "2", {"champion": "2"}),
+        act("succeeded", "3", {}),
+        act("rollback", "1", {"champion": "1"}),
+        act("request", "4", {"request": 1}),
+        act("challenge", "5", {"shares": {"5": 100.0}}),
+        act("promote", "6", {"champion": "6"}, "iris"),
+        act("freeze", "", {}),
+    )
+    database.save(Change(entries=acts))
+    assert database.champions("digits") == ["1", "3", "2"]
+    assert database.champions("iris") == ["6"]
+    assert database.champions("nobody") == []
+
+
 def test_each_head_goes_to_the_log(database: Database) -> None:
     """There it is out of reach of whoever changes the file."""
     with capture_logs() as lines:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from router.config import POLICY, PolicySettings
 from router.core.access import Actor, Role
 from router.core.importance import LEAST, MOST, Rule, level_of, rule_of
-from router.errors import Denied
+from router.errors import Denied, Refused
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,19 @@ def test_a_rule_that_is_not_written_says_how_it_would_be() -> None:
     written = rule_of("high", {"high": PolicySettings(approvals=2)})
     assert written.place("approvals") == "[policy.high] approvals = 2 in router.toml"
     assert written.place("expires_s") == "[policy.high] expires_s = 86400 in router.toml"
+
+
+@pytest.mark.parametrize("shares", [{}, {"2": 50.0}, {"2": 25.0, "3": 25.0}, {"2": 50.1}, {"2": 30.0, "3": 30.0}])
+def test_challengers_are_no_back_door(shares: dict[str, float]) -> None:
+    """Where others must agree, the champion keeps half of the requests; elsewhere it need not keep any."""
+    rule_of("low", {}).check_shares("a", {**shares, "9": 40.0})
+    if sum(shares.values()) <= 50:
+        rule_of("high", {}).check_shares("a", shares)
+        return
+    with pytest.raises(
+        Refused, match=r"% of its requests: beyond 50 % that is a promotion.*\[policy\.high\] approvals = 1"
+    ):
+        rule_of("high", {}).check_shares("a", shares)
 
 
 @given(st.text(), st.dictionaries(st.text(), st.text()), st.dictionaries(st.text(), st.text()))
