@@ -12,13 +12,13 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from rich.console import Console
-from rich.status import Status
+from rich.status import Status as Line
 from rich.text import Text
 
 from router.app.mistake import one_line
 from router.app.terminal import text
 from router.edge.admin_client import AdminClient
-from router.errors import RouterError
+from router.errors import RouterError, Status
 from router.pb.admin_pb2 import Event
 
 HELLO_S: Final = 2.0
@@ -27,8 +27,19 @@ LATE_S: Final = 0.1
 """An event that was told before the answer may come after it, on a stream of its own."""
 POLL_S: Final = 1.0
 """What goes on in the server for long is asked for so often, whether events come or not."""
+GONE_S: Final = 30.0
+"""A controller that has gone is back within seconds; one that is not back by then is not waited for."""
 
-COLOURS: Final = {"swapped": "bold green", "gate": "cyan", "refused": "red", "marked": "red", "progress": "dim"}
+COLOURS: Final = {
+    "swapped": "bold green",
+    "gate": "cyan",
+    "trial": "cyan",
+    "rollout": "cyan",
+    "request": "magenta",
+    "refused": "red",
+    "marked": "red",
+    "progress": "dim",
+}
 """Of kinds of events."""
 
 Answer = TypeVar("Answer")
@@ -45,7 +56,7 @@ class Story:
         self._silent = silent
         self._began: float | None = None
         live = not silent and self._console.is_terminal
-        self._line = Status(text(first), console=self._console) if live else None
+        self._line = Line(text(first), console=self._console) if live else None
 
     def __enter__(self) -> Self:
         if self._line is not None:
@@ -96,24 +107,42 @@ def begun(client: AdminClient, model: str, version: str, act: Callable[[], objec
 def until(client: AdminClient, model: str, ended: Callable[[], Answer | None], story: Story) -> Answer:
     """Tell what happens to the model until `ended`, which is asked again and again, gives an answer.
 
-    Raises what `ended` raises, and KeyboardInterrupt.
+    A controller that begins anew meanwhile is waited for. Raises what `ended` raises, and KeyboardInterrupt.
     """
     came: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
     _watching(client, model, came)
     _hello(came, story)
+    gone: float | None = None
     with story:
-        while (answer := ended()) is None:
+        while True:
             asked = time.monotonic()
-            while (left := asked + POLL_S - time.monotonic()) > 0:
-                with contextlib.suppress(queue.Empty):
-                    event = came.get(timeout=left)
-                    assert event is not None, "nobody says that this is the end"
-                    story.tell(event)
-                    if event.kind not in {"hello", "progress"}:
-                        break
+            try:
+                answer = ended()
+            except RouterError as error:
+                gone = asked if gone is None else gone
+                if error.status is not Status.UNAVAILABLE or asked - gone > GONE_S:
+                    raise
+            else:
+                if answer is not None:
+                    break
+                if gone is not None:  # it is back, and tells its events on a stream of its own
+                    gone = None
+                    _watching(client, model, came)
+            _told_for(asked + POLL_S, came, story)
         came.put(None)
         _rest(came, story)
     return answer
+
+
+def _told_for(until: float, came: queue.SimpleQueue[Event | None], story: Story) -> None:
+    """Tell events up to the first that may change something, or until then."""
+    with contextlib.suppress(queue.Empty):
+        while (left := until - time.monotonic()) > 0:
+            event = came.get(timeout=left)
+            assert event is not None, "nobody says that this is the end"
+            story.tell(event)
+            if event.kind not in {"hello", "progress"}:
+                return
 
 
 def _watching(client: AdminClient, model: str, came: queue.SimpleQueue[Event | None]) -> None:

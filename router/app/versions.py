@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from router.app.admin_reach import AdminReach, admin_option
+from router.app.share import percent
 from router.app.terminal import NOTHING, console, json_option, moment, print_json, text
 from router.app.version_name import any_model_argument
 from router.pb.admin_pb2 import ListVersionsResponse, ModelVersions, VersionInfo
@@ -60,7 +61,7 @@ def _row(view: ModelVersions, each: VersionInfo, *, first: bool) -> list[Text]:
     return [
         model,
         text(each.number),
-        text(each.stage, COLOURS.get(each.stage, "yellow")),
+        text(_part(view, each), COLOURS.get(each.stage, "yellow")),
         text(", ".join(names)),
         _verdict(each, "test"),
         _verdict(each, "warm"),
@@ -69,6 +70,16 @@ def _row(view: ModelVersions, each: VersionInfo, *, first: bool) -> list[Text]:
         text(each.actor),
         why,
     ]
+
+
+def _part(view: ModelVersions, each: VersionInfo) -> str:
+    """The stage, and of a challenger what it is asked."""
+    parts = [each.stage]
+    if share := view.shares.get(each.number):
+        parts.append(percent(share))
+    parts += [f"{match.key}={match.value}" for match in view.matches if match.version == each.number]
+    parts += ["shadow"] if each.number in view.shadows else []
+    return ", ".join(parts)
 
 
 def _verdict(each: VersionInfo, kind: str) -> Text:

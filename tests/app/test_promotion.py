@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from router.app import story
 from router.app.promotion import told
 from router.control.records import Case, CaseKind, Order
+from router.errors import NotReady
 from router.pb.admin_pb2 import Case as Message
 from router.pb.admin_pb2 import Changed
 from tests.fake_admin import Served, served
@@ -119,6 +121,30 @@ def test_a_promotion_that_waits_for_approval_says_so(service: Served) -> None:
     ends(service, "approved")
     done = service.router("promote", "a", "2", "--canary", "--wait")
     assert (done.exit_code, done.output.splitlines()[-1]) == (0, "canary 4 of a 2: finished")
+
+
+def test_a_controller_that_begins_anew_is_waited_for(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a while; what else is refused ends it at once."""
+    monkeypatch.setattr(story, "POLL_S", 0.01)
+    cases = service.database.cases
+
+    def away(*_: object) -> Sequence[Case]:
+        service.database.cases = cases  # type: ignore[method-assign]
+        ends(service, "finished")
+        raise NotReady("it has just started")
+
+    service.database.cases = away  # type: ignore[method-assign]
+    done = service.router("promote", "a", "2", "--canary", "--wait")
+    assert (done.exit_code, done.output.splitlines()[-1]) == (0, "canary 1 of a 2: finished"), done.output
+    monkeypatch.setattr(story, "GONE_S", 0.0)
+    service.database.cases = lambda *_: raised(NotReady("it has just started"))  # type: ignore[method-assign]
+    gone = service.router("promote", "a", "2", "--canary", "--wait")
+    assert (gone.exit_code, gone.output.splitlines()[-1]) == (1, "Error: it has just started")
+
+
+def raised(error: Exception) -> Sequence[Case]:
+    """No cases."""
+    raise error
 
 
 def test_what_one_waits_for_and_nobody_knows_any_more(service: Served) -> None:

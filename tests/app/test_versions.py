@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from router.app.versions import table
-from router.pb.admin_pb2 import ListVersionsResponse, ModelVersions, ReportSummary, VersionInfo
+from router.pb.admin_pb2 import ListVersionsResponse, MetadataMatch, ModelVersions, ReportSummary, VersionInfo
 from tests.fake_admin import served
 from tests.rendering import rendered
 
@@ -33,6 +33,16 @@ def test_stages_names_verdicts_and_what_is_wrong() -> None:
     assert "blue, stable" in first
     assert "passed" in first
     assert "\x1b[2J" not in shown
+
+
+def test_what_a_challenger_is_asked() -> None:
+    """Its share, what metadata hold, whether it runs copies."""
+    match = MetadataMatch(key="k", value="[red]v", version="2")
+    versions = [VersionInfo(number="2", stage="challenger"), VersionInfo(number="1", stage="champion")]
+    view = ModelVersions(model="m", champion="1", versions=versions, shares={"2": 12.5}, shadows=["2"], matches=[match])
+    shown = rendered(table(ListVersionsResponse(models=[view])))
+    assert "challenger, 12.5 %, k=[red]v, shadow" in shown
+    assert "champion  " in shown
 
 
 def test_over_a_connection() -> None:
