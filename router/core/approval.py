@@ -21,7 +21,9 @@ SHORTEST_DIGEST: Final = 12
 """So many hexadecimal digits of a digest tell two sets of files apart: lists show no more."""
 
 ANONYMOUS: Final = frozenset({"local", "client"})
-"""Names of nobody in particular: two of them may be the same person."""
+"""Names of nobody in particular: whoever has one may be anybody who has another name as well."""
+ITSELF: Final = "router"
+"""Who asks when the server acts by its own settings: then it is enough that there is a person who agrees."""
 
 Strategy = Literal["swap", "canary"]
 
@@ -119,10 +121,10 @@ class Request:
                 f"request {id_} was made by '{who.name[:80]}', and nobody approves what they asked for themselves:"
                 f" somebody else must, with the role {APPROVER.word}"
             )
-        if {who.name, self.requester} <= ANONYMOUS:
+        if who.name in ANONYMOUS and self.requester != ITSELF:
             raise Denied(
-                f"request {id_} was made by '{self.requester}', who may be anybody here, you too: an approval needs"
-                " people who are known (`router token create NAME --role approver`)"
+                f"request {id_} was made by '{self.requester[:80]}', and '{who.name}' may be anybody, the same person"
+                " too: an approval needs people who are known (`router token create NAME --role approver`)"
             )
         if any(each.actor == who.name for each in self.given):
             raise Conflict(f"'{who.name[:80]}' has approved request {id_} already: it has {self.count}")

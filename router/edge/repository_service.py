@@ -86,7 +86,8 @@ class RepositoryService:
         """
         if self._doorkeeper.open:
             return Order(caller.names[0] if caller.names else CLIENT)
-        return Order((await self._doorkeeper.admit(Caller(caller.token), method)).name)
+        actor = await self._doorkeeper.admit(Caller(caller.token), method)
+        return Order(actor.name, role=actor.role)
 
     async def _load(self, request: pb.RepositoryModelLoadRequest, order: Order) -> bytes:
         model = self._named(request.model_name, request.repository_name)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.core.access import Actor, Role
-from router.core.approval import Approval, Request, check_rejecter, request_of, shown
+from router.core.approval import ITSELF, Approval, Request, check_rejecter, request_of, shown
 from router.core.audit import canonical
 from router.core.gate import Outcome, Report, Verdict
 from router.errors import Conflict, Denied, Refused, RouterError
@@ -61,13 +61,13 @@ def test_whose_word_counts(role: Role, digest: str) -> None:
     REQUEST.check_approver(7, Actor("bob", role), digest)
 
 
-@pytest.mark.parametrize("requester", ["local", "client"])
+@pytest.mark.parametrize("requester", ["local", "client", "ada"])
 def test_where_nobody_is_known_nobody_is_another_person(requester: str) -> None:
-    """Two names of nobody in particular may be one hand; what the router itself asks for, any of them may approve."""
+    """A name of nobody in particular may be anybody's; what the router itself asks for, whoever has it may approve."""
     local = Actor("local", Role.ADMIN)
     with pytest.raises(Denied, match=r"was made by|may be anybody"):
         replace(REQUEST, requester=requester).check_approver(7, local)
-    replace(REQUEST, requester="router").check_approver(7, local)
+    replace(REQUEST, requester=ITSELF).check_approver(7, local)
     replace(REQUEST, requester=requester).check_approver(7, BOB)
 
 
