@@ -35,6 +35,8 @@ _STAGES: Final[Mapping[str, Stage]] = {
     "lost": Stage.FAILED,
 }
 """Where acts bring a version that say nothing of it themselves."""
+_CANARY: Final[Mapping[str, Stage]] = {"begun": Stage.CHALLENGER, "stopped": Stage.READY}
+"""Where a canary does; one that is undone leaves it ready or failed."""
 
 
 class Kept(Protocol):
@@ -72,7 +74,8 @@ class Dossier:
         - `importance`: what was declared for the model, empty if nothing was. `settings`: those in force, by table and
           key of `model.toml`; null where it serves nothing.
         - `digests`: of what was compared: `files`, and of the newest report `champion` and `exam`, empty without.
-        - `history`: the acts that moved the version, oldest first, as in `audit`, each with the `stage` it came to.
+        - `history`: the acts about the version, oldest first, as in `audit`, each with the `stage` that it came to by
+          them, empty where it stayed or the log does not say.
         - `reports`: the newest of each kind, whole: `kind`, `passed`, `began`, `took_s`, `outcomes`, `distributions`, …
         - `cases`: trials, rollouts and requests for approval about the version, oldest first: `id`, `kind`, `actor`,
           `began`, `ended` (0: open), `state`, `body`, …
@@ -110,9 +113,9 @@ class Dossier:
                 "exam": newest.exam_digest if newest is not None else "",
             },
             "history": [
-                {**_act(each), "stage": stage}
-                for each in mine
-                if _about(each.entry, model, number) and (stage := _stage(each.entry, number))
+                {**_act(each), "stage": _stage(each.entry, number)}
+                for each in mine[-TOLD:]
+                if _about(each.entry, model, number)
             ],
             "reports": [{**asdict(each), "passed": each.passed} for each in reports],
             "cases": [asdict(each) for each in reversed(cases)],
@@ -157,10 +160,17 @@ def _about(entry: Entry, model: str, number: str) -> bool:
 
 
 def _stage(entry: Entry, number: str) -> str:
-    """Where an act brought the version; empty where it left it where it was."""
+    """Where an act brought the version; empty where it left it where it was, or does not say."""
     before, after = (told.get("champion") for told in (entry.before, entry.after))
     if entry.number == number and isinstance(entry.after.get("stage"), str):
         return str(entry.after["stage"])
     if number in (before, after) and before != after:
         return Stage.CHAMPION if after == number else Stage.STANDBY
-    return _STAGES.get(entry.action, "") if entry.number == number else ""
+    if entry.number != number:
+        return ""
+    if entry.action == "canary":
+        return _CANARY.get(str(entry.after.get("state")), "")
+    if entry.action == "trial":
+        verdict = entry.after.get("verdict")
+        return Stage.READY if isinstance(verdict, str) and verdict != "broke" else ""  # what breaks is lost, too
+    return _STAGES.get(entry.action, "")

@@ -45,6 +45,10 @@ ACTS = (
     act("began", "0", after={"champion": "0"}),
     act("test"),
     act("verdict", after={"stage": "ready", "why": "passed"}),
+    act("canary", after={"state": "begun", "share": 5.0}),
+    act("canary", after={"state": "stopped"}),
+    act("trial", after={"case": 1}),
+    act("trial", after={"case": 1, "verdict": "won"}),
     act("promote", before={"champion": "0"}, after={"champion": "1"}),
     act("alias", after={"blue": "1"}),
     act("freeze", "", EVERYTHING),
@@ -138,14 +142,19 @@ def test_acts_are_told_from_the_first_about_the_version_on(house: House, databas
     """With their hashes; those of other models are not told. The history has the stages that they brought it to."""
     told = evidence(house, database)
     audit = told["audit"]
-    assert [each["sequence"] for each in audit["records"]] == [2, 3, 4, 5, 6, 7, 9]
+    assert [each["sequence"] for each in audit["records"]] == [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13]
     assert audit["records"][1]["previous"] == audit["records"][0]["hash"]
-    assert (audit["complete"], audit["whole"], audit["checked"], audit["finding"]) == (True, True, 9, "")
+    assert (audit["complete"], audit["whole"], audit["checked"], audit["finding"]) == (True, True, 13, "")
     assert audit["head"] == audit["records"][-1]["hash"]
     assert [(each["action"], each["stage"]) for each in told["history"]] == [
         ("test", "loading"),
         ("verdict", "ready"),
+        ("canary", "challenger"),
+        ("canary", "ready"),
+        ("trial", ""),
+        ("trial", "ready"),
         ("promote", "champion"),
+        ("alias", ""),
         ("promote", "standby"),
         ("retire", "retired"),
     ]
@@ -155,11 +164,11 @@ def test_a_long_log_is_cut_and_says_so(house: House, database: Database, monkeyp
     """The newest acts are told; so is that older ones were left out, or not even looked at."""
     monkeypatch.setattr(dossier, "TOLD", 3)
     audit = evidence(house, database)["audit"]
-    assert ([each["sequence"] for each in audit["records"]], audit["complete"]) == ([6, 7, 9], False)
+    assert ([each["sequence"] for each in audit["records"]], audit["complete"]) == ([10, 11, 13], False)
     monkeypatch.setattr(dossier, "TOLD", 2000)
-    monkeypatch.setattr(dossier, "READ", 7)
+    monkeypatch.setattr(dossier, "READ", 11)
     audit = evidence(house, database)["audit"]
-    assert (len(audit["records"]), audit["complete"]) == (7, False)
+    assert (len(audit["records"]), audit["complete"]) == (11, False)
 
 
 def test_a_log_that_was_changed_is_told(house: House, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
