@@ -145,6 +145,12 @@ class Approvals:
                 raise Refused(obstacles[0])
             stands = record.stage in SERVING
             check_stage(Action.CANARY if canary and stands else action, model, number, record.stage)
+            rollout = self._registry.case(model, CaseKind.ROLLOUT)
+            if rollout is not None and (canary or rollout.number != number):
+                raise Conflict(
+                    f"version {rollout.number} of model '{model}' is being promoted by canary: wait for its end, or"
+                    f" `router canary {model} --stop`"
+                )
             champion = self._exhibits.champion(model)
             if expected not in {"", champion}:
                 raise Conflict(f"the champion of '{model}' is version {champion or 'none'}, not {expected}: look again")

@@ -15,13 +15,17 @@ from router.config import POLICY
 from router.control import change
 from router.control.challenge import Challenges
 from router.control.change import Draft
+from router.control.contests import Contests
 from router.control.records import Case, Order, Swapped
 from router.core.access import Actor, Role
 from router.core.actions import PROMOTIONS, TERMS, Action, check_actor
 from router.core.version import UNDER_TRIAL, Stage
+from router.core.vitals import Vitals
 from router.errors import Conflict, Denied, NotFound, Refused
+from tests.control.canary_fakes import Canary
 from tests.control.lifecycle_fakes import House, champions, run, stage, started
 from tests.control.test_approvals import Door
+from tests.control.test_contests import FakeLedger
 
 ADA = Order("ada", "for a reason")
 
@@ -30,6 +34,7 @@ async def at_stage(folder: Path, at: Stage, importance: str = "low") -> Door:
     """A server at which version 2 of model a stands there; version 1 is the champion, or was."""
     folder.mkdir(parents=True)
     house = House(folder, "a", "b")
+    house.toml("a", "[ledger]\nenabled = true\n[trial]\nwithin = 0.5\n")
     lifecycle, (worker,) = await started(house, workers=1)
     made = Door(house, lifecycle, importance={"a": importance})
     house.put("a", 2)
@@ -72,6 +77,15 @@ def challenges(made: Door) -> Challenges:
     return Challenges(made.lifecycle._changes)
 
 
+def contests(made: Door) -> Contests:
+    """Trials, of which nothing has come true so far."""
+
+    async def vitals() -> dict[tuple[str, str], Vitals]:
+        return {}
+
+    return Contests(made.lifecycle._changes, FakeLedger(), lambda *_: None, vitals, made.promote)
+
+
 DO: dict[Action, Callable[[Door, str], Coroutine[Any, Any, Any]]] = {
     Action.TEST: lambda made, number: made.lifecycle.test("a", number, ADA),
     Action.WARM: lambda made, number: made.lifecycle.warm("a", number, ADA),
@@ -79,16 +93,19 @@ DO: dict[Action, Callable[[Door, str], Coroutine[Any, Any, Any]]] = {
     Action.UNLOAD: lambda made, number: made.lifecycle.unload("a", number, ADA),
     Action.PROMOTE: lambda made, number: made.promote("a", number, ADA),
     Action.OVERRIDE: lambda made, number: made.promote("a", number, ADA, override=True),
+    Action.CANARY: lambda made, number: Canary(made.house, made.lifecycle).rollouts.begin("a", number, ADA),
     Action.ROLLBACK: lambda made, number: made.succession.rollback("a", number, ADA),
     Action.CHALLENGE: lambda made, number: challenges(made).challenge("a", number, ADA, share=5.0),
     Action.SPLIT: lambda made, number: challenges(made).split("a", {number: 5.0}, None, ADA),
     Action.WITHDRAW: lambda made, number: challenges(made).withdraw("a", number, ADA),
+    Action.START_TRIAL: lambda made, number: contests(made).start("a", number, ADA),
     Action.ALIAS: lambda made, number: made.lifecycle.set_alias("a", "mine", number, ADA),
     Action.FREEZE: lambda made, _: made.lifecycle.freeze("a", True, ADA),
 }
 AFTER = {
     Action.TEST: "ready", Action.WARM: "ready", Action.PROMOTE: "champion", Action.OVERRIDE: "champion",
-    Action.ROLLBACK: "champion", Action.CHALLENGE: "challenger", Action.SPLIT: "challenger", Action.WITHDRAW: "ready",
+    Action.ROLLBACK: "champion", Action.CANARY: "challenger", Action.START_TRIAL: "challenger",
+    Action.CHALLENGE: "challenger", Action.SPLIT: "challenger", Action.WITHDRAW: "ready",
 }  # fmt: skip
 """Where the version stands when it is done."""
 

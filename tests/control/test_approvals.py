@@ -240,6 +240,21 @@ def test_nobody_is_asked_in_vain(house: House) -> None:
     run(test())
 
 
+def test_nobody_is_asked_while_a_canary_is_under_way(house: House) -> None:
+    """Its end comes first; but whoever is sure enough of its candidate may ask to have it promoted at once."""
+
+    async def test() -> None:
+        made = await door(house, 2, 3)
+        await made._canary("a", "2", ADA, "1", False)
+        line = "version 2 of model 'a' is being promoted by canary: wait for its end, or `router canary a --stop`"
+        await untouched(made.promote("a", "3", ADA), made, Conflict, line)
+        await untouched(made.promote("a", "2", ADA, canary=True), made, Conflict, line)
+        assert (await made.approve((await made.asked()).id, BOB)).state == "approved"
+        assert champions(made.lifecycle)["a"] == "2"
+
+    run(test())
+
+
 def test_a_declared_importance_goes_before_the_configured_one(house: House) -> None:
     """At the next order, both ways; a request that is open needs as many as the higher of both."""
 
