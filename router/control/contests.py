@@ -146,15 +146,15 @@ class Contests:
     async def stop(self, model: str, order: Order) -> Case:
         """End the trial of a model without a verdict; its challenger is ready. The case. Raises NotFound."""
         self._registry.known(model)
-        case = self._registry.case(model, CaseKind.TRIAL)
-        if case is None:
-            raise NotFound(f"no trial of model '{model}' is under way: `router trial {model} VERSION` begins one")
-        reason = f" ({order.reason})" if order.reason else ""
-        text = f"Stopped by {order.actor}{reason}. {case.body.get('text', '')}".strip()
-        ended = await self._end(case, case, STOPPED, text, order)
-        if ended is None:
-            raise NotFound(f"the trial of model '{model}' has just ended: `router trial {model}` shows how")
-        return ended
+
+        async def change() -> Case:
+            case = self._registry.case(model, CaseKind.TRIAL)
+            if case is None:
+                raise NotFound(f"no trial of model '{model}' is under way: `router trial {model} VERSION` begins one")
+            reason = f" ({order.reason})" if order.reason else ""
+            return await self._ended(case, STOPPED, f"Stopped by {order.actor}{reason}. {_text(case)}", order)
+
+        return await self._changes.turns.alone(change)
 
     def _rival(self, record: VersionRecord) -> VersionRecord:
         """The champion that a version may be tried against. Raises Refused."""
@@ -235,13 +235,13 @@ class Contests:
             page = await self._pairs.since(case.model, *names, before.turn, AT_ONCE, paired=before.paired)
             after = before.read(page.turn, page.pairs, page.answers)
         except InvalidRequest as error:
-            await self._end(case, case, UNDECIDED, f"Undecided: {error}.")
+            await self._end(case, UNDECIDED, f"Undecided: {error}.")
             return None
         after = replace(after, seconds=before.seconds + passed, contradicting=before.contradicting + more)
         known = after.standing()
         made = replace(case, body=_body(after, known, case.body.get("how", "")))
         if known.winner is not None:
-            await self._decided(case, made, after, known)
+            await self._decided(made, after, known)
             return None
         new = after.trial != before.trial or after.turn != before.turn or more
         return _Step(case, made, at, contradicted) if new or passed >= SAVE_S else None
@@ -281,33 +281,32 @@ class Contests:
         else:
             return False
         verb = "Ended" if state is BROKE else "Undecided"
-        await self._end(case, case, state, f"{verb}: {why}. {case.body.get('text', '')}".strip())
+        await self._end(case, state, f"{verb}: {why}. {_text(case)}")
         return True
 
     def _broken(self, model: str, number: str, champion: str) -> str:
         figures = self._figures(model, number, champion)
         return figures.failed if figures is not None else ""
 
-    async def _decided(self, case: Case, made: Case, contest: Contest, known: Standing) -> None:
+    async def _decided(self, case: Case, contest: Contest, known: Standing) -> None:
         """There is a verdict."""
         text = contest.text(known)
         if known.winner is not Winner.CHALLENGER:
-            await self._end(case, made, KEPT if known.winner is Winner.CHAMPION else UNDECIDED, text)
+            await self._end(case, KEPT if known.winner is Winner.CHAMPION else UNDECIDED, text)
             return
         figures = self._figures(case.model, contest.challenger, contest.champion) if contest.paired else None
         against = hindrances(contest.settings, figures, await self._vitals_since(case.model, contest))
         if against:
-            await self._end(case, made, HELD, f"{text} But {'; and '.join(against)}: it does not win.")
+            await self._end(case, HELD, f"{text} But {'; and '.join(against)}: it does not win.")
             return
         due = contest.settings.on_win != "notify"
-        body = {**made.body, "due": due} if due else made.body
-        won = await self._end(case, replace(made, body=body), WON, text)
+        won = await self._end(replace(case, body={**case.body, "due": due}), WON, text)
         if won is not None and due:
             self._changes.turns.keep(self._winners.promote(won))
 
     async def _vitals_since(self, model: str, contest: Contest) -> tuple[Vitals, Vitals] | None:
-        """What callers had of both since the trial began, where the challenger has callers."""
-        if contest.paired or contest.vitals is None:
+        """What callers had of both since the trial began."""
+        if contest.vitals is None:
             return None
         now = await self._known_vitals()
         both = [
@@ -317,38 +316,39 @@ class Contests:
         ]
         return (both[0], both[1]) if len(both) == 2 else None
 
-    async def _end(self, case: Case, made: Case, state: str, text: str, order: Order = ROUTER) -> Case | None:
-        """End a trial: it is stored as `made`, its challenger is ready, or failed where it broke. None: it had ended.
-
-        Raises RouterError; the trial goes on then.
-        """
-        model, number = case.model, case.number
+    async def _end(self, case: Case, state: str, text: str) -> Case | None:
+        """End a trial, stored as it is here. None: somebody else has ended it. Raises RouterError; it goes on then."""
 
         async def change() -> Case | None:
-            if self._registry.cases.get(case.id) is not case:
-                return None
-            ended = replace(made, ended=self._changes.clock(), state=state, body={**made.body, "text": text})
-            draft = Draft(cases={case.id: ended})
-            record, rollout = self._registry.records.get((model, number)), self._registry.case(model, CaseKind.ROLLOUT)
-            if (
-                record is not None
-                and record.stage is Stage.CHALLENGER
-                and (rollout is None or rollout.number != number)
-            ):
-                if state == BROKE:
-                    self._changes.lose(draft, record, text)
-                else:
-                    draft.put(self._registry.moved(record, Stage.READY, order, f"its trial is over: {state}"))
-            verdict: dict[str, object] = {"case": case.id, "verdict": state, "text": text}
-            draft.entries.append(self._changes.entry(order, "trial", model, number, {"case": case.id}, verdict))
-            generation = await self._changes.commit(draft)
-            self._since.pop(case.id, None)
-            self._contradicted.pop(case.id, None)
-            self._changes.events.tell("trial", model, number, text, generation, verdict=state, case=case.id)
-            log.info("a trial has ended", model=model, version=number, verdict=state)
-            return ended
+            return await self._ended(case, state, text, ROUTER) if case.id in self._registry.cases else None
 
         return await self._changes.turns.alone(change)
+
+    async def _ended(self, case: Case, state: str, text: str, order: Order) -> Case:
+        """The case at its end; its challenger is ready, or failed where it broke. For whoever has the turn."""
+        model, number, text = case.model, case.number, text.strip()
+        ended = replace(case, ended=self._changes.clock(), state=state, body={**case.body, "text": text})
+        draft = Draft(cases={case.id: ended})
+        record = self._challenger(model, number)
+        if record is not None and state == BROKE:
+            self._changes.lose(draft, record, text)
+        elif record is not None:
+            draft.put(self._registry.moved(record, Stage.READY, order, f"its trial is over: {state}"))
+        verdict: dict[str, object] = {"case": case.id, "verdict": state, "text": text}
+        draft.entries.append(self._changes.entry(order, "trial", model, number, {"case": case.id}, verdict))
+        generation = await self._changes.commit(draft)
+        self._since.pop(case.id, None)
+        self._contradicted.pop(case.id, None)
+        self._changes.events.tell("trial", model, number, text, generation, verdict=state, case=case.id)
+        log.info("a trial has ended", model=model, version=number, verdict=state)
+        return ended
+
+    def _challenger(self, model: str, number: str) -> VersionRecord | None:
+        """The record of a challenger that no canary has in hand; None where it is none."""
+        record, rollout = self._registry.records.get((model, number)), self._registry.case(model, CaseKind.ROLLOUT)
+        if record is None or record.stage is not Stage.CHALLENGER:
+            return None
+        return record if rollout is None or rollout.number != number else None
 
     # ---- shadows without a trial ----
 
@@ -363,12 +363,15 @@ class Contests:
                     await self._changes.turns.alone(functools.partial(self._failed, route.model, number, broken))
 
     async def _failed(self, model: str, number: str, reason: str) -> None:
-        record, rollout = self._registry.records.get((model, number)), self._registry.case(model, CaseKind.ROLLOUT)
-        if record is None or record.stage is not Stage.CHALLENGER or (rollout is not None and rollout.number == number):
-            return
-        draft = Draft()
-        self._changes.lose(draft, record, f"it broke as a shadow: {reason}")
-        await self._changes.commit(draft)
+        if (record := self._challenger(model, number)) is not None:
+            draft = Draft()
+            self._changes.lose(draft, record, f"it broke as a shadow: {reason}")
+            await self._changes.commit(draft)
+
+
+def _text(case: Case) -> str:
+    """How it stood."""
+    return str(case.body.get("text", ""))
 
 
 def _body(contest: Contest, known: Standing, how_it_compares: str) -> dict[str, Any]:
