@@ -145,7 +145,8 @@ class Declarations:
             view.split.matches,
             view.shadows,
             self._lifecycle.importance.get(view.model, ""),
-            tuple(Going(Kind(each.kind), each.id, each.number) for each in view.cases),
+            0.0 if route is None else route.settings.canary.steps[0] + route.settings.canary.control,
+            tuple(Going(Kind(each.kind), each.id, each.number, bool(each.body.get("paired"))) for each in view.cases),
         )
 
     async def _applied(self, file: Declared, digest: str, order: Order) -> Difference:

@@ -99,6 +99,12 @@ class DeclaredChallenger(_Settings):
     match: Annotated[dict[Annotated[str, AfterValidator(_key)], Values], Table] = {}
     """Calls with one of these values of the metadata key are its, whatever their share."""
 
+    @model_validator(mode="after")
+    def _has_something(self) -> DeclaredChallenger:
+        if not (self.share or self.shadow or self.match):
+            raise ValueError("it is to challenge with nothing: give it a share, shadow = true or a match")
+        return self
+
 
 class DeclaredModel(_Settings):
     """`[models.NAME]`: None is what the file does not name."""

@@ -24,11 +24,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Going:
-    """Something that is under way about a version. `id` is its number as a case."""
+    """Something that is under way about a version. `id` is its number as a case; a trial is `paired` where both run the
+    same inputs."""
 
     kind: Kind
     id: int
     number: str
+    paired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class Standing:
     """How a model stands. `importance` is what was declared for it, empty without that.
 
     `stages` are of all its versions by number; `shares` in percent, `matches` and `shadows` of its challengers.
-    `switched`: its fallback answers; `can_switch`: it has one. Of each kind one thing at most is `going` on.
+    `switched`: its fallback answers; `can_switch`: it has one. `canary` is the percentage of the requests that a canary
+    needs to begin. Of each kind one thing at most is `going` on.
     """
 
     stages: Mapping[str, Stage]
@@ -47,6 +50,7 @@ class Standing:
     matches: tuple[Match, ...] = ()
     shadows: frozenset[str] = frozenset()
     importance: str = ""
+    canary: float = 0.0
     going: tuple[Going, ...] = ()
 
     @property

@@ -102,8 +102,12 @@ class Server:
     ) -> int:
         """A challenger more, or the same with copies."""
         await self._do(f"challenge {model} {number} {share:g} {shadow} {len(matches)}", order)
-        shadows = self.views[model].shadows | {number} if shadow else self.views[model].shadows - {number}
-        return self._put(model, records=self._moved(model, number, Stage.CHALLENGER), shadows=shadows)
+        view = self.views[model]
+        split = moved(view.split, {**view.split.shares, number: share})
+        split = replace(split, matches=(*(each for each in split.matches if each.number != number), *matches))
+        shadows = view.shadows | {number} if shadow else view.shadows - {number}
+        records = self._moved(model, number, Stage.CHALLENGER)
+        return self._put(model, records=records, shadows=shadows, split=split)
 
     async def split(
         self, model: str, shares: Mapping[str, float], matches: Sequence[Match] | None, order: Order
@@ -179,14 +183,13 @@ def test_a_file_is_applied_once() -> None:
             "fallback a True",
             "withdraw a 3",
             "promote a 2 for 1",
-            "challenge a 4 0 True 0",
-            "split a 4=20 1",
+            "challenge a 4 20 True 1",
             "alias a new 2",
             "alias a stable -",
             "freeze a",
         ]
         assert set(server.orders) == {ADA}
-        assert server.notes == [("apply", "ada", {"sha256": fingerprint(WHOLE), "steps": 9})]
+        assert server.notes == [("apply", "ada", {"sha256": fingerprint(WHOLE), "steps": 8})]
         assert await declarations.diff(WHOLE) == Difference(())
         assert (await declarations.apply(WHOLE, ADA)).steps == ()
         assert len(server.notes) == 1, "nothing was done that could be recorded"

@@ -71,7 +71,11 @@ def test_all_that_a_file_may_say() -> None:
         ("[models.a]\naliases = { 'a b' = 3 }", "without blanks, colons and slashes"),
         ("[models.a]\naliases = 3", "`models.a.aliases` = 3: a table is meant"),
         ("[models.a]\nchallengers = [4]", "`models.a.challengers` = [4]: a table is meant"),
-        ("[models.a]\nchallengers = { x = {} }", "`models.a.challengers.x` = 'x': a version is meant"),
+        ("[models.a]\nchallengers = { x = { share = 1 } }", "`models.a.challengers.x` = 'x': a version is meant"),
+        (
+            "[models.a.challengers.4]\nshare = 0",
+            "4` = {'share': 0}: it is to challenge with nothing",
+        ),
         ("[models.a.challengers.4]\nshare = 101", "`models.a.challengers.4.share` = 101: it should be less than"),
         ("[models.a.challengers.4]\nshare = -0.1", "it should be greater than or equal to 0"),
         ("[models.a.challengers.4]\nshare = nan", "it should be a finite number"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -99,9 +100,8 @@ def test_all_steps_in_their_order() -> None:
     assert steps(text, present("a", switched=True)) == [
         "thaw: promotions of model 'a' go on",
         "promote: version 4 of model 'a' becomes champion by swap, version 2 stands by",
-        "challenge: version 3 of model 'a' challenges",
-        "split: version 3 60 %; of the requests to model 'a' the champion has what is left; x-cohort = \"b\" is for"
-        ' version 3, x-cohort = "c" is for version 3',
+        "challenge: version 3 of model 'a' challenges: 60 % of the requests, those with x-cohort = \"b\", those with"
+        ' x-cohort = "c"',
         "fallback: model 'a' answers itself again",
         "freeze: no promotions of any model",
     ]
@@ -120,7 +120,16 @@ def test_a_shadow_comes_and_goes_without_its_share() -> None:
     text = "[models.a]\nchallengers = { 4 = { share = 10 } }"
     (step,) = difference(declared(text), present()).steps
     assert (step.action, step.number, step.on, step.shares) == (Action.CHALLENGE, "4", False, {"4": 10.0})
-    assert step.text == "version 4 of model 'a' is a challenger, and runs no copies any more"
+    assert step.text == "version 4 of model 'a' challenges: 10 % of the requests"
+
+
+def test_a_newcomer_begins_with_the_least_where_other_shares_move_too() -> None:
+    """All of them move in one split then, so that no key moves twice; else it comes with all that it is to have."""
+    text = "[models.a]\nchallengers = { 3 = { share = 60 }, 4 = { share = 40, shadow = true } }"
+    challenge, split = difference(declared(text), present(shares={"4": 100.0})).steps
+    assert (challenge.shares, split.shares) == ({"3": 0.0001}, {"3": 60.0, "4": 40.0})
+    (challenge,) = difference(declared(text), present(shares={"4": 40.0})).steps
+    assert challenge.shares == {"3": 60.0}
 
 
 def test_a_canary_comes_last_of_its_model_and_keeps_its_share() -> None:
@@ -128,7 +137,7 @@ def test_a_canary_comes_last_of_its_model_and_keeps_its_share() -> None:
     now = present(stages=STAGES | {"3": Stage.CHALLENGER}, shares={"3": 20.0, "4": 10.0})
     text = '[models.a]\nchampion = 3\nstrategy = "canary"\nchallengers = { 4 = { shadow = true } }\nfrozen = true'
     assert steps(text, now) == [
-        "split: of the requests to model 'a' the champion has all",
+        "split: model 'a' is divided: the champion has all requests",
         "promote: version 3 of model 'a' becomes champion by canary, version 2 stands by",
         "freeze: no promotions of model 'a'",
     ]
@@ -155,7 +164,7 @@ def test_what_is_on_its_way_is_no_step() -> None:
         ]
         assert difference(declared(text), now).open == ()
     shares = "[models.a]\nchampion = 3\nchallengers = { 4 = { share = 20, shadow = true } }"
-    split = "split: version 4 20 %; of the requests to model 'a' the champion has what is left"
+    split = "split: model 'a' is divided: version 4 20 % of the requests; the champion has what is left"
     assert steps(shares, present(going=(rollout,)))[1:] == [split + wait], "the shares are the canary's"
     assert steps(shares, present(going=(request,)))[1:] == [split]
 
@@ -174,7 +183,11 @@ def test_what_is_on_its_way_is_no_step() -> None:
             "[models.a] champion: model 'a' has no version 9; it has 8, 7, 6, 5, 4, 3, 2, 1",
         ),
         ("[models.a]\naliases = { x = 9 }", present(), "[models.a] aliases.x: model 'a' has no version 9"),
-        ("[models.a]\nchallengers = { 9 = {}, 4 = {} }", present(), "[models.a] challengers: model 'a' has no version"),
+        (
+            "[models.a]\nchallengers = { 9 = { shadow = true } }",
+            present(),
+            "challengers: model 'a' has no version 9",
+        ),
         (
             "[models.a]\nchampion = 5",
             present(),
@@ -184,11 +197,11 @@ def test_what_is_on_its_way_is_no_step() -> None:
         ("[models.a]\nchampion = 7", present(), "version 7 of model 'a' is testing; wait for its verdict"),
         ("[models.a]\nchampion = 8", present(), "version 8 of model 'a' is draining; try again in a moment"),
         ("[models.a]\nchampion = 3", present("a"), "champion = 3: model 'a' is frozen; have the file say frozen = fal"),
-        ("[models.a]\nchampion = 3", present(EVERYTHING), "champion = 3: all models are frozen; have the file say"),
+        ("[models.a]\nchampion = 3", present(EVERYTHING), "model 'a' is frozen, as all models are; have the"),
         ("[models.a]\nfrozen = false", present("a", EVERYTHING), "frozen = false: all models are frozen"),
         ("[models.a]\nfallback = true", present(can_switch=False), "set fallback.chain in its model.toml"),
         (
-            "[models.a]\nchallengers = { 4 = {}, 2 = { share = 1 } }",
+            "[models.a]\nchallengers = { 2 = { share = 1 } }",
             present(),
             "challengers.2: this version is the champion; leave one of both out",
         ),
@@ -202,8 +215,16 @@ def test_what_is_on_its_way_is_no_step() -> None:
             present(),
             "challengers.2: this version is to stand by for a rollback and cannot be a challenger",
         ),
-        ("[models.a]\nchallengers = { 1 = {} }", present(), "`router unload a 1` and `router test a 1` make it ready"),
-        ("[models.a]\nchallengers = { 5 = {} }", present(), "challengers.5: version 5 of model 'a' has not passed its"),
+        (
+            "[models.a]\nchallengers = { 1 = { share = 1 } }",
+            present(),
+            "`router unload a 1` and `router test a 1` make",
+        ),
+        (
+            "[models.a]\nchallengers = { 5 = { shadow = true } }",
+            present(),
+            "challengers.5: version 5 of model 'a' has not passed its",
+        ),
         (
             "[models.a]\nchallengers = { 3 = { share = 60 }, 4 = { share = 41 } }",
             present(),
@@ -221,8 +242,13 @@ def test_what_is_on_its_way_is_no_step() -> None:
         ),
         (
             "[models.a]\nchampion = 3\nstrategy = 'canary'",
-            present(),
-            "challengers.4: a canary of version 3 needs all requests, and this one has 10 %; give it none until",
+            present(canary=92.0),
+            "challengers: they have 10 % of the requests, and a canary of version 3 needs 92 % to begin; give",
+        ),
+        (
+            "[models.a]\nchallengers = { 4 = { share = 11, shadow = true } }",
+            present("a"),
+            "challengers.4: model 'a' is frozen, and no share of it may rise; have the file say frozen = false for it",
         ),
         (
             "[models.a]\nchampion = 1\nstrategy = 'canary'",
@@ -259,6 +285,20 @@ def test_what_fights_with_what_is_under_way(text: str, kind: Kind, number: str, 
     """The whole file is refused, with the command that ends it."""
     now = present(going=(Going(kind, 7, number),))
     assert line in conflict(f"[models.a]\n{text}\naliases = {{}}", now)
+
+
+@pytest.mark.parametrize(
+    ("challenger", "paired", "line"),
+    [
+        ("share = 10", True, "challengers.4: the trial of it that is under way compares what it says as a shadow;"),
+        ("shadow = true", False, "compares callers who are drawn by its share, and no others; `router trial a --stop`"),
+        ("share = 10, match = { x = 'b' }", False, "compares callers who are drawn by its share, and no others"),
+    ],
+)
+def test_a_trial_goes_on_as_it_began(challenger: str, paired: bool, line: str) -> None:
+    """What it compares keeps coming."""
+    now = present(going=(Going(Kind.TRIAL, 7, "4", paired),))
+    assert line in conflict(f"[models.a]\nchallengers = {{ 4 = {{ {challenger} }} }}", now)
 
 
 def test_what_does_not_fight() -> None:
@@ -302,13 +342,28 @@ def standings(draw: st.DrawFn) -> Standing:
     shadows = frozenset(number for number in challengers if draw(st.booleans()))
     going = []
     if challengers and draw(st.booleans()):
-        going.append(Going(draw(st.sampled_from([Kind.TRIAL, Kind.ROLLOUT])), 1, draw(st.sampled_from(challengers))))
+        going.append(_going(draw, challengers, shares, matches, shadows))
     if draw(st.integers(0, 3)) == 0:
         going.append(Going(Kind.REQUEST, 2, draw(st.sampled_from(NUMBERS[1:]))))
     aliases = draw(st.dictionaries(st.sampled_from(["x", "y"]), st.sampled_from(NUMBERS)))
     level = draw(st.sampled_from(["", "low", "high"]))
     switched, can = draw(st.booleans()), draw(st.booleans())
-    return Standing(stages, aliases, switched, can, shares, tuple(matches), shadows, level, tuple(going))
+    return Standing(stages, aliases, switched, can, shares, tuple(matches), shadows, level, 10.0, tuple(going))
+
+
+def _going(
+    draw: st.DrawFn, challengers: list[str], shares: dict[str, float], matches: list[Match], shadows: frozenset[str]
+) -> Going:
+    """A trial or a canary that there can be."""
+    number = draw(st.sampled_from(challengers))
+    if draw(st.booleans()):
+        return Going(Kind.ROLLOUT, 1, number)
+    drawn = number in shares and number not in {each.number for each in matches}
+    return (
+        Going(Kind.TRIAL, 1, number, number in shadows)
+        if drawn or number in shadows
+        else Going(Kind.ROLLOUT, 1, number)
+    )
 
 
 def files() -> st.SearchStrategy[Declared]:
@@ -321,7 +376,7 @@ def files() -> st.SearchStrategy[Declared]:
             "shadow": st.booleans(),
             "match": st.dictionaries(st.sampled_from(["x-cohort", "x-region"]), st.sampled_from(["beta", "eu"])),
         },
-    )
+    ).map(lambda each: each if any(each.values()) else {"shadow": True})
     model = st.fixed_dictionaries(
         {},
         optional={
@@ -377,20 +432,40 @@ class World:
             case Action.CHALLENGE:
                 assert now.champion is not None
                 assert now.stages[step.number] in {Stage.READY, Stage.CHALLENGER}
-                assert step.shares == {step.number: now.shares.get(step.number, 0.0)}
+                assert now.under_way(Kind.ROLLOUT) is None
+                share = step.shares[step.number]
+                assert share or step.on or step.matches, "it is to challenge with nothing"
+                shares = {**now.shares, step.number: share}
+                matches = (*(each for each in now.matches if each.number != step.number), *step.matches)
                 shadows = now.shadows | {step.number} if step.on else now.shadows - {step.number}
-                changed = {"shadows": shadows, "stages": {**now.stages, step.number: Stage.CHALLENGER}}
+                stages = {**now.stages, step.number: Stage.CHALLENGER}
+                self._divide(step.model, replace(now, stages=stages, shadows=shadows), shares, matches)
+                return True
             case Action.SPLIT:
                 assert now.under_way(Kind.ROLLOUT) is None
-                named = {*step.shares, *(each.number for each in step.matches)}
-                assert all(now.stages[number] is Stage.CHALLENGER for number in named)
-                assert sum(step.shares.values()) <= 100.001
-                changed = {"shares": dict(step.shares), "matches": step.matches}
+                self._divide(step.model, now, step.shares, step.matches)
+                return True
             case _:
                 aliases = {name: at for name, at in now.aliases.items() if name != step.name}
                 changed = {"aliases": {**aliases, step.name: step.number} if step.number else aliases}
         self.models[step.model] = replace(now, **changed)
         return True
+
+    def _divide(self, model: str, now: Standing, shares: Mapping[str, float], matches: tuple[Match, ...]) -> None:
+        named = {*shares, *(each.number for each in matches)}
+        assert all(now.stages[number] is Stage.CHALLENGER for number in named)
+        assert sum(shares.values()) <= 100.0002, "one place more than there are, which is put right"
+        after = {number: share for number, share in shares.items() if share}
+        if self.frozen & {model, EVERYTHING}:
+            assert all(share <= now.shares.get(number, 0.0) for number, share in after.items())
+            assert set(matches) <= set(now.matches)
+        trial = now.under_way(Kind.TRIAL)
+        if trial is not None and trial.paired:
+            assert trial.number in now.shadows
+        elif trial is not None:
+            assert after[trial.number]
+            assert trial.number not in {each.number for each in matches}
+        self.models[model] = replace(now, shares=after, matches=matches)
 
     def _promote(self, step: Step, now: Standing, becomes: Kind | None) -> bool:
         assert not self.frozen & {step.model, EVERYTHING}
@@ -402,10 +477,11 @@ class World:
         if step.on and becomes is None:
             becomes = Kind.ROLLOUT
         if becomes is Kind.ROLLOUT:
-            assert set(now.shares) <= {step.number}
+            mine, others = now.shares.get(step.number, 0.0), {**now.shares, step.number: 0.0}
+            assert sum(others.values()) + max(mine, now.canary) <= 100 or not any(others.values())
             assert now.stages[step.number] in {Stage.READY, Stage.CHALLENGER}
             stages = {**now.stages, step.number: Stage.CHALLENGER}
-            now = replace(now, stages=stages, shares={step.number: max(5.0, now.shares.get(step.number, 0.0))})
+            now = replace(now, stages=stages, shares={**others, step.number: max(5.0, mine)})
         if becomes is None:
             self.models[step.model] = crowned(now, step.number)
             return True
