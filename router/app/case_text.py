@@ -17,6 +17,8 @@ from router.pb.admin_pb2 import Case
 
 KINDS: Final = {"trial": "trial", "rollout": "canary", "request": "request"}
 """As people call them."""
+INNER: Final = frozenset({"trial", "vitals", "turn", "role", "old_champion", "counted", "step_began", "shown", "state"})
+"""What a case needs to go on, and nobody to read; JSON has it."""
 LISTED: Final = 10
 """So many values of a list are told in a line."""
 
@@ -51,10 +53,38 @@ def shown(case: Case) -> Iterator[RenderableType]:
     facts = Table(show_header=False, box=None, pad_edge=False)
     facts.add_column(style="dim")
     facts.add_column(overflow="fold")
-    for name, value in flat(told):
+    for name, value in (*_trial(case, told), *flat({name: each for name, each in told.items() if name not in INNER})):
         facts.add_row(text(name), text(value))
     if facts.row_count:
         yield facts
+
+
+def _trial(case: Case, told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Who leads a trial, and what it waits for."""
+    standing, settings = _inner(told, "standing"), _inner(told, "settings")
+    lead = _number(standing, "difference")
+    if case.kind != "trial" or lead is None:
+        return
+    sides = [f"version {told.get(side, NOTHING)}" for side in ("champion", "challenger")]
+    yield "leads", "nobody" if not lead else sides[lead > 0]
+    rows, needed = _number(standing, "rows"), _number(settings, "min_samples")
+    limit, passed = _number(settings, "max_seconds"), _number(told, "seconds")
+    if case.ended_seconds or rows is None or needed is None or limit is None or passed is None:
+        return
+    if rows < needed:
+        yield "waits for", f"{figure(needed)} rows that came true: {figure(rows)} did so far"
+    else:
+        yield "waits for", f"a difference that is sure, for {figure(max(limit - passed, 0.0) / 3600)} hours at most"
+
+
+def _inner(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = told.get(name)
+    return table if isinstance(table, Mapping) else {}
+
+
+def _number(told: Mapping[str, Any], name: str) -> float | None:
+    value = told.get(name)
+    return value if isinstance(value, int | float) else None
 
 
 def baked(over: Sequence[CanaryStep]) -> Table:

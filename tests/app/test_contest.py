@@ -105,3 +105,29 @@ def test_the_steps_of_a_canary_are_shown() -> None:
         "– / –",
         "p99 alike",
     ]
+
+
+TRIAL = {
+    "champion": "1", "challenger": "2", "seconds": 7200.0, "trial": {"total": 12345},
+    "settings": {"min_samples": 500, "max_seconds": 14400.0},
+    "standing": {"rows": 412, "difference": 0.012, "low": -0.02, "high": 0.04},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("standing", "ended", "lines"),
+    [
+        ({}, 0, ["leads version 2", "waits for 500 rows that came true: 412 did so far"]),
+        ({"rows": 612, "difference": -0.1}, 0, ["leads version 1", "waits for a difference that is sure, for 2 hours"]),
+        ({"rows": 0, "difference": 0.0}, 0, ["leads nobody", "waits for 500 rows that came true: 0 did so far"]),
+        ({}, 2, ["leads version 2"]),
+    ],
+)
+def test_who_leads_a_trial_and_what_it_waits_for(standing: dict[str, float], ended: int, lines: list[str]) -> None:
+    """What only the test itself needs is left to JSON."""
+    body = {**TRIAL, "standing": {**TRIAL["standing"], **standing}}  # type: ignore[dict-item]
+    case = Case(kind="trial", id=4, model="m", version="2", ended_seconds=ended, body=json.dumps(body))
+    told = [" ".join(line.split()) for line in rendered(*shown(case)).splitlines()[1:]]
+    assert [line.startswith(said) for line, said in zip(told, lines, strict=False)] == [True] * len(lines)
+    assert any(line.startswith("waits for") for line in told) is not bool(ended)
+    assert "12345" not in " ".join(told)
