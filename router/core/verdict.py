@@ -128,4 +128,4 @@ def span(seconds: float) -> str:
     for name, unit in (("day", 86_400.0), ("hour", 3600.0), ("minute", 60.0)):
         if seconds >= 2 * unit:
             return f"{seconds / unit:.3g} {name}s"
-    return f"{seconds:.3g} seconds"
+    return f"{seconds:.3g} second{'' if seconds == 1 else 's'}"

@@ -1,0 +1,46 @@
+"""A contest goes to plain JSON and back, and what is damaged is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from router.core.access import Role
+from router.core.contest import Contest, contest_of
+from router.core.trial import Answer, Judge, Pair
+from router.core.vitals import Vitals
+from router.errors import InvalidRequest
+from router.model_settings import TrialSettings
+
+SETTINGS = TrialSettings(alpha=0.05, margin=0.01, within=0.5, on_win="ask", strategy="swap", max_latency_ratio=2.0)
+PAIRED = Contest("1", "d1", "2", True, Judge.LABEL, SETTINGS, Role.OPERATOR)
+SPLIT = Contest("1", "d1", "2", False, Judge.WITHIN, SETTINGS, Role.ADMIN, 4, 2.5, vitals=(Vitals(3, 1), Vitals(4)))
+
+
+@pytest.mark.parametrize("contest", [PAIRED, SPLIT])
+def test_a_contest_goes_on_from_plain_values(contest: Contest) -> None:
+    """As JSON, at any time, with all that a verdict takes."""
+    pairs = [Pair(7, "a", 0.0, 1.0)]
+    answers = [Answer(7, "a", by_challenger=False, off=0.0), Answer(7, "b", by_challenger=True, off=1.0)]
+    for each in (contest, contest.read(7, pairs, answers)):
+        again = contest_of(json.loads(json.dumps(each.plain(), allow_nan=False)))
+        assert again == each
+        assert again.standing() == each.standing()
+        assert again.text(again.standing()) == each.text(each.standing())
+    assert contest.read(7, pairs, answers).trial.rows == 1
+
+
+@pytest.mark.parametrize("key", list(SPLIT.plain()))
+@pytest.mark.parametrize("bad", [None, "?", -1, [], {"counts": 1}])
+def test_what_is_damaged_is_refused_or_known(key: str, bad: Any) -> None:
+    """In a line with the mend, never by another error."""
+    plain = {**SPLIT.plain(), key: bad}
+    try:
+        contest_of(plain)
+    except InvalidRequest as error:
+        assert "anew" in str(error)  # noqa: PT017  # some values will do
+    del plain[key]
+    with pytest.raises(InvalidRequest, match="anew"):
+        contest_of(plain)
