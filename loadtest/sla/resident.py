@@ -14,7 +14,11 @@ EVERY_S: Final = 1.0
 FEWEST: Final = 150
 """Samples of its last third without which nothing is said of a process."""
 STRETCHES: Final = 10
-"""Of the last third. Their means are compared: what is loaded and let go again and again has its ups and downs."""
+"""Of the last third. What is loaded and let go again and again has its ups and downs: compared is what is held when
+nothing is on its way,"""
+FLOOR: Final = 0.1
+"""which is this quantile of a stretch. A mean would tell for how long things were on their way: a load that takes
+longer because somebody else has the cores is no growth."""
 LEAVE_S: Final = 5.0
 
 
@@ -78,10 +82,10 @@ def plateau(column: Sequence[int | None]) -> float | None:
     """By which share of itself the memory of a process differs within the last third of its samples; None for too few
     of them, or when it was not there all the time.
 
-    Compared are the means of ten stretches: the largest less the smallest, by the mean of all.
+    Compared are the floors of ten stretches: the highest less the lowest, by the mean of all.
     """
     last = [each for each in column[len(column) - len(column) // 3 :] if each is not None]
     if len(last) < FEWEST or len(last) < len(column) // 3:
         return None
-    means = [float(np.mean(part)) for part in np.array_split(np.array(last, float), STRETCHES)]
-    return (max(means) - min(means)) / float(np.mean(last))
+    floors = [float(np.quantile(part, FLOOR)) for part in np.array_split(np.array(last, float), STRETCHES)]
+    return (max(floors) - min(floors)) / float(np.mean(floors))

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,7 @@ from router.app.memory import free_bytes
 from router.app.warmup_process import WarmupProcess
 from router.config import ServerSettings
 from router.control.database import FILE, Database
+from router.control.events import Events
 from router.control.evidence import Evidence
 from router.control.faults import FaultBoard
 from router.control.gates import Gates
@@ -39,6 +40,7 @@ from router.control.repository_watch import changes
 from router.control.room import Room
 from router.control.warmup import Warmups
 from router.core.access import Caller
+from router.core.vitals import Vitals
 from router.edge.access import Access, Doorkeeper
 from router.edge.admin import Admin, serve_admin
 from router.edge.http import ServerFacts, application, http_server
@@ -47,7 +49,7 @@ from router.edge.predictions import from_message as predictions_from
 from router.edge.repository_service import RepositoryService
 from router.edge.stories import together
 from router.edge.tables import from_text, to_text
-from router.edge.telemetry import Total, merged
+from router.edge.telemetry import Total, merged, vitals
 from router.edge.warmup_link import ROLE, WarmupHandle, mirrored
 from router.errors import RouterError, SettingsError
 from router.pb.admin_pb2 import Process, Status
@@ -98,7 +100,16 @@ class Controller:
         self._loading = Loading()
         explicit = settings.model_control == "explicit"
         self._database = Database(settings.state / FILE, to_text, from_text)
+        self._events = Events(time.time)
         self._warmups = Warmups(WarmupProcess(board.slot(warmup_slot(settings.workers)), settings.state))
+        self._ledger = Ledger(
+            settings.state / LEDGER,
+            lambda: self._lifecycle.table.routes,
+            settings.ledger_mib << 20,
+            self._hand_over,
+            self._events,
+            self._warmups.came_true,
+        )
         self._lifecycle = Lifecycle(
             settings.models,
             store=self._database,
@@ -107,20 +118,17 @@ class Controller:
             gates=Gates(),
             evidence=Evidence(settings.state / TRIED),
             warmups=self._warmups,
+            pairs=self._ledger,
+            vitals=self._vitals,
             crew=self,
             room=Room(free_bytes, settings.workers),
             explicit=explicit,
             wanted=settings.load_models,
             progress=self._loading,
             allow_faults=settings.allow_faults,
-        )
-        self._ledger = Ledger(
-            settings.state / LEDGER,
-            lambda: self._lifecycle.table.routes,
-            settings.ledger_mib << 20,
-            self._hand_over,
-            self._lifecycle.events,
-            self._warmups.came_true,
+            policy=settings.policy,
+            importance=settings.importance,
+            events=self._events,
         )
         self._faults = FaultBoard(self._lifecycle) if settings.allow_faults else None
         self._doorkeeper = Doorkeeper(register_of(settings))
@@ -150,6 +158,7 @@ class Controller:
             self._slot.phase = Phase.SERVING
             self._keep(self._announce())
             self._keep(self._sweep())
+            self._keep(self._look_after())
             self._keep(self._watch())
         await self._stop.wait()
         self._slot.phase = Phase.DRAINING
@@ -204,6 +213,15 @@ class Controller:
                 await self._lifecycle.sweep()
             except RouterError as error:
                 log.error("a standby could not be let go", reason=str(error))
+
+    async def _look_after(self) -> None:
+        """Trials, canaries and requests for approval go on."""
+        while not self._stop.is_set():
+            await asyncio.sleep(self._lifecycle.next_look())
+            try:
+                await self._lifecycle.look()
+            except RouterError as error:
+                log.error("what is under way could not go on", reason=str(error))
 
     async def _announce(self) -> None:
         """Tell the person at the terminal what serves, once all workers do."""
@@ -301,6 +319,10 @@ class Controller:
         )
         lost = [PredictionFigures(model=model, lost=count) for model, count in self._ledger.lost.items()]
         return merged((self._total.all(), Telemetry(predictions=lost)))
+
+    async def _vitals(self) -> Mapping[tuple[str, str], Vitals]:
+        """What callers had of each version, asked now."""
+        return vitals(await self._figures())
 
     async def _explain(self, wanted: ExplainRequest) -> Stories:
         """The stories of all workers that answer."""

@@ -2,7 +2,8 @@
 
 The one place that decides. `swap` makes a table visible, `change` makes it durable first, `lookout` compares with the
 repository, `opening` finds first champions, `demand` has models serve that are asked for, `examination` takes a version
-from a file to ready, `succession` changes who answers.
+from a file to ready, `succession` changes who answers. `challenge` gives challengers their shares, `contests` finds out
+whether one is better, `rollout` makes a champion step by step, `approvals` asks those who must agree before.
 """
 
 from __future__ import annotations
@@ -11,32 +12,44 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 import structlog
 
+from router.control.approvals import Approvals
+from router.control.challenge import Challenges
 from router.control.change import Changes, Draft, Store
+from router.control.contests import Contests, Pairs, VitalsOf
+from router.control.declared import Declarations
 from router.control.demand import Demand
+from router.control.dossier import Dossier, Kept
 from router.control.events import Events
 from router.control.examination import Examination, Warmups
 from router.control.examiner import Evidence, Examiner, Gates, Progress, Trials
 from router.control.lookout import Lookout
 from router.control.opening import Opening
 from router.control.planning import Planning
-from router.control.records import ModelView, Order, PromotionPlan, VersionRecord
+from router.control.records import Case, CaseKind, ModelView, Order, PromotionPlan, Swapped, VersionRecord
 from router.control.registry import Registry
 from router.control.repository import FoundModel, named, scan
+from router.control.rollout import Rollouts
 from router.control.room import Room
+from router.control.shadows import shadows
 from router.control.succession import Succession
 from router.control.swap import PATIENCE_S, Crew, Swap, Word, Worker
 from router.control.switches import Switches
 from router.control.turns import Turns
+from router.control.warmup import Wanted
 from router.core.gate import Report
+from router.core.importance import Policy
+from router.core.split import Match
 from router.core.table import VersionTable
 from router.core.tensor import Signature
 from router.core.version import SERVING, UNDER_TRIAL, Stage
+from router.core.warmup import Figures
 from router.errors import Refused, SettingsError
 
 log = structlog.get_logger()
@@ -44,24 +57,53 @@ log = structlog.get_logger()
 ROUTER: Final = Order()
 NOTHING: Final = Signature((), ())
 """Of a version of which nothing is known."""
+LOOK_S: Final = 1.0
+"""What goes on for long is looked at so often at least."""
+NO_POLICY: Final[Mapping[str, Any]] = MappingProxyType({})
 REST_S: Final = 60.0
 """What could not be stored is tried again after so many seconds: each attempt has the workers prepare a table."""
 
 
+class Observers(Warmups, Protocol):
+    """Runs versions on copies: until there is a verdict, or for as long as that is wanted."""
+
+    def set_observed(self, wanted: Wanted) -> None:
+        """Run these on copies and no others."""
+
+    def observed(self, model: str, number: str, reference: str) -> Figures | None:
+        """What was seen of one on copies of the runs of another version."""
+
+
+class Records(Store, Kept, Protocol):
+    """What outlives the processes, and what is looked up there."""
+
+    def cases(self, model: str = "", number: str = "", kind: str = "", last: int = 0) -> list[Case]:
+        """Newest first; open and ended."""
+
+    def reports(self, model: str, number: str = "", kind: str = "", last: int = 0) -> list[Report]:
+        """Newest first."""
+
+    def champions(self, model: str) -> list[str]:
+        """Versions that have been a model's champion."""
+
+
 class Lifecycle:
     """`explicit`: models serve only when they are asked for; `wanted` are those asked for at the start, `*` all that
-    are there then. `allow_faults`: settings may make a model fail. `clock` gives seconds since 1970.
+    are there then. `allow_faults`: settings may make a model fail. `clock` gives seconds since 1970, `monotonic` those
+    that no setting of the clock moves. `policy` by level and `importance` by model say who must agree to promotions.
     """
 
     def __init__(
         self,
         models: Path,
-        store: Store,
+        store: Records,
         word: Word,
         trials: Trials,
         gates: Gates,
         evidence: Evidence,
-        warmups: Warmups,
+        warmups: Observers,
+        pairs: Pairs,
+        vitals: VitalsOf,
         crew: Crew,
         room: Room,
         explicit: bool,
@@ -70,12 +112,18 @@ class Lifecycle:
         patience_s: float = PATIENCE_S,
         allow_faults: bool = False,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        policy: Policy = NO_POLICY,
+        importance: Mapping[str, str] = NO_POLICY,
+        events: Events | None = None,
     ) -> None:
         self._scan = functools.partial(scan, models, allow_faults)
         self._word = word
         self._explicit = explicit
         self._clock = clock
-        self.events = Events(clock)
+        self.events = events or Events(clock)
+        self._store = store
+        self._warmups = warmups
         self._registry = Registry(clock)
         self._swap = Swap(word, crew, patience_s)
         self._turns = Turns()
@@ -85,12 +133,49 @@ class Lifecycle:
         self._opening = Opening(self._changes, self._examiner, self._lookout)
         self._examination = Examination(self._changes, self._examiner, self._lookout, warmups, room)
         self._planning = Planning(self._changes, room)
-        succession, switches = Succession(self._changes, self._planning, self._examination), Switches(self._changes)
-        self._demand = Demand(self._changes, self._lookout, self._opening, self._examination, succession, explicit)
+        self._succession = succession = Succession(self._changes, self._planning, self._examination)
+        self._challenges = Challenges(self._changes)
+        self._rollouts = Rollouts(
+            self._changes, self._planning, succession, self._examination, vitals, warmups.observed, monotonic
+        )
+        self._contests = Contests(self._changes, pairs, warmups.observed, vitals, self._promote_winner, monotonic)
+        self._approvals = Approvals(
+            self._changes,
+            policy,
+            importance,
+            succession.promote,
+            self._rollouts.begin,
+            store.cases,
+            lambda record, override: self._planning.obstacles(record, override=override),
+            store.champions,
+            monotonic,
+        )
+        self._demand = Demand(
+            self._changes,
+            self._lookout,
+            self._opening,
+            self._examination,
+            self._approvals,
+            explicit,
+            self._approvals.unapproved,
+        )
         self._demand.wanted = set(wanted)
+        self._declarations = Declarations(self)
+        self._dossier = Dossier(self._changes, store)
         self._rests_until = 0.0
-        self.promote, self.rollback = succession.promote, succession.rollback
+        switches = Switches(self._changes)
         self.freeze, self.set_alias, self.set_fallback = switches.freeze, switches.set_alias, switches.set_fallback
+        self.set_importance, self.note = switches.set_importance, switches.note
+        self.promote, self.approve, self.reject = (
+            self._approvals.promote,
+            self._approvals.approve,
+            self._approvals.reject,
+        )
+        self.withdraw = self._challenges.withdraw
+        self.start_trial, self.stop_trial = self._contests.start, self._contests.stop
+        self.stop_rollout = self._rollouts.stop
+        self.diff, self.apply = self._declarations.diff, self._declarations.apply
+        self.evidence = self._dossier.evidence
 
     @property
     def table(self) -> VersionTable:
@@ -106,6 +191,11 @@ class Lifecycle:
     def frozen(self) -> frozenset[str]:
         """The models that may not be promoted; EVERYTHING among them stands for all."""
         return self._registry.frozen
+
+    @property
+    def importance(self) -> Mapping[str, str]:
+        """What was declared for models."""
+        return self._registry.importance
 
     def versions(self, model: str = "") -> list[ModelView]:
         """Models with their versions. Raises NotFound for one that is not known."""
@@ -157,6 +247,7 @@ class Lifecycle:
         self._changes.versions.clear()  # their files may be others by now
         draft = Draft()
         self._opening.settle(draft, self._demand.wanted if self._explicit else None)
+        self._rollouts.settle(draft)
         fresh = self._lookout.seen(draft, found)
         self._registry.put(draft.records.values())
         await self._lookout.follow(draft)
@@ -319,7 +410,66 @@ class Lifecycle:
         """What a promotion would do. Raises NotFound."""
         return await self._planning.promotion(model, number)
 
+    async def rollback(self, model: str, number: str, order: Order, expected: str = "") -> Swapped | Case:
+        """Make the standby the champion again, or with a `number` any version that has been ready and is still there.
+
+        A canary that is under way is undone instead, where no version is named: its champion never went. Raises
+        NotFound, Refused, NoRoom, Conflict.
+        """
+        if not number and self._registry.case(model, CaseKind.ROLLOUT) is not None:
+            return await self._rollouts.stop(model, order)
+        if number:
+            await self._approvals.check_way_back(model, number)
+        return await self._succession.rollback(model, number, order, expected)
+
+    async def challenge(
+        self,
+        model: str,
+        number: str,
+        order: Order,
+        share: float = 0.0,
+        shadow: bool = False,
+        matches: Sequence[Match] = (),
+    ) -> int:
+        """Make a version a challenger, or one that is a challenger already, with just this; the generation.
+
+        Raises NotFound, InvalidRequest, Refused.
+        """
+        self._registry.record(model, number)
+        route = self.table.routes.get(model)
+        others = dict(route.split.shares) if route is not None else {}
+        self._approvals.check_shares(model, {**others, number: share})
+        return await self._challenges.challenge(model, number, order, share, shadow, matches)
+
+    async def split(
+        self, model: str, shares: Mapping[str, float], matches: Sequence[Match] | None, order: Order
+    ) -> int:
+        """Divide a model's requests between its champion and its challengers; `matches` None: they stay.
+
+        Raises NotFound, InvalidRequest, Refused.
+        """
+        self._approvals.check_shares(model, shares)
+        return await self._challenges.split(model, shares, matches, order)
+
+    async def _promote_winner(self, model: str, number: str, order: Order, strategy: str, ask: bool) -> object:
+        canary, at_least = strategy == "canary", 1 if ask else 0
+        return await self._approvals.promote(model, number, order, canary=canary, at_least=at_least)
+
     # ---- time passes ----
+
+    def next_look(self) -> float:
+        """In how many seconds `look` is due again."""
+        due = self._rollouts.next_due()
+        return LOOK_S if due is None else min(due, LOOK_S)
+
+    async def look(self) -> None:
+        """Trials, canaries and requests go on; to be called when `next_look` says so."""
+        if not self.started:
+            return
+        self._warmups.set_observed({**shadows(self.table.routes), **self._rollouts.controls()})
+        await self._rollouts.look()
+        await self._contests.look()
+        await self._approvals.look()
 
     async def sweep(self) -> None:
         """Let go of standbys whose window is over, and store what could not be; to be called every second or so.

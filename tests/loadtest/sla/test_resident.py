@@ -52,6 +52,13 @@ def test_ups_and_downs_are_a_plateau() -> None:
     assert level == pytest.approx(0, abs=1e-6)
 
 
+def test_a_load_that_takes_longer_is_no_growth() -> None:
+    """Cores that others have make it long; what is held afterwards is the same."""
+    fast, slow = saw(750), [size + (300_000_000 if at % 5 < 3 else 0) for at, size in enumerate([10**9] * 750)]
+    level = plateau([*fast, *slow])
+    assert level == pytest.approx(0, abs=1e-6)
+
+
 def test_growth_is_none() -> None:
     """A fifth more at the end than in the beginning: that shows in the last third alone."""
     level = plateau(saw(1500, grown=0.2))
