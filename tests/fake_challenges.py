@@ -152,13 +152,13 @@ class FakeChallenges:
         """Undone."""
         return await self._stopped(model, CaseKind.ROLLOUT, order)
 
-    async def approve(self, id: int, order: Order, digest: str = "") -> Case:  # noqa: A002
+    async def approve(self, number: int, /, order: Order, digest: str = "") -> Case:
         """One is enough."""
-        return self._judged(id, "approved", order, digest)
+        return self._judged(number, "approved", order, digest)
 
-    async def reject(self, id: int, order: Order) -> Case:  # noqa: A002
+    async def reject(self, number: int, /, order: Order) -> Case:
         """At once."""
-        return self._judged(id, "rejected", order, "")
+        return self._judged(number, "rejected", order, "")
 
     def _judged(self, number: int, state: str, order: Order, digest: str) -> Case:
         case = self.cases.get(number)

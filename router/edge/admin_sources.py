@@ -106,10 +106,10 @@ class Lifecycle(Protocol):
     async def stop_rollout(self, model: str, order: Order) -> Case:
         """Undo a canary that is under way."""
 
-    async def approve(self, id: int, order: Order, digest: str = "") -> Case:  # noqa: A002  # the protocol's name
+    async def approve(self, number: int, /, order: Order, digest: str = "") -> Case:
         """Agree to what was asked for, of the version with this digest where one is given."""
 
-    async def reject(self, id: int, order: Order) -> Case:  # noqa: A002
+    async def reject(self, number: int, /, order: Order) -> Case:
         """Do not agree."""
 
     async def challenge(
