@@ -116,6 +116,7 @@ class Rollouts:
 
     async def stop(self, model: str, order: Order) -> Case:
         """Break a canary off: its candidate is ready, and has no share. Raises NotFound, Refused."""
+        vitals = await self._asked() or {}
 
         async def alone() -> Case:
             self._registry.known(model)
@@ -123,7 +124,10 @@ class Rollouts:
             if case is None:
                 raise Refused(f"no canary of model '{model}' is under way: `router promote {model} VERSION --canary`")
             why = f"by {order.actor}" + (f", {order.reason}" if order.reason else "")
-            return await self._over(case, self._rollout(case), "stopped", why, order, Stage.READY)
+            rollout, had = self._rollout(case), vitals.get((model, case.number))
+            if had is not None:
+                rollout = core.counted(rollout, had)
+            return await self._over(case, rollout, "stopped", why, order, Stage.READY)
 
         return await self._changes.turns.alone(alone)
 
@@ -191,6 +195,8 @@ class Rollouts:
         """When the whole server was started again, what was under way is undone: the champions answer all callers."""
         order = replace(ROUTER, reason="the server was started again")
         for case in self._open():
+            if case.id in draft.cases:
+                continue
             rollout, key = self._rollout(case), (case.model, case.number)
             over = ended(case, rollout, "undone", order.reason, self._clock(), self._changes.clock())
             record = draft.records.get(key) or self._registry.records.get(key)

@@ -32,7 +32,7 @@ FEW: Final = 30
 FEW_TIMES: Final = 100
 """The same of their times: one of them is above the p99."""
 FAR: Final = 0.005
-"""Bounds of times that a smaller share of all answers lies beyond, on either side, are not looked at."""
+"""Bounds of times that a smaller share of all answers lies beyond are not looked at."""
 
 
 class Measure(StrEnum):
@@ -194,11 +194,11 @@ def slower(candidate: Vitals, control: Vitals, ratio: float) -> float:
     for place, count in enumerate(both):
         left -= count
         above -= candidate.buckets[place] if place < len(candidate.buckets) else 0
-        if FAR * whole <= left <= (1 - FAR) * whole:
+        if FAR * whole <= left < whole:
             looked += 1
             late = math.ceil(control.above(upper_bound_seconds(place) / ratio) / GROUP)
             least = min(least, fisher(above // GROUP, of, min(late, control_of), control_of))
-    return min(least * looked, 1.0)
+    return min(least * max(looked, 1), 1.0)
 
 
 def agrees_less(rows: int, alike: int, requests: int, least: float) -> float:

@@ -19,10 +19,10 @@ class Rollout:
     """Where a rollout stands. Times are monotonic seconds, shares percent.
 
     `at` is the step, from 0, and `share` what the candidate has in it. `spent` is what the steps before took. `looks`
-    counts the comparisons so far. `served` is what callers had of the candidate since the canary began, and `counted` its
-    counters when that was last added up, None: not yet; `here` is how many requests the step has had. `bake` is None
-    until the step is looked at for the first time. `champion` is what callers had of the old champion while it had no
-    smaller share than the candidate. `findings` are the latest ones.
+    counts the comparisons so far. `served` is what callers had of the candidate since the canary began, and `counted`
+    its counters when that was last added up, None: not yet; `here` is how many requests the step has had. `bake` is
+    None until the step is looked at for the first time. `champion` is what callers had of the old champion while it had
+    no smaller share than the candidate. `findings` are the latest ones.
     """
 
     settings: CanarySettings
@@ -112,6 +112,12 @@ def advanced(rollout: Rollout, share: float, now: float) -> Rollout:
     return replace(fresh, bake=None, findings=())
 
 
+def counted(rollout: Rollout, now: Vitals) -> Rollout:
+    """With what callers had of the candidate until `now`. What counters lost that began anew is not known."""
+    more = now.since(rollout.counted) if rollout.counted is not None else None
+    return replace(rollout, counted=now, served=rollout.served + (more or NONE))
+
+
 def planned(settings: CanarySettings) -> int:
     """How many looks the bakes of a canary have, if there are requests enough."""
     return len(settings.steps) * max(ceil(settings.bake_seconds / settings.check_seconds), 1)
@@ -155,9 +161,7 @@ def _missing(rollout: Rollout, seen: Seen) -> str:
 def _looked(rollout: Rollout, seen: Seen, control: str) -> Rollout:
     """With what this look has found."""
     assert seen.instant is not None
-    now = seen.instant.candidate
-    more = now.since(rollout.counted) if rollout.counted is not None else None
-    rollout = replace(rollout, counted=now, served=rollout.served + (more or NONE))
+    rollout = counted(rollout, seen.instant.candidate)
     if rollout.bake is None:
         return replace(rollout, bake=Bake.at(seen.instant))
     settings, before = rollout.settings, rollout.bake.past[-1]
