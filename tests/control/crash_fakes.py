@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from router.control.lifecycle import Lifecycle
-from router.control.records import Case, Change, Stored
+from router.control.records import AuditRecord, Case, Change, Stored
 from router.control.swap import Refusal
+from router.core.audit import Verified
 from router.core.gate import Report
 from router.core.table import Route, VersionTable
 from tests.control.lifecycle_fakes import FakeWorker, House
@@ -32,6 +33,15 @@ class Storage(Protocol):
 
     def cases(self, model: str = "", number: str = "", kind: str = "", last: int = 0) -> list[Case]:
         """Those that were ever stored."""
+
+    def champions(self, model: str) -> list[str]:
+        """Those that a model has had."""
+
+    def audit(self, model: str = "", last: int = 100) -> list[AuditRecord]:
+        """What was done."""
+
+    def verify(self, head: str = "") -> Verified:
+        """Whether that is whole."""
 
 
 class Process:
@@ -109,6 +119,18 @@ class Process:
     def cases(self, model: str = "", number: str = "", kind: str = "", last: int = 0) -> list[Case]:
         """Those that are stored."""
         return self.store.cases(model, number, kind, last)
+
+    def champions(self, model: str) -> list[str]:
+        """Those that are stored."""
+        return self.store.champions(model)
+
+    def audit(self, model: str = "", last: int = 100) -> list[AuditRecord]:
+        """What is stored."""
+        return self.store.audit(model, last)
+
+    def verify(self, head: str = "") -> Verified:
+        """Of what is stored."""
+        return self.store.verify(head)
 
 
 class Handle:

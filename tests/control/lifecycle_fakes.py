@@ -12,13 +12,18 @@ from typing import Any
 from router.control import artefact
 from router.control.inspection import Request, Result
 from router.control.lifecycle import Lifecycle
-from router.control.records import Case, Change, Entry, Order, Stored, VersionRecord
+from router.control.records import AuditRecord, Case, Change, Entry, Order, Stored, VersionRecord
 from router.control.room import Room
 from router.control.swap import Refusal, Swap
+from router.control.warmup import Wanted
+from router.core.audit import Verified
 from router.core.gate import Outcome, Report, Verdict
 from router.core.table import Route, Version, VersionState, VersionTable
 from router.core.tensor import Signature, TensorSpec
+from router.core.vitals import Vitals
+from router.core.warmup import Figures
 from router.model_settings import ModelSettings, SessionsSettings
+from tests.control.ledger_fakes import FakeLedger
 
 ADA, BOB = Order("ada", "it is better"), Order("bob", "it is worse")
 SIGNATURE = Signature((TensorSpec("x", "FP32", (-1,), ("n",)),), (TensorSpec("y", "FP32", (-1,), ("n",)),))
@@ -37,6 +42,14 @@ class House:
         self.frozen: frozenset[str] = frozenset()
         self.every_case: dict[int, Case] = {}
         self.importance: Mapping[str, str] = {}
+        self.ledger = FakeLedger()
+        self.vitals: dict[tuple[str, str], Vitals] = {}
+        self.wanted: Wanted = {}
+        """What is to run on copies."""
+        self.figures: dict[tuple[str, str, str], Figures] = {}
+        """What is seen of those: by model, number and reference."""
+        self.up = 0.0
+        """Seconds of the clock that never jumps."""
         self.entries: list[Entry] = []
         self.kept: list[Report] = []
         self.failing: dict[str, str] = {}
@@ -134,6 +147,20 @@ class House:
         ]
         return found[:last] if last else found
 
+    def champions(self, model: str) -> list[str]:
+        """Those that the entries name, the latest first."""
+        crowned = [each.after.get("champion") for each in self.entries if each.model == model]
+        return [str(number) for number in dict.fromkeys(reversed(crowned)) if number]
+
+    def audit(self, model: str = "", last: int = 100) -> list[AuditRecord]:
+        """The entries, without their hashes."""
+        mine = [each for each in self.entries if not model or each.model in {"", model}]
+        return [AuditRecord(place, each, "", "") for place, each in enumerate(mine, 1)][-last:]
+
+    def verify(self, head: str = "") -> Verified:  # noqa: ARG002
+        """All is well."""
+        return Verified(True, len(self.entries), "")
+
     def reports(self, model: str, number: str = "", kind: str = "", last: int = 0) -> list[Report]:  # noqa: ARG002
         """Those of a version."""
         return [each for each in self.kept if (each.model, each.number) == (model, number)]
@@ -182,6 +209,18 @@ class House:
         outcome = Outcome("agreement", verdict, reason or "well", blocks=True)
         return Report("warm", version.model, version.number, version.digest, (outcome,), self.now, 1.0)
 
+    def set_observed(self, wanted: Wanted) -> None:
+        """Remember."""
+        self.wanted = wanted
+
+    def observed(self, model: str, number: str, reference: str) -> Figures | None:
+        """What is in `figures`."""
+        return self.figures.get((model, number, reference))
+
+    async def seen(self) -> Mapping[tuple[str, str], Vitals]:
+        """What callers had of all versions."""
+        return self.vitals
+
     # The trials.
     def inspect(self, requests: Iterable[Request]) -> Iterator[Result]:
         """Everything is well but what is in `broken`."""
@@ -210,9 +249,15 @@ class House:
             self.processes[index].gone = True
 
     def lifecycle(
-        self, *wanted: str, explicit: bool = False, patience_s: float = 5.0, store: Any = None, word: Any = None
+        self,
+        *wanted: str,
+        explicit: bool = False,
+        patience_s: float = 5.0,
+        store: Any = None,
+        word: Any = None,
+        **more: Any,
     ) -> Lifecycle:
-        """A controller's lifecycle, with another store or word if one is given."""
+        """A controller's lifecycle, with another store or word if one is given, and whatever else it may take."""
         return Lifecycle(
             self.root,
             store=store or self,
@@ -221,12 +266,16 @@ class House:
             gates=self,
             evidence=self,
             warmups=self,
+            pairs=self.ledger,
+            vitals=self.seen,
             crew=self,
             room=Room(lambda: self.memory, workers=2),
             explicit=explicit,
             wanted=wanted,
             patience_s=patience_s,
             clock=lambda: self.now,
+            monotonic=lambda: self.up,
+            **more,
         )
 
     def worker(self, index: int = 0) -> FakeWorker:

@@ -13,12 +13,10 @@ import pytest
 from router.control.challenge import Challenges
 from router.control.change import Draft
 from router.control.contests import LOOK_S, SAVE_S, Contests
-from router.control.ledger_since import Page
 from router.control.lifecycle import Lifecycle
 from router.control.records import Case, CaseKind, Change, Order
 from router.core.access import Role
 from router.core.split import Match
-from router.core.trial import Answer, Pair
 from router.core.vitals import Vitals
 from router.core.warmup import Figures, Source
 from router.errors import NotFound, NotReady, Refused
@@ -28,58 +26,12 @@ TOML = "[ledger]\nenabled = true\n[trial]\nwithin = 0.5\nmin_samples = 100\nmax_
 OPERATOR = Order("ada", "look", Role.OPERATOR)
 
 
-class FakeLedger:
-    """What came true, by turns."""
-
-    def __init__(self) -> None:
-        self.pairs: list[Pair] = []
-        self.answers: list[Answer] = []
-        self.contradicted: dict[str, int] = {}
-        self.error: Exception | None = None
-        self.asked: list[int] = []
-
-    def pair(self, count: int, champion: float, challenger: float) -> None:
-        """So many requests of which both were so far off, in a turn."""
-        turn = len(self.turns()) + 1
-        self.pairs += [Pair(turn, f"{turn} {n}", champion, challenger) for n in range(count)]
-
-    def answer(self, count: int, champion: float, challenger: float) -> None:
-        """So many of each, by turns."""
-        turn = len(self.turns()) + 1
-        for n in range(count):
-            self.answers += [
-                Answer(turn, f"{turn} a{n}", False, champion),
-                Answer(turn, f"{turn} b{n}", True, challenger),
-            ]
-
-    def turns(self) -> list[int]:
-        """All that there were."""
-        return sorted({each.turn for each in (*self.pairs, *self.answers)})
-
-    async def last_turn(self, model: str) -> int:  # noqa: ARG002
-        """Of what came last."""
-        if self.error is not None:
-            raise self.error
-        return max(self.turns(), default=0)
-
-    async def since(self, model: str, champion: str, challenger: str, after: int, most: int, *, paired: bool) -> Page:  # noqa: ARG002
-        """All of it."""
-        self.asked.append(after)
-        if self.error is not None:
-            raise self.error
-        rows = [each for each in (self.pairs if paired else self.answers) if each.turn > after]
-        turn = max([after, *(each.turn for each in rows)])
-        return Page(
-            turn, [each for each in rows if isinstance(each, Pair)], [each for each in rows if isinstance(each, Answer)]
-        )
-
-
 class World:
     """A house with a champion, a challenger and trials, by a clock of its own."""
 
     def __init__(self, root: Path) -> None:
         self.house = House(root, "m")
-        self.ledger = FakeLedger()
+        self.ledger = self.house.ledger
         self.up = 50.0
         self.figures: dict[tuple[str, str, str], Figures] = {}
         self.vitals: dict[tuple[str, str], Vitals] = {}
