@@ -14,7 +14,7 @@ from router.core.warmup import Accuracy, Figures, Purpose, Source, crashed, stab
 from router.model_settings import ModelSettings
 
 MAX_DEATHS: Final = 3
-"""A version while which was run the worker has died so often is not tried again, whosever fault it was;"""
+"""A version is given up when the worker has died so often while it was run, unless surely for another reason,"""
 DEATHS_WITHIN_S: Final = 3600.0
 """within so long: an observation may go on for weeks."""
 ALONE_S: Final = 60.0
@@ -118,8 +118,10 @@ class Rehearsal:
         self.incarnation = ""
 
     def died(self, now: float, requests: int, *, sure: bool, innocent: bool) -> None:
-        """The worker has died, in so many requests that it ran; `sure` if in those of no other version, `innocent` if
-        surely in those of another one or for a reason of ours."""
+        """The worker has died, in so many requests that it ran; `sure` if in those of no other version.
+
+        `innocent` if in those of others, or as a run was to be ended that hung.
+        """
         self.interrupted()
         if not innocent:
             self.deaths = [*(at for at in self.deaths if now - at < DEATHS_WITHIN_S), now]

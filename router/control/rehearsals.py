@@ -157,7 +157,7 @@ class Rehearsals:
         for each in told:
             requests = blamed[each]
             sure = bool(requests) and len(guilty) == 1
-            each.died(self._clock(), requests, sure=sure, innocent=hung or (len(guilty) == 1 and not requests))
+            each.died(self._clock(), requests, sure=sure, innocent=hung or (bool(guilty) and not requests))
             facts = {"model": each.model, "version": each.order.version.number}
             if sure:
                 log.warning("a version has crashed the warm-up worker", **facts)

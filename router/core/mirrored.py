@@ -1,4 +1,4 @@
-"""A copy of a champion's run, as the warm-up worker gets it; and what came true of such runs."""
+"""A copy of a run, as the warm-up worker gets it; and what came true of such runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class MirroredCall:
 
 @dataclass(frozen=True, slots=True)
 class MirroredRun:
-    """A run of the version `champion` for some calls: outputs by name, of all calls together, and its seconds.
+    """A run of the version `champion` (it may be a challenger's number) for some calls: outputs by name, of all calls
+    together, and its seconds.
 
     Without outputs there is nothing to compare with, as for synthetic input.
     """
