@@ -23,9 +23,9 @@ from router.core.version import UNDER_TRIAL, Stage
 from router.core.vitals import Vitals
 from router.errors import Conflict, Denied, NotFound, Refused
 from tests.control.canary_fakes import Canary
+from tests.control.ledger_fakes import FakeLedger
 from tests.control.lifecycle_fakes import House, champions, run, stage, started
 from tests.control.test_approvals import Door
-from tests.control.test_contests import FakeLedger
 
 ADA = Order("ada", "for a reason")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ import pytest
 from router.config import PolicySettings
 from router.control.approvals import Approvals
 from router.control.change import Draft
+from router.control.database import FILE, Database
 from router.control.lifecycle import Lifecycle
 from router.control.records import Case, CaseKind, Order, Swapped
 from router.control.succession import Succession
 from router.core.access import Role
+from router.edge.tables import from_text, to_text
 from router.errors import Conflict, Denied, InvalidRequest, NoRoom, NotFound, Refused, RouterError
+from tests.control.crash_fakes import Crash, Process
 from tests.control.lifecycle_fakes import House, champions, promoted, run, settled, stages, started
 
 ADA = Order("ada", "it is better", Role.OPERATOR)
@@ -41,6 +45,7 @@ class Door:
     policy: dict[str, PolicySettings] = field(default_factory=dict)
     importance: dict[str, str] = field(default_factory=lambda: {"a": "high"})
     seconds: float = 50.0
+    database: Database | None = None
     fails: Exception | None = None
     gate: asyncio.Event | None = None
     carried: list[tuple[Any, ...]] = field(default_factory=list)
@@ -55,7 +60,7 @@ class Door:
             self.importance,
             self._promote,
             self._canary,
-            self.house.cases,
+            self.database.cases if self.database is not None else self.house.cases,
             lambda record, override: planning.obstacles(record, override=override),
             self._champions,
             lambda: self.seconds,
@@ -787,6 +792,56 @@ def test_a_crash_between_the_last_approval_and_its_end(house: House, done: bool,
             assert champions(again.lifecycle)["a"] == "2"
 
     run(test())
+
+
+@pytest.mark.parametrize(
+    ("canary", "steps"), [*((False, at) for at in range(1, 13)), *((True, at) for at in range(1, 7))]
+)
+def test_a_controller_that_is_killed_while_it_is_approved(
+    house: House, tmp_path: Path, steps: int, canary: bool
+) -> None:
+    """At any step: an approval that was not stored is given again, one that was is carried out by the next controller;
+    the promotion is made once, and the request ends once."""
+
+    async def test(database: Database) -> None:
+        first = Process(house, database)
+        crew = [house.worker(index) for index in range(2)]
+        lifecycle = await first.start(*crew)
+        house.put("a", 2)
+        await lifecycle.test("a", "2", ADA)
+        await settled(lambda: all(list(worker.tables) == [house.word] for worker in crew))
+        case = await Door(house, lifecycle, database=database).asked(canary=canary)
+        made = Door(house, lifecycle, database=database)
+        first.steps, first.dies_in = [], steps
+        acknowledged = False
+        with suppress(Crash):
+            acknowledged = not (await made.approve(case.id, BOB)).open
+        await first.end()
+        assert len(first.steps) == steps
+        second = Process(house, database)
+        again = Door(house, await second.start(*crew), database=database)
+        await again.look()
+        (stored,) = [each for each in database.cases(kind="request") if each.id == case.id]
+        if stored.open and not stored.body["given"]:
+            assert not acknowledged
+            await again.approve(case.id, BOB)
+        await settled(lambda: not database.cases(kind="request")[0].open)
+        await again.look()
+        (ended,) = database.cases(kind="request")
+        assert (ended.state, [each["actor"] for each in ended.body["given"]]) == ("approved", ["bob"])
+        acts = [(each.entry.action, each.entry.actor) for each in database.audit("a")]
+        assert acts.count(("approve", "bob")) == 1
+        assert acts.count(("request", "ada")) == 2, "it began, and it ended"
+        assert acts.count(("promote", "ada")) == (0 if canary else 1)
+        assert len(database.cases(kind="rollout")) == (1 if canary else 0)
+        assert champions(again.lifecycle)["a"] == ("1" if canary else "2")
+        assert database.verify().whole
+        await second.end()
+
+    made = Database(tmp_path / FILE, to_text, from_text)
+    made.open()
+    with closing(made):
+        run(test(made))
 
 
 def test_a_request_that_cannot_be_read_stands_in_nobodys_way(house: House) -> None:
