@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from router.core.warmup import Purpose
 from router.model_settings import WarmupSettings
 
 CALM: Final = 0.2
@@ -20,8 +21,9 @@ MOST: Final = 19.0
 """That leaves it a twentieth of the time."""
 RUNS: Final = 50
 """The share is that of the last runs, of so many about: one that waited by chance makes no difference."""
-LEAST_PER_S: Final = 2.0
-"""Requests a second that an observation runs, whatever it costs: else it would see nothing for hours."""
+LEAST_PER_S: Final = {Purpose.SHADOW: 2.0, Purpose.CONTROL: 20.0}
+"""Requests a second that an observation runs, whatever it costs: a shadow would see nothing for hours else, and the
+bake of a canary, which has few copies and is to find out soon, would wait for its control."""
 
 
 class Rest:

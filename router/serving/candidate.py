@@ -197,8 +197,8 @@ class Candidate:
 
     def _give_way(self, ran_s: float, waited_s: float, requests: int) -> None:
         """Rest after a run, so that whoever serves has the cores and their caches; nothing is taken meanwhile."""
-        least = LEAST_PER_S
-        if self._purpose is Purpose.WARM_UP:
+        least = LEAST_PER_S.get(self._purpose)
+        if least is None:
             since = time.monotonic() - (self._loaded_at or 0.0)
             least = least_per_s(self.tally.total, since, self._settings.warmup)
         seconds = self._rest.after(ran_s, waited_s, requests, least)

@@ -149,21 +149,21 @@ def test_several_versions_are_observed_at_once(rig: Rig) -> None:
     eventually(lambda: all(rig.figures(each).loaded for each in observed))
     eventually(lambda: rig.figures(BROKEN).failed)
     assert rig.figures(BROKEN).failed.startswith("it cannot be loaded: ")
-    rig.bring("1", 30)
-    rig.bring("2", 10)
-    eventually(lambda: [rig.figures(each).total for each in observed] == [60, 60, 20])
+    rig.bring("1", 8)
+    rig.bring("2", 5)
+    eventually(lambda: [rig.figures(each).total for each in observed] == [16, 16, 10])
     same, more, control = (rig.figures(each).outputs[0] for each in observed)
-    assert (same.compared, same.agreed, more.compared) == (60, 60, 60)
-    assert more.agreed < 30
-    assert (control.compared, control.agreed) == (20, 20)
+    assert (same.compared, same.agreed, more.compared) == (16, 16, 16)
+    assert more.agreed < 8
+    assert (control.compared, control.agreed) == (10, 10)
     rig.child.kill()  # in no run: nobody is to blame
     rig.child.wait()
     assert not any(mapped(rig.state / WARMING, REGION))
     rig.child = rig.start()
     eventually(lambda: not rig.figures(SAME).loaded)
     eventually(lambda: all(rig.figures(each).loaded for each in observed))
-    rig.bring("1", 5)
-    eventually(lambda: [rig.figures(each).total for each in observed] == [70, 70, 20])
+    rig.bring("1", 2)
+    eventually(lambda: [rig.figures(each).total for each in observed] == [20, 20, 10])
     rig.want()
     assert not rig.slot.wanted
     assert rig.figures(SAME) is None

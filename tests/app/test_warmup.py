@@ -28,7 +28,7 @@ initial_champion = 1
 [warmup]
 min_samples = 40
 min_seconds = 0.5
-max_seconds = 60
+max_seconds = 30
 max_per_s = 1000
 tolerance = 0.05
 
@@ -48,7 +48,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("warm")
     for number, factor in enumerate((2.0, 2.0000002, 3.0), start=1):
         slow_models.save(slow_models.scale(factor), folder / "models", "m", number, TOML)
-    longer = TOML.replace("min_seconds = 0.5", "min_seconds = 60")
+    longer = TOML.replace("min_seconds = 0.5", "min_seconds = 60").replace("max_seconds = 30", "max_seconds = 60")
     for number, layers in enumerate((2, 3), start=1):
         slow_models.save(slow_models.slow(layers, 256), folder / "models", "long", number, longer)
     with serving(folder, models=folder / "models", workers=2) as server:

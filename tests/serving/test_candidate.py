@@ -345,15 +345,20 @@ def test_where_cores_are_scarce_it_rests_after_each_run() -> None:
         assert figures.rested_s == pytest.approx(sum(world.rests))
 
 
-def test_an_observation_rests_no_longer_than_leaves_it_two_requests_a_second() -> None:
-    """However long its runs are; a warm-up, no longer than leaves it a verdict in time."""
-    with World(purpose=Purpose.SHADOW) as world:
+@pytest.mark.parametrize(("purpose", "rests"), [(Purpose.SHADOW, [0.4, 1.4]), (Purpose.CONTROL, [0.0, 0.05])])
+def test_an_observation_rests_no_longer_than_leaves_it_its_least(purpose: Purpose, rests: list[float]) -> None:
+    """Two requests a second, twenty of a control, however long its runs are: here they take 0.1 s."""
+    with World(purpose=purpose) as world:
         world.waits = True
         world.session.during = lambda: world.passes(49_000_000)
         world.reference.during = lambda: world.passes(1_000_000)
         world.ran(copy([1]))
         world.ran(copy([1], [2], [3]))
-        assert world.rests == pytest.approx([0.5 - 0.1, 1.5 - 0.1])
+        assert world.rests == pytest.approx([each for each in rests if each])
+
+
+def test_a_warm_up_rests_no_longer_than_leaves_it_a_verdict_in_time() -> None:
+    """However scarce cores are."""
     hurried = ModelSettings(warmup=WarmupSettings(min_samples=1000, min_seconds=0, max_seconds=0.001))
     with World(settings=hurried) as world:
         world.waits = True
