@@ -238,13 +238,15 @@ class Contests:
             await self._end(case, UNDECIDED, f"Undecided: {error}.")
             return None
         after = replace(after, seconds=before.seconds + passed, contradicting=before.contradicting + more)
+        new = after.turn != before.turn or more
+        if not new and passed < SAVE_S and after.seconds < after.settings.max_seconds:
+            return None
         known = after.standing()
         made = replace(case, body=_body(after, known, case.body.get("how", "")))
         if known.winner is not None:
             await self._decided(made, after, known)
             return None
-        new = after.trial != before.trial or after.turn != before.turn or more
-        return _Step(case, made, at, contradicted) if new or passed >= SAVE_S else None
+        return _Step(case, made, at, contradicted)
 
     async def _save(self, going: list[_Step]) -> None:
         steps = [each for each in going if self._registry.cases.get(each.before.id) is each.before]

@@ -8,7 +8,9 @@ The lowest m against which one did *not* come so far is the lower end of the int
 each end errs in at most a share `alpha` of the trials, over the whole trial, however often it is looked at.
 
 Nobody knows the best stake beforehand, so a twelfth is bet by each of `STAKES`. What one has then depends on how often
-each difference was seen and not on their order: the state of a trial is a table of counts.
+each difference was seen and not on their order: the state of a trial is a table of counts. To tell 90 from 93 % right
+(independent errors) it takes 2,000 requests in the median, where the plug-in empirical Bernstein sequence of section 3
+takes 4,200.
 
 What is compared. *Paired*, where both ran the same requests: the difference of both on each request, which cancels what
 makes requests hard. *Unpaired*, where each request went to one of them: each request of the one that has fewer is

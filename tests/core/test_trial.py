@@ -73,7 +73,7 @@ def first(hits: Array, requests: Array) -> Array:
     [
         ("both 90 % right, errors independent", 0.09, 10_000, LOOK),
         ("both 90 % right, errors mostly the same", 0.02, 10_000, LOOK),
-        ("both 99.5 % right, as where the class is rare", 0.001, 20_000, LOOK),
+        ("both 99.5 % right, as where the class is rare", 0.001, 10_000, LOOK),
         ("coins, with a look after each request", 0.25, 800, 1),
     ],
 )
@@ -101,7 +101,7 @@ def test_a_challenger_that_is_better_wins_nine_times_of_ten(
 
 def test_one_that_is_better_wins_where_requests_are_split() -> None:
     """90 against 93 %, each with half of the requests."""
-    assert (unpaired(17, 0.5, 0.9, 0.93, 30_000) < NEVER).mean() >= 0.9
+    assert (unpaired(17, 0.5, 0.9, 0.93, 11_000) < NEVER).mean() >= 0.9
 
 
 # ---- the interval ----
