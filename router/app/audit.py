@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -70,7 +71,11 @@ def _verify(head: str, reach: AdminReach, as_json: bool) -> None:
 
 def change(entry: AuditEntry) -> str:
     """What is different after an act, key by key."""
-    before, after = _table(entry.before), _table(entry.after)
+    return difference(_table(entry.before), _table(entry.after))
+
+
+def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """The same of tables."""
     parts = []
     for key in dict.fromkeys((*before, *after)):
         old, new = (_value(table.get(key)) for table in (before, after))
@@ -88,4 +93,10 @@ def _table(words: str) -> dict[str, Any]:
 
 
 def _value(value: Any) -> str:
-    return "–" if value is None or value == "" else value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str) or value is None:
+        return value or "–"
+    if isinstance(value, list) and all(
+        isinstance(each, Mapping) and isinstance(each.get("text"), str) for each in value
+    ):
+        return "; ".join(each["text"] for each in value) or "–"  # what was found, for people
+    return json.dumps(value)

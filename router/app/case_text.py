@@ -17,7 +17,7 @@ from router.pb.admin_pb2 import Case
 
 KINDS: Final = {"trial": "trial", "rollout": "canary", "request": "request"}
 """As people call them."""
-INNER: Final = frozenset({"trial", "vitals", "turn", "role", "old_champion", "counted", "step_began", "shown", "state"})
+INNER: Final = frozenset({"trial", "vitals", "turn", "role", "old_champion", "counted", "step", "step_began", "shown"})
 """What a case needs to go on, and nobody to read; JSON has it."""
 LISTED: Final = 10
 """So many values of a list are told in a line."""

@@ -48,8 +48,10 @@ def canary_charts(body: Mapping[str, Any]) -> Iterator[str]:
     over = [*steps(body)]
     if not over:
         return
-    yield drawn(_beside(over, "Requests that failed", "percent", lambda side: rate(side.failures, side)))
-    yield drawn(_beside(over, "p99 of the time to an answer", "ms", p99_ms))
+    if any(each.candidate.requests or each.control.requests for each in over):
+        yield drawn(_beside(over, "Requests that failed", "percent", lambda side: rate(side.failures, side)))
+    if any(each.candidate.timed or each.control.timed for each in over):
+        yield drawn(_beside(over, "p99 of the time to an answer", "ms", p99_ms))
     rows = []
     for each in over:
         found = [f"<b>{escaped(words)}</b>" for words in each.breaches]

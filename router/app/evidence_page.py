@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import plotly.graph_objects as go
 
+from router.app.audit import difference
 from router.app.case_text import flat
 from router.app.evidence_charts import canary_charts, trial_charts
 from router.app.report_page import BLUE, document, drawn, escaped, sections
@@ -184,7 +185,7 @@ def _acts(acts: Sequence[Mapping[str, Any]], last: str) -> str:
             _word(each.get("action")),
             _word(each.get("number")),
             _word(each.get("reason")),
-            _change(each),
+            difference(_table(each.get("before")), _table(each.get("after"))),
             _word(each.get(last))[:12],
         )
         for each in acts
@@ -192,20 +193,6 @@ def _acts(acts: Sequence[Mapping[str, Any]], last: str) -> str:
     if not rows:
         return "<p>The log has no act about it.</p>"
     return _grid(("no.", "when", "who", "did", "version", "why", "change", last), rows)
-
-
-def _change(act: Mapping[str, Any]) -> str:
-    before, after = _table(act.get("before")), _table(act.get("after"))
-    parts = []
-    for key in dict.fromkeys((*before, *after)):
-        old, new = (_value(table.get(key)) for table in (before, after))
-        if old != new:
-            parts.append(f"{key}: {old} → {new}" if key in before else f"{key}: {new}")
-    return ", ".join(parts)
-
-
-def _value(value: Any) -> str:
-    return _NOTHING if value in (None, "") else value if isinstance(value, str) else json.dumps(value)
 
 
 # ---- words ----

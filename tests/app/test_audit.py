@@ -55,6 +55,12 @@ def test_what_is_typed_wrong(service: Served, words: tuple[str, ...]) -> None:
         ('{"champion": "1", "share": 5}', '{"champion": "2", "share": 5}', "champion: 1 → 2"),
         ('{"champion": "1"}', '{"champion": null}', "champion: 1 → –"),
         ("{}", '{"names": ["a"], "on": true}', 'names: ["a"], on: true'),
+        (
+            '{"found": []}',
+            '{"found": [{"text": "5 % failed", "chance": 0}, {"text": "slow"}]}',
+            "found: – → 5 % failed; slow",
+        ),
+        ("{}", '{"found": [{"text": 3}]}', 'found: [{"text": 3}]'),
         ("", "", ""),
         ("no JSON", "[1]", ": no JSON → [1]"),
     ],
