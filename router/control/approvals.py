@@ -1,7 +1,8 @@
 """The front door of promotions: at once where the model's importance lets them, else when enough others agree.
 
 A request is a case: it outlives the process, and its model goes on with its champion. The last approval carries it out,
-in the name of whoever asked, against the champion that was there then. Rollbacks do not come here.
+in the name of whoever asked, against the champion that was there then. A rollback needs nobody; what is none, by its
+name or by that of a load or of a share, is refused here.
 """
 
 from __future__ import annotations

@@ -966,3 +966,59 @@ def test_shares_are_no_way_around_approvals(house: House) -> None:
             made.approvals.check_shares("z", {})
 
     run(test())
+
+
+# ---- the whole house ----
+
+
+def test_the_front_door_is_where_promotions_come_in(house: House) -> None:
+    """A lifecycle with a policy: promotions, loads, rollbacks and shares ask for the same approvals, and time ends
+    requests."""
+
+    async def test() -> None:
+        lifecycle, _ = await started(house, importance={"a": "high"})
+        for number in (2, 3):
+            house.put("a", number)
+            await lifecycle.test("a", str(number), ADA)
+        case = await lifecycle.promote("a", "2", ADA)
+        assert isinstance(case, Case)
+        with pytest.raises(Conflict, match="request 1 of 'ada' waits for approval, to have version 2"):
+            await lifecycle.load("a", order=ADA)
+        with pytest.raises(Refused, match="version 2 of model 'a' is no way back"):
+            await lifecycle.rollback("a", "2", ADA)
+        with pytest.raises(Refused, match="would have 60 % of its requests"):
+            await lifecycle.challenge("a", "2", ADA, share=60.0)
+        assert champions(lifecycle)["a"] == "1"
+        assert (await lifecycle.approve(case.id, BOB)).state == "approved"
+        assert champions(lifecycle)["a"] == "2"
+        await lifecycle.rollback("a", "", ADA)
+        await lifecycle.rollback("a", "2", ADA)
+        late = await lifecycle.promote("a", "3", ADA, canary=True)
+        assert isinstance(late, Case)
+        house.up += DAY
+        await lifecycle.look()
+        assert kept(house, late).state == "void"
+        assert champions(lifecycle) == {"a": "2", "b": "1"}
+
+    run(test())
+
+
+def test_an_approved_canary_goes_to_its_end_by_itself(house: House) -> None:
+    """It was agreed to once: the promotion at its end asks nobody again."""
+
+    async def test() -> None:
+        house.toml("a", "[canary]\nsteps = [50, 100]\nbake_seconds = 0\nmin_requests = 0\n")
+        lifecycle, _ = await started(house, importance={"a": "high"})
+        house.put("a", 2)
+        await lifecycle.test("a", "2", ADA)
+        case = await lifecycle.promote("a", "2", ADA, canary=True)
+        assert isinstance(case, Case)
+        done = await lifecycle.approve(case.id, BOB)
+        assert "has begun" in done.body["outcome"]
+        for _ in range(20):
+            house.up += 5
+            house.now += 5
+            await lifecycle.look()
+        assert champions(lifecycle)["a"] == "2"
+
+    run(test())
