@@ -20,16 +20,16 @@ from router.control.examination import Examination
 from router.control.planning import Planning
 from router.control.records import Case, CaseKind, Entry, Order, VersionRecord
 from router.control.rollout_case import ended, opened, resumed, stepped
+from router.control.rollout_seen import AllVitals, FiguresOf, seen
 from router.control.succession import Succession
 from router.control.warmup import Observed
 from router.core import rollout as core
-from router.core.bake import NONE, Instant, compared
-from router.core.rollout import Advance, Finish, Hold, Rollout, Seen, Undo, decide
+from router.core.bake import NONE
+from router.core.rollout import Advance, Finish, Hold, Rollout, Undo, decide
 from router.core.split import moved
 from router.core.table import Version, VersionState
 from router.core.version import SERVING, Stage
 from router.core.vitals import Vitals
-from router.core.warmup import Figures
 from router.errors import Conflict, InvalidRequest, Refused, RouterError
 from router.model_settings import CanarySettings, ModelSettings
 
@@ -38,8 +38,6 @@ log = structlog.get_logger()
 ROUTER: Final = Order()
 TELL_S: Final = 60.0
 """How often watchers hear how a bake does."""
-
-AllVitals = Mapping[tuple[str, str], Vitals]
 
 
 @dataclass(slots=True)
@@ -64,7 +62,7 @@ class Rollouts:
         succession: Succession,
         examination: Examination,
         vitals: Callable[[], Awaitable[AllVitals]],
-        figures: Callable[[str, str, str], Figures | None],
+        figures: FiguresOf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._changes = changes
@@ -88,13 +86,14 @@ class Rollouts:
         if override and not order.reason:
             raise InvalidRequest("an override needs a reason: say why with --reason")
         await self._changes.turns.started.wait()
-        seen = self._registry.at(model, Stage.CHAMPION)
+        first = self._registry.at(model, Stage.CHAMPION)
         await self._changes.drained(model, number)
-        before = (await self._asked() or {}).get((model, number), NONE)
+        vitals = await self._asked()
+        before = None if vitals is None else vitals.get((model, number), NONE)
 
         async def alone() -> Case:
             record = self._registry.record(model, number)
-            champion = self._champion(model, expected or (seen.number if seen is not None else ""))
+            champion = self._champion(model, expected or (first.number if first is not None else ""))
             self._check(record, override=override)
             if record.stage not in SERVING:
                 record = await self._examination.made_ready(record, order)
@@ -158,7 +157,7 @@ class Rollouts:
         if obstacles := self._planning.obstacles(record, override=override):
             raise Refused(obstacles[0])
 
-    def _first(self, record: VersionRecord, counted: Vitals) -> Rollout:
+    def _first(self, record: VersionRecord, counted: Vitals | None) -> Rollout:
         """The rollout that begins. Raises Refused where other challengers leave it no room."""
         route = self._changes.route(record.model)
         settings, shares = route.settings.canary, route.split.shares
@@ -229,7 +228,7 @@ class Rollouts:
             try:
                 await self._looked(case, vitals)
             except RouterError as error:  # tried again when it is due again
-                log.error("a canary could not go on", model=case.model, version=case.number, reason=str(error))
+                self._hindered(case, str(error))
 
     def _open(self) -> list[Case]:
         return [each for each in self._registry.cases.values() if each.kind is CaseKind.ROLLOUT]
@@ -250,7 +249,13 @@ class Rollouts:
         return going
 
     async def _asked(self) -> AllVitals | None:
-        """What callers had of all versions; None where the workers do not say."""
+        """What callers had of all versions; None where the workers do not say.
+
+        Nor is it known while one that serves has not joined, as when this process has just been started again: what it
+        did before would seem to be new when it comes.
+        """
+        if not self._changes.swap.complete:
+            return None
         try:
             return await self._vitals()
         except (RouterError, OSError) as error:
@@ -260,7 +265,9 @@ class Rollouts:
     async def _looked(self, case: Case, vitals: AllVitals | None) -> None:
         going, now = self._of(case), self._clock()
         going.due = now + going.rollout.settings.check_seconds
-        going.rollout, decision = decide(going.rollout, self._seen(case, vitals, now), case.body["champion"])
+        going.rollout, decision = decide(
+            going.rollout, seen(self._changes, self._figures, case, vitals, now), case.body["champion"]
+        )
         decision = going.undo or decision
         if isinstance(decision, Hold):
             self._tell_now_and_then(case, going, now)
@@ -281,26 +288,15 @@ class Rollouts:
 
         await self._changes.turns.alone(alone)
 
-    def _seen(self, case: Case, vitals: AllVitals | None, now: float) -> Seen:
-        model, number, champion = case.model, case.number, str(case.body.get("champion", ""))
-        route = self._changes.table.routes.get(model)
-        instant = None
-        if vitals is not None:
-            ours, theirs = (vitals.get((model, each), NONE) for each in (number, champion))
-            instant = Instant(now, ours, theirs, compared(self._figures(model, champion, number)))
-        left = 100.0 - sum(route.split.shares.values()) if route is not None else 100.0
-        shadow = self._figures(model, number, champion)
-        broken = f"it cannot be run on copies: {shadow.failed}" if shadow is not None and shadow.failed else ""
-        record, first = self._registry.record(model, number), self._registry.at(model, Stage.CHAMPION)
-        gone = ""
-        if record.stage is Stage.FAILED:
-            broken = record.reason or "it has failed"
-        elif record.stage is not Stage.CHALLENGER:
-            gone = f"it is {record.stage} by now, made so by {record.actor}"
-        elif first is None or first.number != champion:
-            other = "none" if first is None else f"version {first.number}, made so by {first.actor}"
-            gone = f"the champion is {other}, no more version {champion}"
-        return Seen(now, left, instant, gone, broken, self._registry.is_frozen(model))
+    def _hindered(self, case: Case, reason: str) -> None:
+        """What was decided could not be done; where that goes on for too long, the canary is undone."""
+        going, now = self._of(case), self._clock()
+        log.error("a canary could not go on", model=case.model, version=case.number, reason=reason)
+        if going.undo is None and going.rollout.seconds(now) > going.rollout.settings.max_seconds:
+            going.undo = Undo(f"it could not go on within canary.max_seconds: {reason}")
+        if now - going.told >= TELL_S:
+            going.told = now
+            self._tell(case, f"{going.rollout.step}: it could not go on: {reason}")
 
     def _tell_now_and_then(self, case: Case, going: _Going, now: float) -> None:
         if now - going.told < TELL_S or not going.rollout.findings:

@@ -158,6 +158,11 @@ class Swap:
             await asyncio.sleep(_LOOK_S)
         return self.workers
 
+    @property
+    def complete(self) -> bool:
+        """Whether all that serve have joined."""
+        return not self._absent()
+
     def _absent(self) -> set[int]:
         return set(self._crew.serving()) - {worker.index for worker in self._workers}
 

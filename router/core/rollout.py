@@ -133,9 +133,8 @@ def decide(rollout: Rollout, seen: Seen, control: str) -> tuple[Rollout, Decisio
         return rollout, Undo(seen.broken, broken=True)
     if wrong := breaches(rollout.findings) if seen.instant is not None else ():
         return rollout, Undo("; ".join(each.text for each in wrong), broken=True)
-    baked = seen.now - rollout.began >= settings.bake_seconds
     enough = rollout.here >= settings.min_requests
-    if baked and enough and seen.instant is not None and not seen.frozen and _compared(rollout):
+    if seen.instant is not None and _baked(rollout, seen.now) and enough and not seen.frozen:
         if rollout.last:
             return rollout, Finish()
         return rollout, Advance(_share(settings, rollout.at + 1, rollout.share, seen.left + rollout.share))
@@ -144,9 +143,10 @@ def decide(rollout: Rollout, seen: Seen, control: str) -> tuple[Rollout, Decisio
     return rollout, Hold()
 
 
-def _compared(rollout: Rollout) -> bool:
-    """Whether the step was looked at more often than at its beginning."""
-    return rollout.bake is not None and len(rollout.bake.past) > 1
+def _baked(rollout: Rollout, now: float) -> bool:
+    """Whether the step was watched for long enough, and compared at all."""
+    bake = rollout.bake
+    return bake is not None and len(bake.past) > 1 and now - bake.began.seconds >= rollout.settings.bake_seconds
 
 
 def _missing(rollout: Rollout, seen: Seen) -> str:

@@ -139,6 +139,32 @@ def test_a_challenger_keeps_the_share_that_it_has(house: House) -> None:
     run(test())
 
 
+def test_a_finish_that_is_refused_is_tried_again_and_not_for_ever(house: House) -> None:
+    """Another model has begun to rely on the old champion's signature; it says so, and in the end it is undone."""
+
+    async def test() -> None:
+        lifecycle, _ = await started(house)
+        house.rename("a/2", "other")
+        canary = await candidate(house, lifecycle)
+        await canary.rollouts.begin("a", "2", ADA)
+        await canary.passes(60)
+        house.toml("b", '[fallback]\nchain = ["failover"]\nfailover = "a"\n')
+        await lifecycle.refresh()
+        watching = lifecycle.events.watch("a")
+        await anext(watching)
+        await canary.passes(100)
+        assert (canary.case.open, canary.share()) == (True, 95.0)
+        told = await anext(watching)
+        assert "it could not go on: model 'b' would be left without its failover" in told.text
+        await watching.aclose()
+        await canary.passes(150, lambda: not canary.case.open)
+        assert canary.case.state == "undone"
+        assert canary.case.body["why"].startswith("it could not go on within canary.max_seconds: model 'b' would be")
+        assert stages(lifecycle, "a") == {"2": "ready", "1": "champion"}
+
+    run(test())
+
+
 async def split(canary: Canary, shares: dict[str, float], *matches: Match) -> None:
     """These versions of model a challenge, with these shares."""
     changes = canary.lifecycle._changes
@@ -229,7 +255,7 @@ def test_somebody_else_changes_the_champion(house: House) -> None:
         await promoted(house, canary.lifecycle, "a", version=3)
         await canary.passes(6)
         assert canary.case.state == "undone"
-        assert canary.case.body["why"] == "the champion is version 3, made so by ada, no more version 1"
+        assert canary.case.body["why"] == "the champion is version 3 by now, made so by ada"
         assert stages(canary.lifecycle, "a") == {"3": "champion", "2": "ready", "1": "standby"}
 
     run(test())
@@ -466,8 +492,26 @@ def test_workers_that_do_not_say_how_versions_do(house: House) -> None:
         assert (canary.share(), canary.case.open) == (10.0, True)
         canary.callers.error = None
         canary.callers.vitals.clear()
-        await canary.passes(15)
+        await canary.passes(30)
         assert (canary.share(), canary.case.open) == (50.0, True)
+
+    run(test())
+
+
+def test_a_worker_that_serves_and_has_not_joined(house: House) -> None:
+    """As when the controller has just been started again: what it did before is not taken for what it does now."""
+
+    async def test() -> None:
+        canary = await begun(house)
+        house.open.add(7)
+        canary.callers.asked = 0
+        await canary.passes(40)
+        assert (canary.callers.asked, canary.share()) == (0, 10.0)
+        house.open.discard(7)
+        await canary.passes(19)
+        assert canary.share() == 10.0
+        await canary.passes(8)
+        assert canary.share() == 50.0
 
     run(test())
 

@@ -190,7 +190,8 @@ def test_every_state_has_an_answer_to_every_input(settings: CanarySettings, shar
         if isinstance(decision, Advance | Finish):
             assert not each.frozen
             assert each.instant is not None
-            assert each.now - rollout.began >= settings.bake_seconds
+            assert rollout.bake is not None
+            assert each.now - rollout.bake.began.seconds >= settings.bake_seconds
             assert rollout.here >= settings.min_requests
             assert isinstance(decision, Finish) == rollout.last
         if isinstance(decision, Advance):
