@@ -128,14 +128,15 @@ class Faulty:
 
 def _shifted(output: Array, by: float) -> Array:
     """An output with all its numbers shifted; whole numbers stay within what their type holds."""
-    kind = output.dtype
+    kind, shifted = output.dtype, output
     if kind in _FLOATS:
         with np.errstate(over="ignore"):
-            return output + np.asarray(by).astype(kind)
-    if kind.kind not in "iu":
-        return output  # texts, true and false
-    bounds = np.iinfo(kind)
-    whole = max(-bounds.max, min(round(by), bounds.max))
-    if whole >= 0:
-        return np.minimum(output, kind.type(bounds.max - whole)) + kind.type(whole)
-    return np.maximum(output, kind.type(bounds.min - whole)) - kind.type(-whole)
+            shifted = output + np.asarray(by).astype(kind)
+    elif kind.kind in "iu":  # not texts, true and false
+        bounds = np.iinfo(kind)
+        whole = max(-bounds.max, min(round(by), bounds.max))
+        if whole >= 0:
+            shifted = np.minimum(output, kind.type(bounds.max - whole)) + kind.type(whole)
+        else:
+            shifted = np.maximum(output, kind.type(bounds.min - whole)) - kind.type(-whole)
+    return shifted
