@@ -32,12 +32,13 @@ def page(dossier: Mapping[str, Any]) -> str:
     """The whole page as text. What a dossier does not hold is left out."""
     version = _table(dossier.get("version"))
     title = f"Evidence: {dossier.get('model', '?')} {version.get('number', '?')}"
-    return document(title, _parts(dossier, version))
+    return document(title, parts(dossier))
 
 
-def _parts(dossier: Mapping[str, Any], version: Mapping[str, Any]) -> Iterator[str]:
+def parts(dossier: Mapping[str, Any]) -> Iterator[str]:
+    """What stands below its title, as HTML."""
     yield f"<p>Made {_moment(dossier.get('made_at'))} by router {_shown(dossier.get('router'))}.</p>"
-    yield _facts(_standing(dossier, version))
+    yield _facts(_standing(dossier, _table(dossier.get("version"))))
     yield "<h2>How it came there</h2>"
     yield _acts(_rows(dossier.get("history")), "stage")
     for kept in _rows(dossier.get("reports")):

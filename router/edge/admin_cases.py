@@ -42,11 +42,12 @@ def _request(case: Case) -> str:
     body = case.body
     outcome = _word(body, "outcome")
     if not case.open:
-        return f"{case.state}: {outcome}" if outcome else case.state
+        return outcome if outcome.startswith(case.state) else f"{case.state}: {outcome}" if outcome else case.state
     given = body.get("given")
     names = [_word(each, "actor") for each in given if isinstance(each, Mapping)] if isinstance(given, list) else []
     needed = body.get("approvals")
-    count = f"{len(names)} of {needed} approvals" if isinstance(needed, int) else f"{len(names)} approvals"
+    known = isinstance(needed, int)
+    count = f"{len(names)} of {needed} approval{'s' if needed != 1 else ''}" if known else f"{len(names)} approvals"
     parts = [count + (f" ({', '.join(names)})" if names else "")]
     parts += [f"to be promoted by {strategy}"] if (strategy := _word(body, "strategy")) else []
     parts += ["against its gates"] if body.get("override") is True else []

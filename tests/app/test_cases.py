@@ -124,6 +124,12 @@ def test_the_figures_of_a_case() -> None:
         ),
         ("request", "void", {"outcome": "the evidence\nhas changed"}, "void: the evidence has changed"),
         ("request", "approved", {}, "approved"),
+        (
+            "request",
+            "approved",
+            {"outcome": "approved by eve: canary 2 has begun"},
+            "approved by eve: canary 2 has begun",
+        ),
         ("trial", "open", {}, "under way"),
         ("trial", "won", {}, "won"),
         ("rollout", "undone", {}, "undone"),

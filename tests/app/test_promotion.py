@@ -112,7 +112,7 @@ def test_a_promotion_that_waits_for_approval_says_so(service: Served) -> None:
     asked = service.router("promote", "b", "1")
     assert (asked.exit_code, asked.output) == (
         0,
-        "request 1 of b 1: waits for approval: 0 of 1 approvals, to be promoted by swap; `router approve 1` agrees to"
+        "request 1 of b 1: waits for approval: 0 of 1 approval, to be promoted by swap; `router approve 1` agrees to"
         " it, the champion stays until then\n",
     )
     service.router("reject", "1", "--reason", "no")
