@@ -233,7 +233,7 @@ NOTHING = st.recursive(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_page_of_whatever_there_is(data: st.DataObject) -> None:
     """Of another release, or of nothing at all: it is a page."""
