@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from router.core.vitals import Vitals
 
-SIDES: Final = ("candidate", "control")
 BUCKETS: Final = 64
 """Of times, at most: no router has more."""
 
@@ -40,7 +39,8 @@ def steps(body: Mapping[str, Any]) -> Iterator[CanaryStep]:
                 int(each["step"]) + 1,
                 float(each["share"]),
                 float(each["seconds"]),
-                *(_vitals(each.get(side, {})) for side in SIDES),
+                _vitals(each.get("candidate", {})),
+                _vitals(each.get("control", {})),
                 tuple(found["text"] for found in told),
                 tuple(found["text"] for found in told if found.get("breach") is True),
             )

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 
-class Percent(click.ParamType):
+class Percent(click.ParamType):  # type: ignore[type-arg]  # older releases of click take none
     """Percent of the requests, from 0 to 100; the sign may stand after it."""
 
     name = "percent"
@@ -23,7 +23,7 @@ class Percent(click.ParamType):
         return share
 
 
-class VersionShare(click.ParamType):
+class VersionShare(click.ParamType):  # type: ignore[type-arg]  # older releases of click take none
     """`VERSION=PERCENT`."""
 
     name = "version=percent"
@@ -36,7 +36,7 @@ class VersionShare(click.ParamType):
         return version, Percent().convert(share, param, ctx)
 
 
-class KeyValue(click.ParamType):
+class KeyValue(click.ParamType):  # type: ignore[type-arg]  # older releases of click take none
     """`KEY=VALUE` of a call's metadata."""
 
     name = "key=value"

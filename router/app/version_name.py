@@ -129,6 +129,6 @@ case_argument = click.argument("case", type=click.IntRange(min=1), metavar="ID",
 version_argument = click.argument("version", default="", metavar="[VERSION]", shell_complete=_complete_version)
 
 
-def shares_argument(kind: click.ParamType) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def shares_argument(kind: click.ParamType[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Any number of `VERSION=PERCENT`."""
     return click.argument("shares", nargs=-1, type=kind, metavar="[VERSION=PERCENT]…", shell_complete=_complete_share)
