@@ -242,6 +242,7 @@ class Contests:
         if not new and passed < SAVE_S and after.seconds < after.settings.max_seconds:
             return None
         known = after.standing()
+        after = after.passed(known)
         made = replace(case, body=_body(after, known, case.body.get("how", "")))
         if known.winner is not None:
             await self._decided(made, after, known)

@@ -16,6 +16,12 @@ from router.model_settings import TrialSettings
 _SENT: Final = {"fraction", "max_per_s"}
 """Settings of the copies to a shadow, which may change meanwhile."""
 
+FARTHER: Final = 1.1
+"""A point of a trial's path is kept when it has compared so many times what it had at the last one."""
+
+Point = tuple[int, float, float, float]
+"""How often both were compared, and the difference between its `low` and `high`: compared, low, difference, high."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contest:
@@ -23,7 +29,8 @@ class Contest:
 
     `paired`: both run the same requests. `role` is that of whoever began it. `turn` is how far the ledger was read,
     `seconds` how long it has gone on, while a server watched. `vitals` are those of both at its start: the champion's,
-    the challenger's. `contradicting` counts actuals that said something else than what was joined before.
+    the challenger's. `contradicting` counts actuals that said something else than what was joined before. `path` is how
+    it came to stand as it does.
     """
 
     champion: str
@@ -38,6 +45,7 @@ class Contest:
     trial: Trial = field(default_factory=Trial)
     vitals: tuple[Vitals, Vitals] | None = None
     contradicting: int = 0
+    path: tuple[Point, ...] = ()
 
     def read(self, turn: int, pairs: Sequence[Pair], answers: Sequence[Answer]) -> Contest:
         """With what came true up to a turn. Raises InvalidRequest."""
@@ -49,6 +57,13 @@ class Contest:
     def standing(self) -> Standing:
         """How it stands now."""
         return standing(self.trial, self.settings, self.seconds)
+
+    def passed(self, known: Standing) -> Contest:
+        """With a point more on its path where it has come far enough, or to its end."""
+        last = self.path[-1][0] if self.path else 0
+        if known.compared <= last or (known.compared < last * FARTHER and known.winner is None):
+            return self
+        return replace(self, path=(*self.path, (known.compared, known.low, known.difference, known.high)))
 
     def text(self, known: Standing) -> str:
         """The same in words."""
@@ -74,6 +89,7 @@ class Contest:
             "trial": self.trial.plain(),
             "vitals": vitals,
             "contradicting": self.contradicting,
+            "path": [list(point) for point in self.path],
         }
 
 
@@ -97,6 +113,7 @@ def contest_of(plain: Mapping[str, Any]) -> Contest:
             trial_of(plain["trial"]),
             None if vitals is None else (_vitals_of(vitals[0]), _vitals_of(vitals[1])),
             int(plain["contradicting"]),
+            tuple([(int(seen), float(low), float(mean), float(high)) for seen, low, mean, high in plain["path"]]),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InvalidRequest("what was stored of the trial is damaged: start it anew") from error

@@ -43,7 +43,7 @@ STAKES: Final = np.geomspace(0.01, 0.95, 12)
 """Parts of what one has that are bet."""
 UNIT: Final = 10**9
 """The sum of the differences is kept in whole parts of this size: it is the same in whatever order they come."""
-_HALVINGS: Final = 40
+_HALVINGS: Final = 30
 _NEAR: Final = 1e-6
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,3 +45,16 @@ def test_what_is_damaged_is_refused_or_known(key: str, bad: Any) -> None:
     del plain[key]
     with pytest.raises(InvalidRequest, match="anew"):
         contest_of(plain)
+
+
+def test_the_path_of_a_trial_is_not_endless() -> None:
+    """A point whenever it has compared a tenth more, and one at its end."""
+    contest = PAIRED
+    for turn in range(300):
+        contest = contest.read(turn, [Pair(turn, "a", 1.0, 0.0)], [])
+        contest = contest.passed(replace(contest.standing(), winner=None))
+    seen = [point[0] for point in contest.path]
+    assert seen[:12] == [*range(1, 12), 13]
+    assert len(seen) < 50
+    assert contest.passed(contest.standing()).path[-1][0] == 300
+    assert contest_of(json.loads(json.dumps(contest.plain()))) == contest
