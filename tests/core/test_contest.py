@@ -49,7 +49,7 @@ def test_what_is_damaged_is_refused_or_known(key: str, bad: Any) -> None:
 
 def test_the_path_of_a_trial_is_not_endless() -> None:
     """A point whenever it has compared a tenth more, and one at its end."""
-    contest = PAIRED
+    contest = replace(PAIRED, settings=TrialSettings(min_samples=100))
     for turn in range(300):
         contest = contest.read(turn, [Pair(turn, "a", 1.0, 0.0)], [])
         contest = contest.passed(replace(contest.standing(), winner=None))
