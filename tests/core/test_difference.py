@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
-from router.core.declared import Declared, declared
-from router.core.difference import Action, Step, difference
-from router.core.split import Match
+from router.core.declared import declared
+from router.core.difference import Action, difference
 from router.core.standing import EVERYTHING, Going, Kind, Present, Standing
-from router.core.version import SERVING, Stage
+from router.core.version import Stage
 
 STAGES = {
     "1": Stage.STANDBY,
@@ -130,6 +126,10 @@ def test_a_newcomer_begins_with_the_least_where_other_shares_move_too() -> None:
     assert (challenge.shares, split.shares) == ({"3": 0.0001}, {"3": 60.0, "4": 40.0})
     (challenge,) = difference(declared(text), present(shares={"4": 40.0})).steps
     assert challenge.shares == {"3": 60.0}
+    text = "[models.a]\nchallengers = { 3 = { match = { x = 'b' } }, 4 = { share = 40, shadow = true } }"
+    challenge, split = difference(declared(text), present()).steps
+    assert (challenge.shares, challenge.matches) == ({"3": 0.0}, (Match("x", "b", "3"),)), "without it has nothing"
+    assert (split.shares, split.matches) == ({"4": 40.0}, challenge.matches)
 
 
 def test_a_canary_comes_last_of_its_model_and_keeps_its_share() -> None:
@@ -316,240 +316,3 @@ def test_all_conflicts_are_told_at_once() -> None:
     found = difference(declared(text), now)
     assert [line[:12] for line in found.conflicts] == ["[models.a] a", "[models.a] c", "[models.b] c"]
     assert found.steps == ()
-
-
-# ---- any file against any state ----
-
-NUMBERS = ("1", "2", "3", "4", "5")
-QUIET = st.sampled_from([Stage.READY, Stage.READY, Stage.CHALLENGER, Stage.CHALLENGER, Stage.FOUND, Stage.STANDBY])
-SHARES = st.sampled_from([0.0, 0.0, 5.0, 33.33335, 50.0])
-MATCHES = st.tuples(st.sampled_from(["x-cohort", "x-region"]), st.sampled_from(["beta", "eu"]))
-
-
-@st.composite
-def standings(draw: st.DrawFn) -> Standing:
-    """A model that there can be."""
-    stages: dict[str, Stage] = {"1": draw(st.sampled_from([Stage.CHAMPION, Stage.CHAMPION, Stage.READY]))}
-    for number in NUMBERS[1:]:
-        stage = draw(QUIET)
-        stages[number] = stage if stage is not Stage.STANDBY or stage not in stages.values() else Stage.READY
-    challengers = [number for number, stage in stages.items() if stage is Stage.CHALLENGER]
-    if stages["1"] is not Stage.CHAMPION:
-        challengers = []
-        stages = {n: Stage.READY if each is Stage.CHALLENGER else each for n, each in stages.items()}
-    shares = {number: share for number in challengers if (share := min(draw(SHARES), 25.0))}
-    matches = [Match(*draw(MATCHES), number) for number in challengers if draw(st.booleans())]
-    shadows = frozenset(number for number in challengers if draw(st.booleans()))
-    going = []
-    if challengers and draw(st.booleans()):
-        going.append(_going(draw, challengers, shares, matches, shadows))
-    if draw(st.integers(0, 3)) == 0:
-        going.append(Going(Kind.REQUEST, 2, draw(st.sampled_from(NUMBERS[1:]))))
-    aliases = draw(st.dictionaries(st.sampled_from(["x", "y"]), st.sampled_from(NUMBERS)))
-    level = draw(st.sampled_from(["", "low", "high"]))
-    switched, can = draw(st.booleans()), draw(st.booleans())
-    return Standing(stages, aliases, switched, can, shares, tuple(matches), shadows, level, 10.0, tuple(going))
-
-
-def _going(
-    draw: st.DrawFn, challengers: list[str], shares: dict[str, float], matches: list[Match], shadows: frozenset[str]
-) -> Going:
-    """A trial or a canary that there can be."""
-    number = draw(st.sampled_from(challengers))
-    if draw(st.booleans()):
-        return Going(Kind.ROLLOUT, 1, number)
-    drawn = number in shares and number not in {each.number for each in matches}
-    return (
-        Going(Kind.TRIAL, 1, number, number in shadows)
-        if drawn or number in shadows
-        else Going(Kind.ROLLOUT, 1, number)
-    )
-
-
-def files() -> st.SearchStrategy[Declared]:
-    """Any file about the models a and b."""
-    number = st.integers(1, 5)
-    challenger = st.fixed_dictionaries(
-        {},
-        optional={
-            "share": SHARES,
-            "shadow": st.booleans(),
-            "match": st.dictionaries(st.sampled_from(["x-cohort", "x-region"]), st.sampled_from(["beta", "eu"])),
-        },
-    ).map(lambda each: each if any(each.values()) else {"shadow": True})
-    model = st.fixed_dictionaries(
-        {},
-        optional={
-            "champion": number,
-            "strategy": st.sampled_from(["swap", "canary"]),
-            "importance": st.sampled_from(["low", "critical"]),
-            "frozen": st.booleans(),
-            "fallback": st.booleans(),
-            "aliases": st.dictionaries(st.sampled_from(["x", "z"]), number),
-            "challengers": st.dictionaries(st.sampled_from(NUMBERS), challenger, max_size=2),
-        },
-    )
-    models = st.dictionaries(st.sampled_from(["a", "b"]), model, min_size=1)
-    return st.builds(lambda frozen, each: Declared.model_validate({"frozen": frozen, "models": each}), FROZEN, models)
-
-
-FROZEN = st.sampled_from([None, True, False])
-KINDS = st.sampled_from([None, Kind.ROLLOUT, Kind.REQUEST])
-
-
-class World:
-    """What steps act upon: refuses whatever a server would."""
-
-    def __init__(self, now: Present) -> None:
-        self.models = dict(now.models)
-        self.frozen = set(now.frozen)
-
-    @property
-    def present(self) -> Present:
-        """How it stands."""
-        return Present(dict(self.models), frozenset(self.frozen))
-
-    def do(self, step: Step, becomes: Kind | None) -> bool:
-        """Take a step; whether a promotion is done: it may become a canary or a request instead."""
-        if step.action in {Action.FREEZE, Action.THAW}:
-            assert step.action is Action.FREEZE or step.model == EVERYTHING or EVERYTHING not in self.frozen
-            (self.frozen.add if step.action is Action.FREEZE else self.frozen.discard)(step.model)
-            return True
-        now = self.models[step.model]
-        if step.action is Action.PROMOTE:
-            return self._promote(step, now, becomes)
-        changed: dict[str, Any] = {}
-        match step.action:
-            case Action.IMPORTANCE:
-                changed = {"importance": step.name}
-            case Action.FALLBACK:
-                assert now.can_switch or not step.on
-                changed = {"switched": step.on}
-            case Action.WITHDRAW:
-                assert now.stages[step.number] is Stage.CHALLENGER
-                assert step.number not in {each.number for each in now.going if each.kind is not Kind.REQUEST}
-                changed = _without(now, step.number) | {"stages": {**now.stages, step.number: Stage.READY}}
-            case Action.CHALLENGE:
-                assert now.champion is not None
-                assert now.stages[step.number] in {Stage.READY, Stage.CHALLENGER}
-                assert now.under_way(Kind.ROLLOUT) is None
-                share = step.shares[step.number]
-                assert share or step.on or step.matches, "it is to challenge with nothing"
-                shares = {**now.shares, step.number: share}
-                matches = (*(each for each in now.matches if each.number != step.number), *step.matches)
-                shadows = now.shadows | {step.number} if step.on else now.shadows - {step.number}
-                stages = {**now.stages, step.number: Stage.CHALLENGER}
-                self._divide(step.model, replace(now, stages=stages, shadows=shadows), shares, matches)
-                return True
-            case Action.SPLIT:
-                assert now.under_way(Kind.ROLLOUT) is None
-                self._divide(step.model, now, step.shares, step.matches)
-                return True
-            case _:
-                aliases = {name: at for name, at in now.aliases.items() if name != step.name}
-                changed = {"aliases": {**aliases, step.name: step.number} if step.number else aliases}
-        self.models[step.model] = replace(now, **changed)
-        return True
-
-    def _divide(self, model: str, now: Standing, shares: Mapping[str, float], matches: tuple[Match, ...]) -> None:
-        named = {*shares, *(each.number for each in matches)}
-        assert all(now.stages[number] is Stage.CHALLENGER for number in named)
-        assert sum(shares.values()) <= 100.0002, "one place more than there are, which is put right"
-        after = {number: share for number, share in shares.items() if share}
-        if self.frozen & {model, EVERYTHING}:
-            assert all(share <= now.shares.get(number, 0.0) for number, share in after.items())
-            assert set(matches) <= set(now.matches)
-        trial = now.under_way(Kind.TRIAL)
-        if trial is not None and trial.paired:
-            assert trial.number in now.shadows
-        elif trial is not None:
-            assert after[trial.number]
-            assert trial.number not in {each.number for each in matches}
-        self.models[model] = replace(now, shares=after, matches=matches)
-
-    def _promote(self, step: Step, now: Standing, becomes: Kind | None) -> bool:
-        assert not self.frozen & {step.model, EVERYTHING}
-        assert now.stages[step.number] in SERVING - {Stage.CHAMPION}
-        assert step.expected == (now.champion or "")
-        assert now.under_way(Kind.TRIAL) is None
-        if becomes is Kind.ROLLOUT and not step.on:
-            becomes = None
-        if step.on and becomes is None:
-            becomes = Kind.ROLLOUT
-        if becomes is Kind.ROLLOUT:
-            mine, others = now.shares.get(step.number, 0.0), {**now.shares, step.number: 0.0}
-            assert sum(others.values()) + max(mine, now.canary) <= 100 or not any(others.values())
-            assert now.stages[step.number] in {Stage.READY, Stage.CHALLENGER}
-            stages = {**now.stages, step.number: Stage.CHALLENGER}
-            now = replace(now, stages=stages, shares={**others, step.number: max(5.0, mine)})
-        if becomes is None:
-            self.models[step.model] = crowned(now, step.number)
-            return True
-        self.models[step.model] = replace(now, going=(*now.going, Going(becomes, 9, step.number)))
-        return False
-
-
-def crowned(now: Standing, number: str) -> Standing:
-    """After the flip."""
-    falls = {Stage.CHAMPION: Stage.STANDBY, Stage.STANDBY: Stage.DRAINING}
-    stages = {each: falls.get(stage, stage) for each, stage in now.stages.items()} | {number: Stage.CHAMPION}
-    return replace(now, stages=stages, **_without(now, number), going=())
-
-
-def _without(now: Standing, number: str) -> dict[str, Any]:
-    return {
-        "shares": {each: share for each, share in now.shares.items() if each != number},
-        "matches": tuple(each for each in now.matches if each.number != number),
-        "shadows": now.shadows - {number},
-    }
-
-
-def taken(world: World, file: Declared, becomes: Kind | None) -> None:
-    """Take all steps of a file, as `router apply` does."""
-    late: set[str] = set()
-    for step in difference(file, world.present).open:
-        if step.waits and late & ({step.model} if step.model else late):
-            continue
-        if not world.do(step, becomes):
-            late.add(step.model)
-
-
-@settings(max_examples=200, deadline=None)
-@given(files(), standings(), standings(), st.sampled_from([(), ("a",), ("",), ("a", "")]), KINDS)
-def test_what_was_applied_differs_no_more(
-    file: Declared, first: Standing, second: Standing, frozen: tuple[str, ...], becomes: Kind | None
-) -> None:
-    """Whatever the file and the state: each step is allowed when its turn comes, and then nothing is left to do, also
-    while a canary or an approval is in between; once that is over, the rest is done the same way."""
-    world = World(Present({"a": first, "b": second}, frozenset(frozen)))
-    assume(not difference(file, world.present).conflicts)
-    taken(world, file, becomes)
-    again = difference(file, world.present)
-    assert (again.open, again.conflicts) == ((), ())
-    for name, now in world.models.items():
-        coming = file.models[name].champion if name in file.models else None
-        if coming is not None and coming != now.champion:
-            assert not world.frozen & {name, EVERYTHING} - set(frozen), "it could not become champion"
-            before = {"a": first, "b": second}[name].aliases
-            assert all(at != coming or before.get(alias) == at for alias, at in now.aliases.items())
-            world.models[name] = crowned(now, coming)
-    assume(not difference(file, world.present).conflicts)  # another may have frozen meanwhile
-    taken(world, file, None)
-    assert difference(file, world.present).steps == ()
-    for name, wanted in file.models.items():
-        _is_so(wanted, world.models[name], frozen=name in world.frozen)
-    assert file.frozen is None or file.frozen == (EVERYTHING in world.frozen)
-
-
-def _is_so(wanted: Any, now: Standing, *, frozen: bool) -> None:
-    assert wanted.champion in {None, now.champion}
-    assert wanted.importance in {None, now.importance}
-    assert wanted.frozen in {None, frozen}
-    assert wanted.fallback in {None, now.switched}
-    assert wanted.aliases in (None, now.aliases)
-    if wanted.challengers is not None:
-        assert now.matches == wanted.matches
-        assert {n for n, stage in now.stages.items() if stage is Stage.CHALLENGER} == set(wanted.challengers)
-        for number, each in wanted.challengers.items():
-            assert now.shares.get(number, 0.0) == pytest.approx(each.share, abs=2e-4)
-            assert (number in now.shadows) is each.shadow
