@@ -9,6 +9,7 @@ import pytest
 
 from router.core.declared import declared
 from router.core.difference import Action, difference
+from router.core.split import Match
 from router.core.standing import EVERYTHING, Going, Kind, Present, Standing
 from router.core.version import Stage
 
