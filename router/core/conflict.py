@@ -92,7 +92,9 @@ def _champion(of: Contrast) -> Iterator[str]:
 def _challengers(of: Contrast) -> Iterator[str]:
     champion, seen = of.coming or of.champion, dict[tuple[str, str], str]()
     for number in of.wanted or ():
-        stage = of.now.stages.get(number, Stage.READY)
+        stage = of.now.stages.get(number)
+        if stage is None:  # told already
+            continue
         if number == champion:
             yield f"challengers.{number}: this version is the champion; leave one of both out"
         elif stage in {Stage.CHAMPION, Stage.STANDBY}:

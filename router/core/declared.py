@@ -23,6 +23,8 @@ LARGEST: Final = 256 * 1024
 LONGEST_ALIAS: Final = 100
 LONGEST_MATCH: Final = 200
 """Characters of a metadata value, and of its key."""
+MOST_MATCHES: Final = 100
+"""Of one model: all of them are looked at for each request."""
 
 _NUMBER: Final = re.compile("[1-9][0-9]{0,17}")
 _KEY: Final = re.compile("[0-9a-z_.-]+")
@@ -119,6 +121,12 @@ class DeclaredModel(_Settings):
     """All of them: others go."""
     challengers: Annotated[dict[Annotated[str, AfterValidator(_numbered)], DeclaredChallenger], Table] | None = None
     """All of them: others are withdrawn."""
+
+    @model_validator(mode="after")
+    def _matches_are_few(self) -> DeclaredModel:
+        if (count := len(self.matches)) > MOST_MATCHES:
+            raise ValueError(f"its challengers match {count} values: {MOST_MATCHES} are the most")
+        return self
 
     @property
     def matches(self) -> tuple[Match, ...]:

@@ -7,7 +7,7 @@ that makes sense only with the new champion waits for it where a canary or an ap
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -21,6 +21,8 @@ from router.core.version import Stage
 
 LEAST: Final = 1 / PER_CENT
 """Percent: the smallest share that there is."""
+MOST: Final = 100
+"""Conflicts that are told; whoever has more begins with these."""
 
 
 class Action(StrEnum):
@@ -93,11 +95,12 @@ def difference(file: Declared, present: Present) -> Difference:
     unknown = [name for name in file.models if name not in present.models]
     if unknown:
         there = ", ".join(short(name) for name in sorted(present.models)[:20]) or "none"
-        return Difference((), tuple(f"{place(name)}: there is no such model; there are {there}" for name in unknown))
+        lines = [f"{place(name)}: there is no such model; there are {there}" for name in unknown[:MOST]]
+        return _refused(lines, len(unknown))
     models = [Contrast(name, file, present) for name in file.models]
-    against = tuple(line for each in models for line in conflicts(each))
+    against = [line for each in models for line in conflicts(each)]
     if against:
-        return Difference((), against)
+        return _refused(against[:MOST], len(against))
     steps: list[Step] = []
     if file.frozen is False and EVERYTHING in present.frozen:
         steps.append(Step(Action.THAW, EVERYTHING, "promotions of all models go on"))
@@ -109,6 +112,12 @@ def difference(file: Declared, present: Present) -> Difference:
         text = "no promotions of any model"
         steps.append(Step(Action.FREEZE, EVERYTHING, text, waits=bool(coming), outcome=late))
     return Difference(tuple(steps))
+
+
+def _refused(conflicts: Sequence[str], count: int) -> Difference:
+    """The first of so many conflicts."""
+    more = count - len(conflicts)
+    return Difference((), (*conflicts, *([f"and {more} more"] if more else [])))
 
 
 def _steps(of: Contrast) -> Iterator[Step]:

@@ -84,6 +84,10 @@ def test_all_that_a_file_may_say() -> None:
         ("[models.a.challengers.4]\nmatch = { x-bin = 'b' }", "a key of text metadata is meant"),
         ("[models.a.challengers.4]\nmatch = { x = 'ü' }", "a metadata value is meant: 1 to 200 printable ASCII"),
         ("[models.a.challengers.4]\nmatch = { x = [] }", "a text is meant, or several"),
+        (
+            "[models.a.challengers.4]\nmatch = { x = ['" + "', '".join(map(str, range(101))) + "'] }",
+            "its challengers match 101 values: 100 are the most",
+        ),
         ("models = 3", "`models` = 3: a table is meant"),
         ("[[models]]", "a table is meant"),
         ("[models.a", "the file is not TOML: "),

@@ -317,3 +317,12 @@ def test_all_conflicts_are_told_at_once() -> None:
     found = difference(declared(text), now)
     assert [line[:12] for line in found.conflicts] == ["[models.a] a", "[models.a] c", "[models.b] c"]
     assert found.steps == ()
+
+
+def test_nobody_is_told_of_more_than_can_be_read() -> None:
+    """A file of thousands of mistakes has a hundred of them told, and how many more there are."""
+    aliases = ", ".join(f"a{n} = 9" for n in range(5000))
+    found = difference(declared(f"[models.a]\naliases = {{ {aliases} }}"), present())
+    assert (len(found.conflicts), found.conflicts[-1]) == (101, "and 4900 more")
+    unknown = "\n".join(f"[models.m{n}]" for n in range(5000))
+    assert difference(declared(unknown), present()).conflicts[-1] == "and 4900 more"
