@@ -20,6 +20,7 @@ import uvloop
 
 from router import __version__
 from router.app.access import admin_credentials, open_doors, register_of
+from router.app.approvers import shortages
 from router.app.banner import Loading, banner
 from router.app.board import CONTROLLER, Board, Phase, Slot, warmup_slot, worker_slot
 from router.app.child import EX_CONFIG, QUARANTINE, adopt, link_path
@@ -147,6 +148,8 @@ class Controller:
         await asyncio.to_thread(self._database.open)
         for each in open_doors(self._settings):
             log.info(str(each))
+        for each in shortages(self._settings):
+            log.warning(str(each))
         access = Access(self._doorkeeper)
         admin = await serve_admin(self._settings.admin, self._admin(), access, admin_credentials(self._settings))
         http = http_server(application(self._figures, self._facts, self._ready), self._settings.http)

@@ -51,6 +51,7 @@ output = "label"
 min_samples = 300
 on_win = "promote"
 strategy = "canary"
+max_latency_ratio = 3
 [canary]
 steps = [25, 100]
 bake_seconds = 3
@@ -253,7 +254,7 @@ class Demo:
     def _watch(self) -> None:
         with contextlib.suppress(RouterError), AdminClient(self._admin) as client:
             for event in client.watch(MODEL):
-                if event.kind not in {"hello", "progress"}:
+                if event.kind not in {"hello", "progress", "actuals"}:
                     self._tell(event)
 
     def _tell(self, event: Event) -> None:
