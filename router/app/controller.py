@@ -148,8 +148,8 @@ class Controller:
         await asyncio.to_thread(self._database.open)
         for each in open_doors(self._settings):
             log.info(str(each))
-        for each in shortages(self._settings):
-            log.warning(str(each))
+        for shortage in shortages(self._settings):
+            log.warning(str(shortage))
         access = Access(self._doorkeeper)
         admin = await serve_admin(self._settings.admin, self._admin(), access, admin_credentials(self._settings))
         http = http_server(application(self._figures, self._facts, self._ready), self._settings.http)

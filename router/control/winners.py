@@ -76,7 +76,9 @@ class Winners:
         order = Order(case.actor, f"it won trial {case.id}: {case.body.get('text', '')}", contest.role)
         asks, strategy = contest.settings.on_win == "ask", contest.settings.strategy
         try:
-            await self._act(case.model, case.number, order, strategy, asks)
+            came = await self._act(case.model, case.number, order, strategy, asks)
         except RouterError as error:
             return f"it was not promoted: {error}"
-        return "its promotion was asked for" if asks else f"it is promoted by {strategy}"
+        if isinstance(came, Case) and came.kind is CaseKind.REQUEST:
+            return f"its promotion waits for approval: `router approve {came.id}`"
+        return f"it is promoted by {strategy}"

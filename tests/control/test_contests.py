@@ -70,10 +70,11 @@ class World:
             raise self.vitals_error
         return self.vitals
 
-    async def _act(self, model: str, number: str, order: Order, strategy: str, ask: bool) -> None:
+    async def _act(self, model: str, number: str, order: Order, strategy: str, ask: bool) -> object:
         self.acts.append((model, number, order, strategy, ask))
         if self.act_error is not None:
             raise self.act_error
+        return Case(7, CaseKind.REQUEST, model, number, "", order.actor, 0.0) if ask else None
 
     async def look(self, passes: float = LOOK_S) -> None:
         """After some seconds."""
@@ -429,7 +430,7 @@ def test_what_is_not_known_of_them_speaks_against_nobody(world: World) -> None:
     [
         ("promote", "canary", False, "It is promoted by canary."),
         ("promote", "swap", False, "It is promoted by swap."),
-        ("ask", "canary", True, "Its promotion was asked for."),
+        ("ask", "canary", True, "Its promotion waits for approval: `router approve 7`."),
     ],
 )
 def test_a_winner_is_promoted_as_the_settings_say(
