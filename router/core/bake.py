@@ -257,11 +257,11 @@ def _rate(
     of, control_of = view.candidate.requests, view.control.requests
     ours, theirs = hits[0] / of, hits[1] / control_of
     chance = more(hits[0], of, hits[1], control_of, margin)
-    breach = chance < rare and ours > earlier + margin
+    breach, unsure = _judged(chance, rare, ours > theirs + margin, ours > earlier + margin, control)
     what = "failed" if measure is Measure.ERRORS else "were answered by something else"
     text = (
         f"{ours:.2%} of {of} requests {what} within {view.seconds:.0f} s, {theirs:.2%} of {control_of} of version"
-        f" {control} at the same time; {margin:.2%} more are allowed"
+        f" {control} at the same time; {margin:.2%} more are allowed{unsure}"
     )
     return Finding(measure, view.seconds, ours, of, theirs, control_of, margin, chance, breach, text)
 
@@ -269,15 +269,27 @@ def _rate(
 def _p99(view: View, settings: CanarySettings, rare: float, control: str, earlier: Vitals | None) -> Finding:
     ratio = settings.max_p99_ratio
     ours, theirs = view.candidate.quantile(0.99) or 0.0, view.control.quantile(0.99) or 0.0
-    least = max(theirs, (earlier.quantile(0.99) or 0.0) if earlier is not None and earlier.timed >= FEW_TIMES else 0.0)
-    chance = slower(view.candidate, view.control, ratio) if ours > ratio * least else 1.0
-    times = f"{ours / theirs:.1f} times as long, {ratio:g} times are allowed"
+    before = (earlier.quantile(0.99) or 0.0) if earlier is not None and earlier.timed >= FEW_TIMES else 0.0
+    chance = slower(view.candidate, view.control, ratio) if ours > ratio * theirs else 1.0
+    breach, unsure = _judged(chance, rare, ours > ratio * theirs, ours > ratio * before, control)
+    times = f"{ours / theirs:.1f} times as long, {ratio:g} times are allowed{unsure}"
+    of, control_of = view.candidate.timed, view.control.timed
     text = (
-        f"p99 of {view.candidate.timed} answers within {view.seconds:.0f} s is {ours * 1e3:.3g} ms, {theirs * 1e3:.3g}"
-        f" ms of {view.control.timed} of version {control} at the same time: {times}"
+        f"p99 of {of} answers within {view.seconds:.0f} s is {ours * 1e3:.3g} ms, {theirs * 1e3:.3g} ms of {control_of}"
+        f" of version {control} at the same time: {times}"
     )
-    counts = (view.candidate.timed, view.control.timed)
-    return Finding(Measure.P99, view.seconds, ours, counts[0], theirs, counts[1], ratio, chance, chance < rare, text)
+    return Finding(Measure.P99, view.seconds, ours, of, theirs, control_of, ratio, chance, breach, text)
+
+
+def _judged(chance: float, rare: float, worse: bool, worse_than_earlier: bool, control: str) -> tuple[bool, str]:
+    """Whether it is a breach; what is to be added where the figures alone look like one."""
+    if not worse:
+        return False, ""
+    if chance >= rare:
+        return False, "; that may be chance"
+    if not worse_than_earlier:
+        return False, f"; version {control} did no better when it had the larger share"
+    return True, ""
 
 
 def _agreement(view: View, settings: CanarySettings, rare: float, control: str) -> Iterator[Finding]:
@@ -289,12 +301,12 @@ def _agreement(view: View, settings: CanarySettings, rare: float, control: str) 
     name = min(judged, key=lambda each: (chances[each], judged[each][1] / judged[each][0]))
     rows, alike = judged[name]
     chance = min(chances[name] * len(judged), 1.0)
+    breach, unsure = _judged(chance, rare, alike < least * rows, True, control)
     text = (
         f"the same in '{name}' as version {control} for {alike / rows:.2%} of {rows} rows of the same requests within"
-        f" {view.seconds:.0f} s; {least:.2%} at least are wanted"
+        f" {view.seconds:.0f} s; {least:.2%} at least are wanted{unsure}"
     )
-    share = alike / rows
-    yield Finding(Measure.AGREEMENT, view.seconds, share, rows, None, rows, least, chance, chance < rare, text)
+    yield Finding(Measure.AGREEMENT, view.seconds, alike / rows, rows, None, rows, least, chance, breach, text)
 
 
 def breaches(findings: Iterable[Finding]) -> tuple[Finding, ...]:

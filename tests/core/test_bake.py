@@ -137,9 +137,20 @@ def test_more_traffic_alone_is_not_held_against_a_candidate() -> None:
     assert {each.measure for each in breaches(said(slow, few).values())} == {Measure.P99}
     slow, few = had(3000, 300, 300, seconds=0.008), had(200)
     assert len(breaches(said(slow, few).values())) == 3
-    assert not breaches(said(slow, few, earlier=slow).values())
+    like_this = said(slow, few, earlier=slow)
+    assert not breaches(like_this.values())
+    assert like_this[Measure.ERRORS].text.endswith("; version 1 did no better when it had the larger share")
     assert len(breaches(said(slow, few, earlier=had(3000)).values())) == 3
     assert len(breaches(said(slow, few, earlier=Vitals()).values())) == 3
+
+
+def test_what_may_be_chance_is_said_to_be() -> None:
+    """So that nobody takes a figure beyond its limit for a breach."""
+    findings = said(had(100, 2), had(300), Compared(40, {"label": (40, 35)}))
+    assert not breaches(findings.values())
+    assert findings[Measure.ERRORS].text.endswith("0.20% more are allowed; that may be chance")
+    assert findings[Measure.AGREEMENT].text.endswith("90.00% at least are wanted; that may be chance")
+    assert not findings[Measure.FALLBACKS].text.endswith("chance")
 
 
 # ---- views ----
