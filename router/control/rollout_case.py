@@ -119,5 +119,5 @@ def _told(vitals: Vitals) -> dict[str, int]:
 
 
 def _vitals(told: Mapping[str, Any]) -> Vitals:
-    counts = [int(told[name]) for name in ("requests", "failures", "fallbacks")]
-    return Vitals(*counts, tuple([int(each) for each in told.get("buckets", ())]))
+    requests, failures, fallbacks = [int(told[name]) for name in ("requests", "failures", "fallbacks")]
+    return Vitals(requests, failures, fallbacks, tuple([int(each) for each in told.get("buckets", ())]))

@@ -71,7 +71,7 @@ class Vitals:
             if over <= wanted:
                 span = math.log(left / max(over, _HALF))
                 part = min(math.log(left / wanted) / span, 1.0) if span else 1.0
-                return upper_bound_seconds(place) * 2.0 ** (part - 1)
+                return float(upper_bound_seconds(place) * 2.0 ** (part - 1))
             left = over
         return upper_bound_seconds(len(self.buckets) - 1)
 
