@@ -300,6 +300,12 @@ class CanarySettings(_Settings):
     tolerance: Number | None = Field(None, ge=0, le=1000)
     """Without it, a number agrees that is within a quarter of the standard deviation of the old champion's numbers."""
 
+    @property
+    def room(self) -> float:
+        """Percent of the requests without which a canary cannot begin: its first step, and what stays with the old
+        champion."""
+        return min(self.steps[0] + self.control, 100.0)
+
     @model_validator(mode="after")
     def _steps_rise(self) -> CanarySettings:
         if list(self.steps) != sorted(set(self.steps)) or self.steps[-1] != 100:

@@ -25,14 +25,28 @@ from tests.server import MODELS, ROOT, Server, environment, eventually, pixels, 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line[2:] for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 (PBTXT,) = re.findall(r"```protobuf\n(.*?)```", README, re.DOTALL)
+CONTEST = [
+    command
+    for command in COMMANDS
+    if re.search(r"/router (challenge|split|trial|canary|cases|evidence) | --canary ", f"{command} ")
+]
+DECLARED = [command for command in COMMANDS if re.search(r"/router (diff|apply) ", command)]
 LIFE = [
     command
     for command in COMMANDS
     if re.search(r"/router (versions|report|test|warm|plan|promote|rollback|audit|unload) ", f"{command} ")
+    and command not in CONTEST
 ]
-OWN = LIFE + [command for command in COMMANDS if re.search(r" (serve|loadtest|explain|demo|token)\b", command)]
+OWN = (
+    LIFE
+    + CONTEST
+    + DECLARED
+    + [command for command in COMMANDS if re.search(r" (serve|loadtest|explain|demo|token)\b", command)]
+)
 ASKS = [command for command in COMMANDS if command.startswith(".venv/bin/router ") and command not in OWN]
-MODEL_TOML, SERVER_TOML, SCENARIO_TOML = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+MODEL_TOML, SERVER_TOML, CONTEST_TOML, DECLARED_TOML, SCENARIO_TOML = re.findall(
+    r"```toml\n(.*?)```", README, re.DOTALL
+)
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +148,41 @@ def test_the_stages_are_drawn_from_the_table() -> None:
     assert re.findall(r"```mermaid\n(.*?)```", README, re.DOTALL) == [drawing() + "\n"]
 
 
+def test_a_challenger_is_tried_as_shown(tmp_path: Path) -> None:
+    """The README's commands one after another, on a server that keeps predictions of `digits`."""
+    assert len(CONTEST) == 13
+    models = put(tmp_path / "models", "digits")
+    with (models / "digits" / "model.toml").open("a", encoding="utf-8") as settings:
+        settings.write("\n[ledger]\nenabled = true\n")
+    page = tmp_path / "digits-1.html"
+    with running(tmp_path, models=models) as server:
+        said = []
+        for command in CONTEST:
+            words = shlex.split(command.replace("build/digits-1.html", str(page)))[1:]
+            done = router(*words, "--admin", server.admin)
+            assert done.exit_code == 0, done.stderr
+            said.append(" ".join(done.stdout.split()))
+    assert "25 %" in said[2]
+    assert "cohort" in said[2]
+    assert "trial 1 of digits 1" in said[5]
+    assert "step 1 of 4" in said[8]
+    assert "stopped" in said[10]
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_what_a_file_declares_is_so_as_shown(tmp_path: Path) -> None:
+    """Something differs, it is applied, and nothing differs."""
+    diff, apply = [shlex.split(command)[1:] for command in DECLARED]
+    file = tmp_path / "production.toml"
+    file.write_text(DECLARED_TOML, encoding="utf-8")
+    with running(tmp_path) as server:
+        codes = []
+        for words in (diff, apply, diff):
+            command = [str(file) if word == "production.toml" else word for word in words]
+            codes.append(router(*command, "--admin", server.admin).exit_code)
+    assert codes == [3, 0, 0]
+
+
 @pytest.mark.story
 def test_the_demo_loses_nothing() -> None:
     """As the README says: exit code 0 only if no request failed, was wrong, or went back, the better version has won
@@ -155,12 +204,16 @@ def test_python_works_as_shown(server: Server, capsys: pytest.CaptureFixture[str
 
 def test_model_toml_is_as_shown(tmp_path: Path) -> None:
     """Every key of the README's model.toml is known, and every known key is shown."""
-    (tmp_path / "model.toml").write_text(MODEL_TOML)
+    shown = MODEL_TOML + CONTEST_TOML
+    (tmp_path / "model.toml").write_text(shown)
     read = settings_of(tmp_path / "model.toml")
     for name in ModelSettings.model_fields:
         part = getattr(read, name)
         for key in getattr(type(part), "model_fields", ()):
-            assert re.search(rf"^{key} =", MODEL_TOML, re.MULTILINE), f"[{name}] {key} is not shown"
+            assert re.search(rf"^{key} =", shown, re.MULTILINE), f"[{name}] {key} is not shown"
+    known = ModelSettings()
+    assert read.trial.model_copy(update={"within": None}) == known.trial
+    assert read.canary.model_copy(update={"tolerance": None}) == known.canary
 
 
 def test_the_settings_of_the_server_are_as_shown(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def tell(found: Case, as_json: bool, go_on: str = "") -> None:
     if as_json:
         print_json(found)
     elif go_on:
-        say(f"{named(found)}: {found.text}; {go_on}")
+        say(f"{named(found)}: {found.text.rstrip('.')}; {go_on}")
     else:
         for part in shown(found):
             console().print(part)

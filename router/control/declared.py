@@ -145,7 +145,7 @@ class Declarations:
             view.split.matches,
             view.shadows,
             self._lifecycle.importance.get(view.model, ""),
-            0.0 if route is None else route.settings.canary.steps[0] + route.settings.canary.control,
+            0.0 if route is None else route.settings.canary.room,
             tuple(Going(Kind(each.kind), each.id, each.number, bool(each.body.get("paired"))) for each in view.cases),
         )
 

@@ -163,11 +163,12 @@ class Rollouts:
         settings, shares = route.settings.canary, route.split.shares
         others = {number: share for number, share in shares.items() if number != record.number}
         whole = 100.0 - sum(others.values())
-        if whole - settings.control < settings.steps[0]:
+        if whole < settings.room:
             told = ", ".join(f"version {number} {share:g} %" for number, share in others.items())
             raise Refused(
                 f"other challengers of model '{record.model}' have {100 - whole:g} % of its requests ({told}): a canary"
-                f" begins with {settings.steps[0]:g} %, and {settings.control:g} % stay with the champion"
+                f" begins with {settings.room - settings.control:g} %, and {settings.control:g} % stay with the"
+                " champion"
             )
         return core.begin(settings, shares.get(record.number, 0.0), whole, self._clock(), counted)
 

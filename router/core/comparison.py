@@ -34,6 +34,8 @@ SPREADS: Final = 0.25
 """Without a tolerance a number agrees that is within so many standard deviations of the champion's numbers,"""
 NOISE: Final = 1e-4
 """or within this share of the champion's: where its numbers hardly vary, rounding is no difference."""
+ADDED_UP: Final = 0.01
+"""So far from 1 the sum of scores may be that are shares."""
 _LARGEST: Final = 1e140
 """Beyond it a number counts as this one: squares are still numbers then."""
 
@@ -213,13 +215,13 @@ class Comparison:
             relative = apart / np.abs(theirs)
             relative[apart == 0.0] = 0.0
             relative[np.isnan(relative)] = np.inf
+            output.apart += float(apart[np.isfinite(apart)].sum())
         output.absolute += _counted(apart)
         output.relative += _counted(relative)
-        output.apart += float(apart[np.isfinite(apart)].sum())
         output.elements += apart.size
         if output.kind is Kind.SCORES and theirs.shape[1] > 1:
             output.compared += rows
-            output.agreed += int((theirs.argmax(1) == ours.argmax(1)).sum())
+            output.agreed += int(((theirs.argmax(1) == ours.argmax(1)) & (~_shares(theirs) | _shares(ours))).sum())
         elif self._tolerance is not None:
             output.compared += rows
             output.agreed += int((relative <= self._tolerance).reshape(rows, -1).all(1).sum())
@@ -234,6 +236,14 @@ def _kind(spec: TensorSpec, labels: bool) -> Kind:
     if spec.datatype not in FLOATING:
         return Kind.LABEL
     return Kind.SCORES if not labels and len(spec.shape) == 2 and spec.shape[1] != 1 else Kind.NUMBERS
+
+
+def _shares(scores: Array) -> Array:
+    """Which rows of scores are shares, that add up to 1: a version whose scores are none any more has another best
+    class only by chance."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        together = np.abs(scores.sum(1) - 1.0) <= ADDED_UP
+        return np.asarray(together & (scores >= -ADDED_UP).all(1))
 
 
 def _counted(values: Array) -> Array:

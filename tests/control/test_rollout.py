@@ -40,6 +40,18 @@ def acts(house: House) -> list[tuple[str, str, object]]:
 # ---- to the end ----
 
 
+def test_a_canary_of_one_step_leaves_the_control_to_the_champion(house: House) -> None:
+    """All requests but its share, until the bake is over."""
+
+    async def test() -> None:
+        canary = await begun(house, toml=QUICK.replace("[10, 50, 100]", "[100]"))
+        assert canary.share() == 95
+        await canary.passes(200, lambda: not canary.case.open)
+        assert canary.case.state == "finished"
+
+    run(test())
+
+
 def test_a_good_candidate_becomes_champion_step_by_step(house: House) -> None:
     """Each step is one flip; at the end the champion before stands by, and the case is over with the flip."""
 

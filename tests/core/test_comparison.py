@@ -173,6 +173,16 @@ def test_where_numbers_hardly_vary_rounding_is_no_difference() -> None:
     assert compared(NUMBER, same, same * (1 + NOISE * 2), measure=Measure.THEIRS).agreed == 0
 
 
+def test_scores_that_are_shares_no_more_do_not_agree() -> None:
+    """Whatever their best class is: a version that adds one to each is not the same. Other scores may lie anywhere."""
+    shares, others = floats([0.7, 0.2, 0.1], [0.1, 0.1, 0.8]), floats([7, 2, 1], [1, 1, 8])
+    for theirs, ours, agreed in ((shares, shares + 1, 0), (shares, shares, 2), (others, others + 1, 2)):
+        comparison = Comparison([SCORES], None)
+        comparison.add({"scores": theirs}, {"scores": ours})
+        (figures,) = comparison.figures()
+        assert (figures.compared, figures.agreed) == (2, agreed)
+
+
 def test_a_model_with_labels_or_scores_is_judged_by_them() -> None:
     """How much its numbers vary is nothing to it."""
     for spec in (LABEL, SCORES):
