@@ -34,10 +34,11 @@ from router.control.opening import Opening
 from router.control.planning import Planning
 from router.control.records import Case, CaseKind, ModelView, Order, PromotionPlan, Swapped, VersionRecord
 from router.control.registry import Registry
-from router.control.repository import FoundModel, named, scan
+from router.control.repository import scan
 from router.control.rollout import Rollouts
 from router.control.room import Room
 from router.control.shadows import shadows
+from router.control.start import Start
 from router.control.succession import Succession
 from router.control.swap import PATIENCE_S, Crew, Swap, Word, Worker
 from router.control.switches import Switches
@@ -47,16 +48,12 @@ from router.core.gate import Report
 from router.core.importance import Policy
 from router.core.split import Match
 from router.core.table import VersionTable
-from router.core.tensor import Signature
-from router.core.version import SERVING, UNDER_TRIAL, Stage
+from router.core.version import SERVING, Stage
 from router.core.warmup import Figures
-from router.errors import Refused, SettingsError
 
 log = structlog.get_logger()
 
 ROUTER: Final = Order()
-NOTHING: Final = Signature((), ())
-"""Of a version of which nothing is known."""
 LOOK_S: Final = 1.0
 """What goes on for long is looked at so often at least."""
 NO_POLICY: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -118,11 +115,8 @@ class Lifecycle:
         events: Events | None = None,
     ) -> None:
         self._scan = functools.partial(scan, models, allow_faults)
-        self._word = word
-        self._explicit = explicit
         self._clock = clock
         self.events = events or Events(clock)
-        self._store = store
         self._warmups = warmups
         self._registry = Registry(clock)
         self._swap = Swap(word, crew, patience_s)
@@ -160,17 +154,17 @@ class Lifecycle:
             self._approvals.unapproved,
         )
         self._demand.wanted = set(wanted)
+        self._start = Start(
+            self._changes, self._lookout, self._opening, self._demand, self._rollouts, word, self._scan, explicit
+        )
         self._declarations = Declarations(self)
         self._dossier = Dossier(self._changes, store)
         self._rests_until = 0.0
         switches = Switches(self._changes)
         self.freeze, self.set_alias, self.set_fallback = switches.freeze, switches.set_alias, switches.set_fallback
         self.set_importance, self.note = switches.set_importance, switches.note
-        self.promote, self.approve, self.reject = (
-            self._approvals.promote,
-            self._approvals.approve,
-            self._approvals.reject,
-        )
+        approvals = self._approvals
+        self.promote, self.approve, self.reject = approvals.promote, approvals.approve, approvals.reject
         self.withdraw = self._challenges.withdraw
         self.start_trial, self.stop_trial = self._contests.start, self._contests.stop
         self.stop_rollout = self._rollouts.stop
@@ -211,93 +205,12 @@ class Lifecycle:
 
         Raises SettingsError when there can be none.
         """
-        stored = await asyncio.to_thread(self._changes.store.load)
-        self._registry.put(stored.records.values())
-        self._registry.frozen = stored.frozen
-        self._registry.take_cases(stored.cases, stored.last_case)
-        self._registry.importance = stored.importance
-        for route in stored.table.routes.values():
-            for number, version in route.versions.items():
-                record = stored.records.get((route.model, number))
-                if record is not None and record.stage in SERVING and version.signature != NOTHING:
-                    self._changes.versions[route.model, number] = version
-        serving = self._word.generation
-        if 0 < serving <= stored.table.generation:
-            # Whoever serves has prepared the stored table: it was stored after that, and may wait for its flip.
-            self._demand.wanted = {model for model, each in stored.table.routes.items() if each.champion}
-            self._swap.begin(stored.table)
-            self._registry.found = await asyncio.to_thread(self._scanned)
-            log.info("serving goes on", generation=stored.table.generation)
-            self._turns.started.set()
-            self._turns.keep(self._resume())
-            return
-        self._swap.table = stored.table
-        fresh = await self._first(stored.table, serving)
-        self._turns.started.set()
-        for record in fresh:
-            self._by_policy(record)
+        await self._start.run(self._by_policy, self._begun_anew)
 
-    async def _first(self, stored: VersionTable, serving: int) -> list[VersionRecord]:
-        """The table of a server of which nothing runs yet; the versions that are new."""
-        found = await asyncio.to_thread(self._scan)
-        self._demand.wanted = named(found, self._demand.wanted)
-        if serving:
-            log.error("the stored table is older than the one that serves", serving=serving, stored=stored.generation)
-            self._swap.fence_all()
-        self._changes.versions.clear()  # their files may be others by now
-        draft = Draft()
-        self._opening.settle(draft, self._demand.wanted if self._explicit else None)
-        self._rollouts.settle(draft)
-        fresh = self._lookout.seen(draft, found)
-        self._registry.put(draft.records.values())
-        await self._lookout.follow(draft)
-        records = {**self._registry.records, **draft.records}
-        beginning = [each for each in found.values() if self._demand.starts(each.name, records)]
-        await self._opening.begin(draft, beginning, ROUTER)
-        self._registry.put(draft.records.values())
-        table = self._changes.first(draft, max(stored.generation, serving) + 1)
-        if not serving and stored.generation and stored.answers_like(table.routes):
-            table = VersionTable(stored.generation, table.routes)
-        await self._changes.save_first(draft, table)
-        self._swap.begin(table)
-        return fresh
-
-    def _scanned(self) -> Mapping[str, FoundModel]:
-        try:
-            return self._scan()
-        except SettingsError as error:  # what serves needs no repository; it is looked at again when it is back
-            log.error("serving goes on without a repository", reason=str(error))
-            return {}
-
-    async def _resume(self) -> None:
-        """After a restart of this process alone: what was under trial begins anew, what was draining is let go of."""
-        under_trial: list[VersionRecord] = []
-
-        async def resume() -> list[VersionRecord]:
-            draft = Draft()
-            fresh: list[VersionRecord] = []
-            if self._registry.found:  # somebody may have looked again before us
-                fresh = self._lookout.seen(draft, self._registry.found)
-                await self._lookout.mark(draft, {})
-            for record in self._registry.records.values():
-                if record.stage in UNDER_TRIAL:
-                    under_trial.append(record)
-                    broken_off = "its trial was broken off when the controller ended"
-                    draft.put(self._registry.moved(record, Stage.FAILED, Order(record.actor), broken_off))
-            try:
-                await self._changes.commit(draft)
-            except Refused as error:
-                log.error("what was found could not be stored", reason=str(error))
-                self._changes.owe(draft)
-            return fresh
-
-        fresh = await self._turns.alone(resume)
-        for record in fresh:
-            self._by_policy(record)
-        for record in under_trial:
-            order = Order(record.actor, "begun anew: the controller had ended")
-            self._turns.keep(self._examined(record.model, record.number, order, warm=record.stage is Stage.WARMING))
-        self._changes.let_go(await self._swap.reached())
+    async def _begun_anew(self, record: VersionRecord) -> None:
+        """What was under trial when this process ended."""
+        order = Order(record.actor, "begun anew: the controller had ended")
+        await self._examined(record.model, record.number, order, warm=record.stage is Stage.WARMING)
 
     # ---- workers ----
 

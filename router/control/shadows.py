@@ -9,7 +9,7 @@ from router.control.warmup import Observed
 from router.core.table import Route, Version
 from router.model_settings import ModelSettings
 
-MOST_PER_S: Final = 200.0
+MOST_PER_S: Final = 100.0
 """Requests whose copies go to shadows, of all models together, in each worker: a copy costs the worker some 50 µs."""
 
 
