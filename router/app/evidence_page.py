@@ -77,7 +77,7 @@ def _report(kept: Mapping[str, Any]) -> Iterator[str]:
     """Gates and distributions, as `router report` shows them."""
     try:
         report = from_text(json.dumps(_numbers({name: each for name, each in kept.items() if name != "passed"})))
-    except (RouterError, ValueError):
+    except (RouterError, ValueError, TypeError, AttributeError, LookupError):  # another release's, or nobody's
         yield f"<p>A report of kind {_shown(kept.get('kind'))} cannot be read by this release.</p>"
         return
     yield from sections(to_message(report))

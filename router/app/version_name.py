@@ -22,10 +22,13 @@ _HARMLESS: Final = re.compile(r"[\w.@+-]+")
 
 
 def parted(model: str, version: str) -> tuple[str, str]:
-    """Model and version, however they were written; the version is empty where none was."""
+    """Model and version, however they were written; the version is empty where none was. Raises click.UsageError for a
+    version of no model."""
     if version or ":" not in model:
         return model, version
     before, _, after = model.rpartition(":")
+    if not before:
+        raise click.UsageError(f"{model[:80]!r} names no model: MODEL:VERSION is meant, such as digits:2")
     return before, after
 
 
@@ -55,7 +58,9 @@ def _names(view: ModelVersions) -> dict[str, str]:
     named = dict(view.aliases)
     if view.versions:
         named["latest"] = view.versions[0].number
-    named |= {each.stage: each.number for each in view.versions if each.stage == "challenger"}
+    challengers = [each.number for each in view.versions if each.stage == "challenger"]
+    if len(challengers) == 1:  # of several nobody knows which one is meant
+        named["challenger"] = challengers[0]
     named |= {role: of for role, of in (("champion", view.champion), ("standby", view.standby)) if of}
     return named
 
@@ -123,7 +128,13 @@ def _fits(name: str, incomplete: str) -> bool:
     return name.startswith(incomplete) and _HARMLESS.fullmatch(name) is not None
 
 
-model_argument = click.argument("model", shell_complete=_complete_model)
+def _some_name(_: click.Context, __: click.Parameter, value: str) -> str:
+    if not value:
+        raise click.BadParameter("it is empty: name a model (`router models` lists them)")
+    return value
+
+
+model_argument = click.argument("model", shell_complete=_complete_model, callback=_some_name)
 any_model_argument = click.argument("model", default="", metavar="[MODEL]", shell_complete=_complete_model)
 case_argument = click.argument("case", type=click.IntRange(min=1), metavar="ID", shell_complete=_complete_request)
 version_argument = click.argument("version", default="", metavar="[VERSION]", shell_complete=_complete_version)

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from router.config import ImportanceName, explain
-from router.core.split import Match
+from router.core.split import PER_CENT, Match
 from router.core.table import ROLES
 from router.errors import SettingsError
 
@@ -103,7 +103,7 @@ class DeclaredChallenger(_Settings):
 
     @model_validator(mode="after")
     def _has_something(self) -> DeclaredChallenger:
-        if not (self.share or self.shadow or self.match):
+        if not (round(self.share * PER_CENT) or self.shadow or self.match):
             raise ValueError("it is to challenge with nothing: give it a share, shadow = true or a match")
         return self
 

@@ -16,6 +16,8 @@ from router.pb.admin_pb2 import MetadataMatch
 
 REASON: Final = 1000
 ALIAS: Final = 100
+ROUNDED: Final = 1e-9
+"""Percents of several versions add up to 100 but for so much."""
 NAME: Final = 255
 """Characters at most; models and versions are names of directories."""
 MATCHES: Final = 100
@@ -123,7 +125,7 @@ def shares(given: Mapping[str, float]) -> dict[str, float]:
     """By version, the lowest first. Raises BadField where there cannot be one, or all of them."""
     numbers = sorted((number(each, "shares") for each in given), key=lambda each: (len(each), each))
     made = {each: share(given[each], "shares") for each in numbers}
-    if sum(made.values()) > 100:
+    if sum(made.values()) > 100 + ROUNDED:
         told = ", ".join(f"version {each} {percent:g} %" for each, percent in made.items())
         raise BadField("shares", f"the shares are {sum(made.values()):g} % together ({told}): 100 % are all there are")
     return made

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from router.app.split import table
+from router.app.version_name import _names
+from router.edge import admin_words as words
 from router.pb.admin_pb2 import MetadataMatch, ModelVersions, VersionInfo
 from tests.fake_admin import Served, served
 from tests.rendering import rendered
@@ -55,7 +57,7 @@ def test_an_alias_stands_for_a_version(service: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "line"),
+    ("typed", "line"),
     [
         (("challenge", "a"), "name a version: MODEL VERSION or MODEL:VERSION"),
         (("challenge", "a", "2"), "give --share PERCENT, --shadow or --match KEY=VALUE"),
@@ -73,11 +75,14 @@ def test_an_alias_stands_for_a_version(service: Served) -> None:
         (("split", "a", "2=5", "2=6"), "each version has one share"),
         (("split", "a", "2=60", "3=50"), "the shares are 110 % together"),
         (("split",), "Missing argument 'MODEL'"),
+        (("split", ""), "it is empty: name a model"),
+        (("trial", ":latest"), "':latest' names no model: MODEL:VERSION is meant"),
+        (("cases", ":latest"), "':latest' names no model"),
     ],
 )
-def test_what_is_typed_wrong(service: Served, words: tuple[str, ...], line: str) -> None:
+def test_what_is_typed_wrong(service: Served, typed: tuple[str, ...], line: str) -> None:
     """Exit code 2, in one line; nothing has changed."""
-    wrong = service.router(*words)
+    wrong = service.router(*typed)
     assert (wrong.exit_code, wrong.output.count("\n")) == (2, 1), wrong.output
     assert line in wrong.output
     assert service.lifecycle.orders == []
@@ -99,6 +104,20 @@ def test_requests_are_divided_and_shown(service: Served) -> None:
     assert (shown["champion"], shown["shares"], shown["shadows"]) == ("1", {"2": 12.5}, ["2"])
     assert shown["matches"] == [{"key": "x-cohort", "value": "beta", "version": "2"}]
     assert service.router("split", "c").exit_code == 1
+
+
+def test_of_several_challengers_none_is_the_challenger() -> None:
+    """It is to be named by its number; one alone goes by its role."""
+    several = [VersionInfo(number=number, stage="challenger") for number in ("4", "3")]
+    assert "challenger" not in _names(ModelVersions(versions=several))
+    assert _names(ModelVersions(versions=several[:1]))["challenger"] == "4"
+
+
+def test_shares_of_all_requests_are_all() -> None:
+    """Percents with decimals add up to 100 but for rounding."""
+    given = {"2": 28.6, "3": 35.7, "4": 35.7}
+    assert sum(given.values()) > 100
+    assert words.shares(given) == given
 
 
 def test_a_split_is_harmless_text() -> None:

@@ -76,6 +76,7 @@ def test_all_that_a_file_may_say() -> None:
             "[models.a.challengers.4]\nshare = 0",
             "4` = {'share': 0}: it is to challenge with nothing",
         ),
+        ("[models.a.challengers.4]\nshare = 0.00001", "it is to challenge with nothing"),
         ("[models.a.challengers.4]\nshare = 101", "`models.a.challengers.4.share` = 101: it should be less than"),
         ("[models.a.challengers.4]\nshare = -0.1", "it should be greater than or equal to 0"),
         ("[models.a.challengers.4]\nshare = nan", "it should be a finite number"),
