@@ -36,7 +36,7 @@ dev: .venv/dev
 test: dev .venv-triton/installed  ## everything that needs no clock: minutes
 	$(BIN)/pytest -n 2 --dist worksteal
 
-story: dev  ## whole stories under traffic: the demo, a search, memory over many versions
+story: dev  ## whole stories under traffic, by the clock: the demo, load tests, memory over many versions
 	$(BIN)/pytest -m story
 
 browser: dev  ## the pages in a real browser (Chromium)

@@ -66,6 +66,7 @@ def call(*words: str, seconds: float = 90) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.story
 def test_a_run_ends_with_a_result_a_page_and_a_code(tmp_path: Path) -> None:
     """The level is kept; every answer is right; the page needs nothing from outside."""
     path = scenario(tmp_path, title="[red]Short[/] :smile:")
@@ -89,6 +90,7 @@ def test_a_run_ends_with_a_result_a_page_and_a_code(tmp_path: Path) -> None:
     assert [row["p50"]["ratio"] for row in rows] == [1.0, 1.0]
 
 
+@pytest.mark.story
 def test_a_level_that_is_not_kept_fails_and_a_dead_server_ends_in_a_report(tmp_path: Path) -> None:
     """The server is killed in the middle: exit code 1, the errors counted, no traceback."""
     kill = '[[action]]\nat = "2s"\ndo = "kill"\nwhat = "supervisor"\n'
@@ -164,6 +166,7 @@ def command(tmp_path: Path) -> Iterator[Callable[..., Command]]:
 HOW = pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
 
 
+@pytest.mark.story
 @HOW
 def test_an_interrupt_leaves_a_valid_result(tmp_path: Path, command: Callable[..., Command], how: str) -> None:
     """What was due until then is judged and written, nothing of it is lost, and nothing is left running."""
@@ -190,6 +193,7 @@ def test_an_interrupt_before_the_load_is_one_line(tmp_path: Path, command: Calla
     assert test.out.splitlines()[1:] == ["Interrupted"]
 
 
+@pytest.mark.story
 def test_senders_end_before_an_action_does(tmp_path: Path, command: Callable[..., Command]) -> None:
     """An interrupt ends the load at once; what is being done to the server is waited for."""
     gate = tmp_path / "gate"
@@ -207,6 +211,7 @@ def test_senders_end_before_an_action_does(tmp_path: Path, command: Callable[...
     assert deed["ok"]
 
 
+@pytest.mark.story
 @HOW
 def test_an_interrupted_search_keeps_its_tries(tmp_path: Path, command: Callable[..., Command], how: str) -> None:
     """Of `capacity`, and of `latency` that begins with one."""
@@ -221,6 +226,7 @@ def test_an_interrupted_search_keeps_its_tries(tmp_path: Path, command: Callable
     assert server["probes"][0]["answered"] > 0
 
 
+@pytest.mark.story
 def test_an_interrupt_between_two_runs_keeps_the_first(tmp_path: Path, command: Callable[..., Command]) -> None:
     """`latency` tells what it has measured so far."""
     path = tmp_path / "r.json"
