@@ -15,14 +15,42 @@ from router.core.vitals import Vitals
 
 GREY: Final = "#888888"
 """The old champion beside the version."""
+PALE: Final = "rgba(37, 99, 168, 0.2)"
 
 
 def trial_charts(body: Mapping[str, Any]) -> Iterator[str]:
-    """The challenger's advantage, and the interval that encloses the true one."""
+    """The challenger's advantage, and the interval that encloses the true one; as it went, where that is known."""
+    path = [each for each in body.get("path", ()) if _whole(each)] if isinstance(body.get("path"), list) else []
+    if len(path) > 1:
+        yield drawn(_narrowing(path))
+        return
     told = body.get("standing", body)
     figures = [told.get(name) if isinstance(told, Mapping) else None for name in ("low", "difference", "high")]
     if all(isinstance(each, int | float) and math.isfinite(each) for each in figures):
         yield drawn(_interval(*(100.0 * float(each) for each in figures if each is not None)))
+
+
+def _whole(step: Any) -> bool:
+    """Whether it is one of a trial's path: how many were compared, then low, difference and high."""
+    return (
+        isinstance(step, list) and len(step) == 4 and all(isinstance(n, int | float) and math.isfinite(n) for n in step)
+    )
+
+
+def _narrowing(path: Sequence[Sequence[float]]) -> go.Figure:
+    compared = [each[0] for each in path]
+    low, difference, high = ([100.0 * each[place] for each in path] for place in (1, 2, 3))
+    chart = go.Figure()
+    chart.add_scatter(x=compared, y=high, mode="lines", line={"width": 0}, hoverinfo="skip")
+    chart.add_scatter(x=compared, y=low, mode="lines", line={"width": 0}, fill="tonexty", fillcolor=PALE)
+    chart.add_scatter(x=compared, y=difference, mode="lines", line={"color": BLUE, "width": 3})
+    chart.add_hline(y=0, line={"color": GREY, "dash": "dot"})
+    chart.update_layout(
+        title="Of 100 requests so many more (or fewer) right than the champion; the truth lies in the band",
+        xaxis={"title": "requests that were compared"}, template="plotly_white", height=300, font={"size": 13},
+        showlegend=False, margin={"l": 60, "r": 20, "t": 50, "b": 50},
+    )  # fmt: skip
+    return chart
 
 
 def _interval(low: float, difference: float, high: float) -> go.Figure:

@@ -25,6 +25,9 @@ WORDS: Final = 300
 """Characters of anybody's words."""
 TITLES: Final = {"trial": "Trial", "rollout": "Canary", "request": "Request for approval"}
 
+DRAWN: Final = {"given", "shown", "steps", "path", "state"}
+"""What of a case's body stands in its table or chart, or is for the program."""
+
 _NOTHING: Final = "–"
 
 
@@ -39,12 +42,12 @@ def parts(dossier: Mapping[str, Any]) -> Iterator[str]:
     """What stands below its title, as HTML."""
     yield f"<p>Made {_moment(dossier.get('made_at'))} by router {_shown(dossier.get('router'))}.</p>"
     yield _facts(_standing(dossier, _table(dossier.get("version"))))
-    yield "<h2>How it came there</h2>"
-    yield _acts(_rows(dossier.get("history")), "stage")
-    for kept in _rows(dossier.get("reports")):
-        yield from _report(kept)
     for kept in _rows(dossier.get("cases")):
         yield from _case(kept)
+    for kept in _rows(dossier.get("reports")):
+        yield from _report(kept)
+    yield "<h2>How it came there</h2>"
+    yield _acts(_rows(dossier.get("history")), "stage")
     yield from _audit(_table(dossier.get("audit")))
     settings = _table(dossier.get("settings"))
     if settings:
@@ -117,7 +120,7 @@ def _case(kept: Mapping[str, Any]) -> Iterator[str]:
         yield _approvals(_rows(body.get("given")))
     charts = {CaseKind.TRIAL: trial_charts, CaseKind.ROLLOUT: canary_charts}.get(kind)  # type: ignore[call-overload]
     yield from (charts(body) if charts is not None else ())
-    facts = {name: each for name, each in body.items() if name not in {"given", "shown", "steps", "history"}}
+    facts = {name: each for name, each in body.items() if name not in DRAWN}
     yield f"<details><summary>all of its figures</summary>{_facts(flat(facts))}</details>"
 
 
@@ -193,7 +196,8 @@ def _acts(acts: Sequence[Mapping[str, Any]], last: str) -> str:
     ]
     if not rows:
         return "<p>The log has no act about it.</p>"
-    return _grid(("no.", "when", "who", "did", "version", "why", "change", last), rows)
+    shown = _grid(("no.", "when", "who", "did", "version", "why", "change", last), rows)
+    return f"<div class='acts'>{shown}</div>"
 
 
 # ---- words ----

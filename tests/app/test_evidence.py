@@ -246,3 +246,19 @@ def test_a_page_of_whatever_there_is(data: st.DataObject) -> None:
     case = data.draw(st.dictionaries(st.sampled_from(["kind", "body", "began", "state", "id"]), NOTHING))
     for kind in ("trial", "rollout", "request"):
         assert [*parts({"cases": [{**case, "kind": kind}]})]
+
+
+@pytest.mark.parametrize(
+    ("path", "drawn"),
+    [
+        ([[50, -0.1, 0.05, 0.2], [300, 0.004, 0.06, 0.13]], "the truth lies in the band"),
+        ([[50, -0.1, 0.05, 0.2]], "and where the truth lies"),
+        ([[50, "low", None, 0.2], 7, [1, 2]], "and where the truth lies"),
+        ("nothing", "and where the truth lies"),
+    ],
+)
+def test_a_trial_is_drawn_as_it_went(path: Any, drawn: str) -> None:
+    """Where that is known; else as it stands."""
+    trial = TRIAL | {"body": TRIAL["body"] | {"path": path}}
+    (chart,) = [each for each in parts(dossier(cases=[trial])) if "more (or fewer) right" in each]
+    assert drawn in chart
