@@ -311,9 +311,11 @@ class LedgerFile:
         Paired: what the challenger said as a mirror and the champion to its caller. Else what callers had of both who
         named no version. A turn beyond the last one is of a file that was lost: all of this one is new.
         """
-        after = after if after <= self.last_turn(model) else 0
+        anew = after > self.last_turn(model)
         with self._engine.begin() as connection:
-            return since(connection, self._models.get(model, 0), versions, after, most, paired=paired)
+            number = self._models.get(model, 0)
+            page = since(connection, number, versions, 0 if anew else after, most, paired=paired)
+        return page._replace(anew=anew)
 
 
 def _connected(connection: sqlite3.Connection, _: object) -> None:

@@ -2,13 +2,23 @@
 
 Predictions that were joined to what came true in one transaction have the same turn, later ones a higher one. Turns are
 counted and not timed: clocks jump, and a mirror may run long after it came true what was right.
+
+Within a turn, answers of different requests are in the order of the seconds in which they were given, and within a
+second in one that is drawn by lot. The order in which they are kept will not do: workers hand predictions over by
+version, some hundred at once, so it is all of the champion's and then all of the challenger's, while a trial compares
+where the two follow each other (`core/trial`). Nor will the instant: what ran in one batch has the same. The lot is a
+hash of the request's id, another one than that by which requests are split. So the order was settled before anything
+came true, by what neither version had a hand in, which is all that the trial's bets ask of it: of those of one second
+any may come next, as hard a request as any other, whoever answered it. And it is the same whenever it is asked for.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from hashlib import blake2s
+from typing import Any, Final, NamedTuple, Protocol
 
-from sqlalchemy import Connection, bindparam, exists, func, select
+from sqlalchemy import Connection, Row, Select, bindparam, exists, func, select
 
 from router.control.ledger_schema import PREDICTIONS, SOURCES
 from router.core.table import CHAMPION
@@ -16,11 +26,34 @@ from router.core.trial import Answer, Pair
 
 
 class Page(NamedTuple):
-    """What came true up to a turn, the next one to ask from: either pairs or answers, in the order of their turns."""
+    """What came true up to a turn, the next one to ask from: either pairs or answers, in the order of their turns.
+
+    `anew`: the turn that was asked from is of a file that is gone, and this is all of the one that was begun since.
+    """
 
     turn: int
     pairs: list[Pair]
     answers: list[Answer]
+    anew: bool = False
+
+
+class Pairs(Protocol):
+    """The ledger, as far as trials read it. All methods raise NotReady when it cannot be read."""
+
+    @property
+    def contradicted(self) -> Mapping[str, int]:
+        """Actuals since this process began that said something else than what was joined, by model."""
+
+    async def last_turn(self, model: str) -> int:
+        """The turn of what came true last."""
+
+    async def since(self, model: str, champion: str, challenger: str, after: int, most: int, *, paired: bool) -> Page:
+        """What came true after a turn: pairs, or answers."""
+
+
+SECOND_NS: Final = 10**9
+_LOT: Final = b"order"
+"""What makes the hash another one than that of a split, which is personal to the model."""
 
 
 _HOW_MANY: Final = (
@@ -65,7 +98,8 @@ _ANSWERS: Final = (
     select(
         PREDICTIONS.c.turn,
         PREDICTIONS.c.request_id,
-        SOURCES.c.version == bindparam("challenger"),
+        PREDICTIONS.c.at_ns,
+        (SOURCES.c.version == bindparam("challenger")).label("second"),
         PREDICTIONS.c.deviation,
     )
     .join_from(PREDICTIONS, SOURCES, PREDICTIONS.c.source == SOURCES.c.id)
@@ -76,7 +110,7 @@ _ANSWERS: Final = (
     )
     .order_by(PREDICTIONS.c.turn, PREDICTIONS.c.id)
 )
-"""What callers had who named no version."""
+"""What callers had who named no version; rows of a request in their order."""
 
 
 def since(
@@ -91,7 +125,15 @@ def since(
         last, most = turn, most - count
     champion, challenger = versions
     about = {"model": model, "champion": champion, "challenger": challenger, "first": after + 1, "last": last}
-    rows = connection.execute(_PAIRS if paired else _ANSWERS, about).all() if last > after else ()
+    asked: Select[Any] = _PAIRS if paired else _ANSWERS
+    rows: Sequence[Any] = connection.execute(asked, about).all() if last > after else []
     if paired:
         return Page(last, [Pair(turn, request, first, second) for turn, request, first, second in rows], [])
-    return Page(last, [], [Answer(turn, request, bool(second), off) for turn, request, second, off in rows])
+    mixed = sorted(rows, key=_place)
+    return Page(last, [], [Answer(each.turn, each.request_id, bool(each.second), each.deviation) for each in mixed])
+
+
+def _place(row: Row[Any]) -> tuple[int, int, bytes]:
+    """Where an answer stands among all others."""
+    lot = blake2s(row.request_id.encode(), digest_size=8, person=_LOT)
+    return row.turn, row.at_ns // SECOND_NS, lot.digest()

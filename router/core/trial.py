@@ -9,14 +9,21 @@ each end errs in at most a share `alpha` of the trials, over the whole trial, ho
 
 Nobody knows the best stake beforehand, so a twelfth is bet by each of `STAKES`. What one has then depends on how often
 each difference was seen and not on their order: the state of a trial is a table of counts. To tell 90 from 93 % right
-(independent errors) it takes 2,000 requests in the median, where the plug-in empirical Bernstein sequence of section 3
-takes 4,200.
+(independent errors) it takes 2,000 requests in the median where both run each, and the plug-in empirical Bernstein
+sequence of section 3 takes 4,200; where each request went to one of both it takes 5,100, half of them to either.
 
 What is compared. *Paired*, where both ran the same requests: the difference of both on each request, which cancels what
 makes requests hard. *Unpaired*, where each request went to one of them: each request of the one that has fewer is
 compared with those that the other has answered meanwhile. So both always stand for the same minutes, and a share that
 is raised while requests become easier makes nobody better. What rows of one request say hangs together, so a request
 counts once, by the mean of its rows that came true together.
+
+Unpaired, there are as many comparisons as the two follow each other, so their order has to mix them: a block of a
+hundred answers of one and then a hundred of the other is one comparison and no hundred. And the order must be settled
+without a look at what came true. That of `control/ledger_since` is both: by what came true together, then by the second
+of the answer, then by lot. Within a second any request may be the next, so whatever was seen before, the next one is in
+the mean as hard for the one as for the other: the bet on it is fair. An order that does not mix costs comparisons; it
+makes no false winner.
 
 What it takes for granted: whether requests are hard does not depend on who answers them. In a split by `route_key` this
 is so of keys: where a few of them make most of the requests, only a shadow is compared fairly.
@@ -204,7 +211,8 @@ class Trial:
         return replace(self, differences=self.differences.added(made), champion=champion, challenger=challenger)
 
     def separate(self, answers: Sequence[Answer], judge: Judge, within: float | None = None) -> Trial:
-        """With these answers as well, in the order in which they came true. Raises InvalidRequest."""
+        """With these answers as well, in an order that mixes both and that no outcome has a part in; all of a request
+        that came true together. Raises InvalidRequest."""
         if judge is Judge.CLOSER:
             raise InvalidRequest("who is closer can be told only where both ran the same requests")
         made: list[float] = []
