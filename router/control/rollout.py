@@ -16,21 +16,23 @@ from typing import Final
 import structlog
 
 from router.control.change import Changes, Draft
+from router.control.crashes import CrashesOf, no_crashes
 from router.control.examination import Examination
 from router.control.planning import Planning
-from router.control.records import Case, CaseKind, Entry, Order, VersionRecord
-from router.control.rollout_case import ended, opened, resumed, stepped
-from router.control.rollout_seen import AllVitals, FiguresOf, seen
+from router.control.records import Case, CaseKind, Entry, Order
+from router.control.rollout_case import ended, kept_up, opened, resumed, stepped
+from router.control.rollout_seen import AllVitals, FiguresOf, champion_of_case, out, seen
+from router.control.rollout_terms import champion_of, check, first_step
 from router.control.succession import Succession
 from router.control.warmup import Observed
 from router.core import rollout as core
+from router.core.approval import check_files
 from router.core.bake import NONE
 from router.core.rollout import Advance, Finish, Hold, Rollout, Undo, decide
 from router.core.split import moved
 from router.core.table import Version, VersionState
 from router.core.version import SERVING, Stage
-from router.core.vitals import Vitals
-from router.errors import Conflict, InvalidRequest, Refused, RouterError
+from router.errors import InvalidRequest, Refused, RouterError
 from router.model_settings import CanarySettings, ModelSettings
 
 log = structlog.get_logger()
@@ -38,21 +40,28 @@ log = structlog.get_logger()
 ROUTER: Final = Order()
 TELL_S: Final = 60.0
 """How often watchers hear how a bake does."""
+SAVE_S: Final = 30.0
+"""How often the time that has passed is stored where nothing else is new."""
+RETRY_S: Final = 1.0
+"""What could not be done is tried again after so long at least."""
+FAULT: Final = "a fault of this program, which its log describes"
 
 
 @dataclass(slots=True)
 class _Going:
-    """A rollout under way in this process. `due` and `told` are monotonic seconds; `undo` is still to be done."""
+    """A rollout under way in this process. Times are monotonic seconds; `undo` is still to be done."""
 
     rollout: Rollout
     due: float
     told: float
+    saved: float
     undo: Undo | None = None
 
 
 class Rollouts:
     """All rollouts. `vitals` asks all workers what callers had of each version; `figures` gives what an observation has
-    seen: model, version that is run, and the version whose runs it gets. `clock` is monotonic.
+    seen: model, version that is run, and the version whose runs it gets. `clock` is monotonic. `crashes` counts the
+    crashes of workers in runs of a version.
     """
 
     def __init__(
@@ -64,6 +73,7 @@ class Rollouts:
         vitals: Callable[[], Awaitable[AllVitals]],
         figures: FiguresOf,
         clock: Callable[[], float] = time.monotonic,
+        crashes: CrashesOf = no_crashes,
     ) -> None:
         self._changes = changes
         self._registry = changes.registry
@@ -73,15 +83,19 @@ class Rollouts:
         self._vitals = vitals
         self._figures = figures
         self._clock = clock
+        self._crashes = crashes
         self._going: dict[int, _Going] = {}
 
     # ---- by order ----
 
-    async def begin(self, model: str, number: str, order: Order, expected: str = "", override: bool = False) -> Case:
+    async def begin(
+        self, model: str, number: str, order: Order, expected: str = "", override: bool = False, digest: str = ""
+    ) -> Case:
         """Begin to roll a version out; the champion goes on until the last bake is over.
 
         `expected`: the champion that whoever asks believes in, by default the one of this moment. `override`: although
-        its gates say no. Raises NotFound, Refused, InvalidRequest, NoRoom, Conflict when somebody else was first.
+        its gates say no. `digest`: the SHA-256 of the files that were agreed to, empty for any. Raises NotFound,
+        Refused, InvalidRequest, NoRoom, Conflict when somebody else was first, or the files are others.
         """
         if override and not order.reason:
             raise InvalidRequest("an override needs a reason: say why with --reason")
@@ -93,13 +107,14 @@ class Rollouts:
 
         async def alone() -> Case:
             record = self._registry.record(model, number)
-            champion = self._champion(model, expected or (first.number if first is not None else ""))
-            self._check(record, override=override)
+            champion = champion_of(self._registry, model, expected or (first.number if first is not None else ""))
+            check(self._registry, self._planning, record, override=override)
             if record.stage not in SERVING:
                 record = await self._examination.made_ready(record, order)
+            check_files(model, number, record.digest, digest)
             if effects := self._planning.effects(record, override=override):
                 raise Refused(effects[0])
-            rollout = self._first(record, before)
+            rollout = first_step(self._changes.route(model), record, before, self._clock())
             case = opened(self._registry.next_case(), record, champion.number, rollout, order, self._changes.clock())
             case = replace(case, body={**case.body, "override": override})
             draft = Draft(must=(model, number))
@@ -108,7 +123,7 @@ class Rollouts:
             was = self._changes.route(model).split.shares.get(number, 0.0)
             await self._shared(draft, case, rollout, order, {"state": "begun"}, was)
             now = self._clock()
-            self._going[case.id] = _Going(rollout, now, now)
+            self._going[case.id] = _Going(rollout, now, now, now)
             return case
 
         return await self._changes.turns.alone(alone)
@@ -130,48 +145,6 @@ class Rollouts:
 
         return await self._changes.turns.alone(alone)
 
-    def _champion(self, model: str, believed: str) -> VersionRecord:
-        """Raises Refused without one, Conflict where it is another."""
-        now = self._registry.at(model, Stage.CHAMPION)
-        if now is None:
-            raise Refused(f"model '{model}' has no champion to compare with: promote the version without --canary")
-        if now.number != believed:
-            who = f"version {now.number}, made so by {now.actor}"
-            raise Conflict(f"the champion of '{model}' is {who}, not {believed or 'none'}: look again")
-        return now
-
-    def _check(self, record: VersionRecord, *, override: bool) -> None:
-        """Whether the version may be rolled out now. Raises Refused, Conflict."""
-        model, number = record.model, record.number
-        if (other := self._registry.case(model, CaseKind.ROLLOUT)) is not None:
-            raise Conflict(
-                f"version {other.number} of model '{model}' is being rolled out already (canary {other.id}, begun by"
-                f" {other.actor}): wait for its end, or `router canary {model} --stop`"
-            )
-        if record.stage is Stage.CHAMPION:
-            raise Refused(f"version {number} of model '{model}' is its champion already")
-        if record.stage is Stage.STANDBY:
-            raise Refused(
-                f"version {number} of model '{model}' is its standby: `router rollback {model}` makes it answer again"
-            )
-        if obstacles := self._planning.obstacles(record, override=override):
-            raise Refused(obstacles[0])
-
-    def _first(self, record: VersionRecord, counted: Vitals | None) -> Rollout:
-        """The rollout that begins. Raises Refused where other challengers leave it no room."""
-        route = self._changes.route(record.model)
-        settings, shares = route.settings.canary, route.split.shares
-        others = {number: share for number, share in shares.items() if number != record.number}
-        whole = 100.0 - sum(others.values())
-        if whole < settings.room:
-            told = ", ".join(f"version {number} {share:g} %" for number, share in others.items())
-            raise Refused(
-                f"other challengers of model '{record.model}' have {100 - whole:g} % of its requests ({told}): a canary"
-                f" begins with {settings.room - settings.control:g} %, and {settings.control:g} % stay with the"
-                " champion"
-            )
-        return core.begin(settings, shares.get(record.number, 0.0), whole, self._clock(), counted)
-
     # ---- what goes on ----
 
     def controls(self) -> dict[Observed, tuple[Version, Version, ModelSettings]]:
@@ -179,7 +152,7 @@ class Rollouts:
         made: dict[Observed, tuple[Version, Version, ModelSettings]] = {}
         for case in self._open():
             route = self._changes.table.routes.get(case.model)
-            champion, number = str(case.body.get("champion", "")), case.number
+            champion, number = champion_of_case(case), case.number
             if route is None or any(
                 each not in route.versions or route.versions[each].state is not VersionState.READY
                 for each in (champion, number)
@@ -230,6 +203,9 @@ class Rollouts:
                 await self._looked(case, vitals)
             except RouterError as error:  # tried again when it is due again
                 self._hindered(case, str(error))
+            except Exception:  # a fault of ours: other canaries go on, and the controller
+                log.exception("a canary could not go on", model=case.model, version=case.number)
+                self._hindered(case, FAULT)
 
     def _open(self) -> list[Case]:
         return [each for each in self._registry.cases.values() if each.kind is CaseKind.ROLLOUT]
@@ -246,7 +222,7 @@ class Rollouts:
                 rollout, undo = resumed(case, now), None
             except RouterError as error:
                 rollout, undo = Rollout(CanarySettings(), 0, 0.0, now), Undo(str(error))
-            going = self._going[case.id] = _Going(rollout, now, now, undo)
+            going = self._going[case.id] = _Going(rollout, now, now, now, undo)
         return going
 
     async def _asked(self) -> AllVitals | None:
@@ -261,23 +237,27 @@ class Rollouts:
             return await self._vitals()
         except (RouterError, OSError) as error:
             log.error("the workers do not say how versions do", reason=str(error))
-            return None
+        except Exception:  # a fault of ours: canaries wait
+            log.exception("the workers do not say how versions do")
+        return None
 
     async def _looked(self, case: Case, vitals: AllVitals | None) -> None:
         going, now = self._of(case), self._clock()
         going.due = now + going.rollout.settings.check_seconds
-        going.rollout, decision = decide(
-            going.rollout, seen(self._changes, self._figures, case, vitals, now), case.body["champion"]
-        )
+        known = seen(self._changes, self._figures, self._crashes, case, vitals, now)
+        going.rollout, decision = decide(going.rollout, known, champion_of_case(case))
         decision = going.undo or decision
         if isinstance(decision, Hold):
-            self._tell_now_and_then(case, going, now)
+            self._tell_now_and_then(case, going, now, decision.waits)
+            await self._save_now_and_then(case, going, now, decision.waits)
             return
         if isinstance(decision, Undo):
             going.undo, going.due = decision, now  # whatever is in the way: again with the next look
 
         async def alone() -> None:
             if self._registry.cases.get(case.id) is not case:  # somebody has stopped it meanwhile
+                return
+            if not isinstance(decision, Undo) and self._overtaken(case):
                 return
             match decision:
                 case Advance():
@@ -289,9 +269,29 @@ class Rollouts:
 
         await self._changes.turns.alone(alone)
 
+    def _overtaken(self, case: Case) -> bool:
+        """Whether somebody was first, while what was decided waited for its turn: the next look decides anew."""
+        return any(out(self._changes, case)) or self._registry.is_frozen(case.model)
+
+    async def _save_now_and_then(self, case: Case, going: _Going, now: float, waits: str) -> None:
+        """What a controller that comes back goes on from; nothing is lost but that where it cannot be stored."""
+        if now - going.saved < SAVE_S:
+            return
+        going.saved = now
+
+        async def alone() -> None:
+            if self._registry.cases.get(case.id) is case:
+                await self._changes.commit(Draft(cases={case.id: kept_up(case, going.rollout, now, waits)}))
+
+        try:
+            await self._changes.turns.alone(alone)
+        except RouterError as error:
+            log.warning("a canary's time was not stored", model=case.model, version=case.number, reason=str(error))
+
     def _hindered(self, case: Case, reason: str) -> None:
         """What was decided could not be done; where that goes on for too long, the canary is undone."""
         going, now = self._of(case), self._clock()
+        going.due = max(going.due, now + RETRY_S)
         log.error("a canary could not go on", model=case.model, version=case.number, reason=reason)
         if going.undo is None and going.rollout.seconds(now) > going.rollout.settings.max_seconds:
             going.undo = Undo(f"it could not go on within canary.max_seconds: {reason}")
@@ -299,11 +299,11 @@ class Rollouts:
             going.told = now
             self._tell(case, f"{going.rollout.step}: it could not go on: {reason}")
 
-    def _tell_now_and_then(self, case: Case, going: _Going, now: float) -> None:
-        if now - going.told < TELL_S or not going.rollout.findings:
+    def _tell_now_and_then(self, case: Case, going: _Going, now: float, waits: str) -> None:
+        if now - going.told < TELL_S:
             return
         going.told = now
-        found = "; ".join(each.text for each in going.rollout.findings)
+        found = "; ".join([*(each.text for each in going.rollout.findings), waits])
         self._tell(case, f"{going.rollout.step}: {going.rollout.here} requests so far; {found}")
 
     def _tell(self, case: Case, text: str, **facts: object) -> None:
@@ -332,11 +332,11 @@ class Rollouts:
         following, rollout = stepped(case, going.rollout, share, now, self._changes.clock())
         told = {"state": "step", "found": [each.facts for each in going.rollout.findings]}
         await self._shared(Draft(), following, rollout, ROUTER, told, going.rollout.share)
-        going.rollout, going.due, going.told = rollout, now, now
+        going.rollout, going.due, going.told, going.saved = rollout, now, now, now
 
     async def _finish(self, case: Case, going: _Going) -> None:
         """The candidate takes the champion's place. Raises Refused while something speaks against that."""
-        record, was = self._registry.record(case.model, case.number), str(case.body["champion"])
+        record, was = self._registry.record(case.model, case.number), champion_of_case(case)
         order = Order(case.actor, str(case.body.get("reason", "")))
         draft, wall, now = Draft(), self._changes.clock(), self._clock()
         self._succession.succeed(draft, record, order)

@@ -19,9 +19,10 @@ from router.model_settings import CanarySettings
 def opened(number: int, record: VersionRecord, champion: str, rollout: Rollout, order: Order, wall: float) -> Case:
     """The case of a rollout that begins. `number` is the case's own, `wall` seconds since 1970.
 
-    Its body holds the `champion`, the `reason` and the `settings` that it goes by, `step` (from 0) and `share`, the
-    `seconds` and `looks` until then, what callers had of the candidate (`served`), `text` for a person; and of each
-    step that is over, in `steps`, what both had in it and the findings of its bake.
+    Its body holds the `champion`, the `reason` and the `settings` that it goes by, `step` (from 0) and `share`; the
+    `seconds` and `looks` until then, what callers had of the candidate (`served`) and `text` for a person, all of them
+    stored anew now and then; and of each step that is over, in `steps`, what both had in it and the findings of its
+    bake.
     """
     body: dict[str, Any] = {
         "champion": champion,
@@ -35,25 +36,30 @@ def opened(number: int, record: VersionRecord, champion: str, rollout: Rollout, 
 
 def moved_on(case: Case, rollout: Rollout, wall: float) -> Case:
     """The case of a rollout that begins a step."""
-    served = _told(rollout.served)
+    body = {**case.body, "step": rollout.at, "share": rollout.share, "step_began": wall}
+    return kept_up(replace(case, body=body), rollout, rollout.began)
+
+
+def kept_up(case: Case, rollout: Rollout, now: float, waits: str = "") -> Case:
+    """The case with what has come since its step began: what a rollout that is resumed must not have anew.
+
+    `waits`: what its step waits for, for a person. `now` is in monotonic seconds.
+    """
     body = {
         **case.body,
-        "step": rollout.at,
-        "share": rollout.share,
-        "seconds": rollout.spent,
+        "seconds": rollout.seconds(now),
         "looks": rollout.looks,
-        "served": served,
+        "served": _told(rollout.served),
         "counted": None if rollout.counted is None else _told(rollout.counted),
         "old_champion": {**_told(rollout.champion), "buckets": list(rollout.champion.buckets)},
-        "step_began": wall,
-        "text": f"{rollout.step} of the requests",
+        "text": f"{rollout.step} of the requests" + (f": {waits}" if waits else ""),
     }
     return replace(case, body=body)
 
 
 def baked(case: Case, rollout: Rollout, now: float, wall: float) -> Case:
     """The case with its present step among those that are over. `now` is in monotonic seconds."""
-    bake = rollout.bake
+    bake, before = rollout.bake, case.body.get("steps", [])
     made: dict[str, Any] = {
         "step": rollout.at,
         "share": rollout.share,
@@ -66,7 +72,7 @@ def baked(case: Case, rollout: Rollout, now: float, wall: float) -> Case:
         for name in ("candidate", "control"):
             had = getattr(bake.past[-1], name).since(getattr(bake.began, name)) or NONE
             made[name] = {**_told(had), "buckets": list(had.buckets)}
-    return replace(case, body={**case.body, "steps": [*case.body.get("steps", ()), made]})
+    return replace(case, body={**case.body, "steps": [*(before if isinstance(before, list) else ()), made]})
 
 
 def stepped(case: Case, rollout: Rollout, share: float, now: float, wall: float) -> tuple[Case, Rollout]:
@@ -99,6 +105,8 @@ def resumed(case: Case, now: float) -> Rollout:
         at, old = int(body["step"]), body["old_champion"]
         if not 0 <= at < len(settings.steps):
             raise ValueError("no such step")
+        if not isinstance(body["champion"], str) or not isinstance(body.get("steps", []), list):
+            raise TypeError("another form")
         return Rollout(
             settings,
             at,
@@ -110,7 +118,7 @@ def resumed(case: Case, now: float) -> Rollout:
             counted=None if body["counted"] is None else _vitals(body["counted"]),
             champion=_vitals(old),
         )
-    except (ValidationError, KeyError, TypeError, ValueError) as error:
+    except (ValidationError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RouterError(f"case {case.id} of the store holds no rollout that this program can go on with") from error
 
 

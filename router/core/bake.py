@@ -3,7 +3,10 @@
 Both are looked at again and again: over the latest interval, so that a change is seen at once, over the latest few, and
 over all that came since the bake began, so that little traffic adds up too. Chance alone says whose request is whose:
 what hits both, a stalled machine or callers who ask for what cannot be, falls on each by its share of the requests, and
-an exact test of the two shares holds (`core/chance`), however it comes in bursts.
+an exact test of the two shares holds (`core/chance`), however it comes in bursts. That takes requests that are drawn one
+by one, and those with one key stay together: a key that has a large part of the requests, and fails more often than
+others wherever it lands, sends back a version that is as good more often than `alpha` says. So do callers who name one
+of the two versions: the counters of a version do not tell them from others.
 
 A candidate breaks off its bake only by a difference that is both more than chance and more than its settings allow. All
 looks, views and measures share one risk `alpha` (Bonferroni): that of sending back a version as good as the champion.
@@ -51,6 +54,14 @@ class Compared:
 
     requests: int = 0
     outputs: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def lacks(self, few: int) -> bool:
+        """Whether more is to be compared before so few can be said to be enough.
+
+        Not where so many requests were run and no output of theirs can be judged: more of them would show no more.
+        """
+        rows = max((rows for rows, _ in self.outputs.values()), default=0)
+        return self.requests < few or 0 < rows < few
 
     def since(self, before: Compared) -> Compared | None:
         """What came after `before`; None where it began anew meanwhile."""
@@ -151,6 +162,11 @@ class Bake:
         return Bake(began, (*past, now)[-BACK[-1] - 1 :])
 
     @property
+    def compared(self) -> Compared:
+        """What both have run alike since the bake began."""
+        return self.past[-1].compared.since(self.began.compared) or NOT_COMPARED
+
+    @property
     def views(self) -> Iterator[View]:
         """Of the latest instant, the shortest first and all of the bake last; none twice."""
         now, past = self.past[-1], self.past
@@ -217,7 +233,7 @@ def found(
 
     `rare` is the `level` of this look, `control` names the old champion. `earlier`, where the candidate has the larger
     share by now: what the old champion had when that was its own. More traffic alone makes a version slower, so the
-    candidate has to do worse than this as well.
+    candidate's p99 has to be worse than this as well. Nothing of the kind excuses failures or fallbacks.
     """
     best: dict[Measure, Finding] = {}
     for view in bake.views:
@@ -238,26 +254,17 @@ def _findings(
             (Measure.FALLBACKS, ours.fallbacks, theirs.fallbacks, settings.max_fallback_rate),
         )
         for measure, hits, control_hits, margin in rates:
-            yield _rate(view, measure, (hits, control_hits), margin, rare, control, _of(earlier, measure))
+            yield _rate(view, measure, (hits, control_hits), margin, rare, control)
     if ours.timed and theirs.timed:
         yield _p99(view, settings, rare, control, earlier)
     yield from _agreement(view, settings, rare, control)
 
 
-def _of(earlier: Vitals | None, measure: Measure) -> float:
-    """What share the old champion had of it earlier."""
-    if earlier is None or earlier.requests < FEW:
-        return -math.inf
-    return (earlier.failures if measure is Measure.ERRORS else earlier.fallbacks) / earlier.requests
-
-
-def _rate(
-    view: View, measure: Measure, hits: tuple[int, int], margin: float, rare: float, control: str, earlier: float
-) -> Finding:
+def _rate(view: View, measure: Measure, hits: tuple[int, int], margin: float, rare: float, control: str) -> Finding:
     of, control_of = view.candidate.requests, view.control.requests
     ours, theirs = hits[0] / of, hits[1] / control_of
     chance = more(hits[0], of, hits[1], control_of, margin)
-    breach, unsure = _judged(chance, rare, ours > theirs + margin, ours > earlier + margin, control)
+    breach, unsure = _judged(chance, rare, ours > theirs + margin, True, control)
     what = "failed" if measure is Measure.ERRORS else "were answered by something else"
     text = (
         f"{ours:.2%} of {of} requests {what} within {view.seconds:.0f} s, {theirs:.2%} of {control_of} of version"

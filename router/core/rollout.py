@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import ceil
 
-from router.core.bake import NONE, Bake, Finding, Instant, breaches, found, level
+from router.core.bake import FEW, NONE, Bake, Finding, Instant, breaches, found, level
 from router.core.vitals import Vitals
 from router.model_settings import CanarySettings
 
@@ -20,9 +20,10 @@ class Rollout:
 
     `at` is the step, from 0, and `share` what the candidate has in it. `spent` is what the steps before took. `looks`
     counts the comparisons so far. `served` is what callers had of the candidate since the canary began, and `counted`
-    its counters when that was last added up, None: not yet; `here` is how many requests the step has had. `bake` is
-    None until the step is looked at for the first time. `champion` is what callers had of the old champion while it had
-    no smaller share than the candidate. `findings` are the latest ones.
+    its counters when that was last added up, None: not yet; `here` is how many requests the step has had of the
+    candidate, `there` of the old champion. `bake` is None until the step is looked at for the first time. `champion` is
+    what callers had of the old champion while it had no smaller share than the candidate. `findings` are the latest
+    ones.
     """
 
     settings: CanarySettings
@@ -34,6 +35,7 @@ class Rollout:
     served: Vitals = NONE
     counted: Vitals | None = None
     here: int = 0
+    there: int = 0
     bake: Bake | None = None
     champion: Vitals = NONE
     findings: tuple[Finding, ...] = ()
@@ -58,7 +60,8 @@ class Seen:
     """What is seen of a rollout at a time. `left` is the champion's own share in percent.
 
     `instant` is None where the workers could not be asked. `gone`: why there is nothing to roll out any more; `broken`:
-    why the candidate cannot go on. `frozen`: its share must not grow now.
+    why the candidate cannot go on. `frozen`: its share must not grow now. `uncompared`: why the old champion does not
+    run copies of the candidate's requests now; empty where it does.
     """
 
     now: float
@@ -67,11 +70,14 @@ class Seen:
     gone: str = ""
     broken: str = ""
     frozen: bool = False
+    uncompared: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Nothing is to be done now."""
+    """Nothing is to be done now. `waits`: what for, for a person."""
+
+    waits: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +106,18 @@ Decision = Hold | Advance | Finish | Undo
 def begin(settings: CanarySettings, share: float, whole: float, now: float, counted: Vitals | None = None) -> Rollout:
     """A rollout of a candidate that has this share by now: it keeps it where that is more than the first step's.
 
-    `whole` is what it and the champion have together.
+    `whole` is what it and the champion have together. The control stays with the champion, also where the candidate had
+    that too: without it there is nothing to compare with.
     """
     at = max((at for at, step in enumerate(settings.steps) if step <= share), default=0)
-    return Rollout(settings, at, _share(settings, at, share, whole), now, counted=counted)
+    begins = min(_share(settings, at, share, whole), whole - settings.control)
+    return Rollout(settings, at, begins, now, counted=counted)
 
 
 def advanced(rollout: Rollout, share: float, now: float) -> Rollout:
     """In its next step, which begins now."""
-    fresh = replace(rollout, at=rollout.at + 1, share=share, began=now, spent=rollout.seconds(now), here=0)
-    return replace(fresh, bake=None, findings=())
+    fresh = replace(rollout, at=rollout.at + 1, share=share, began=now, spent=rollout.seconds(now))
+    return replace(fresh, here=0, there=0, bake=None, findings=())
 
 
 def counted(rollout: Rollout, now: Vitals) -> Rollout:
@@ -133,29 +141,38 @@ def decide(rollout: Rollout, seen: Seen, control: str) -> tuple[Rollout, Decisio
         return rollout, Undo(seen.broken, broken=True)
     if wrong := breaches(rollout.findings) if seen.instant is not None else ():
         return rollout, Undo("; ".join(each.text for each in wrong), broken=True)
-    enough = rollout.here >= settings.min_requests
-    if seen.instant is not None and _baked(rollout, seen.now) and enough and not seen.frozen:
+    if not (waits := _waits(rollout, seen, control)):
         if rollout.last:
             return rollout, Finish()
         return rollout, Advance(_share(settings, rollout.at + 1, rollout.share, seen.left + rollout.share))
     if spent > settings.max_seconds:
-        return rollout, Undo(f"not over after canary.max_seconds = {settings.max_seconds:g}: {_missing(rollout, seen)}")
-    return rollout, Hold()
+        limit = f"canary.max_seconds = {settings.max_seconds:g}"
+        return rollout, Undo(f"not over after {limit}, in {rollout.step}: {waits}")
+    return rollout, Hold(waits)
 
 
-def _baked(rollout: Rollout, now: float) -> bool:
-    """Whether the step was watched for long enough, and compared at all."""
-    bake = rollout.bake
-    return bake is not None and len(bake.past) > 1 and now - bake.began.seconds >= rollout.settings.bake_seconds
-
-
-def _missing(rollout: Rollout, seen: Seen) -> str:
-    settings = rollout.settings
+def _waits(rollout: Rollout, seen: Seen, control: str) -> str:
+    """What the step waits for, for a person; empty where it is over."""
+    settings, few = rollout.settings, min(FEW, rollout.settings.min_requests)  # of nobody more than was asked for
     if seen.instant is None:
-        return f"{rollout.step}, and the workers do not say how it does"
+        return "the workers do not say how it does"
     if rollout.here < settings.min_requests:
-        return f"too little traffic, {rollout.here} of {settings.min_requests} requests in {rollout.step}"
-    return f"{rollout.step}, and its model is frozen" if seen.frozen else f"{rollout.step} is still baking"
+        return f"too little traffic, {rollout.here} of {settings.min_requests} requests"
+    bake = rollout.bake
+    if bake is None or len(bake.past) < 2 or seen.now - bake.began.seconds < settings.bake_seconds:
+        return "it is still baking"
+    if rollout.there < few:
+        return f"too little to compare with, version {control} had {rollout.there} of {few} requests"
+    if few and settings.min_agreement:
+        if seen.uncompared:
+            return f"its answers cannot be compared, {seen.uncompared}"
+        if bake.compared.lacks(few):
+            rows = max((rows for rows, _ in bake.compared.outputs.values()), default=0)
+            return (
+                f"too few of its answers could be compared with those of version {control} to the same requests:"
+                f" {bake.compared.requests} requests with {rows} rows, of {few} each"
+            )
+    return "its model is frozen" if seen.frozen else ""
 
 
 def _looked(rollout: Rollout, seen: Seen, control: str) -> Rollout:
@@ -173,8 +190,8 @@ def _looked(rollout: Rollout, seen: Seen, control: str) -> Rollout:
     champion = rollout.champion if larger else rollout.champion + theirs
     rare = level(looks, planned(settings), settings.alpha)
     findings = found(bake, settings, rare, control, champion if larger else None)
-    here = rollout.here + ours.requests
-    return replace(rollout, looks=looks, here=here, bake=bake, champion=champion, findings=findings)
+    here, there = rollout.here + ours.requests, rollout.there + theirs.requests
+    return replace(rollout, looks=looks, here=here, there=there, bake=bake, champion=champion, findings=findings)
 
 
 def _share(settings: CanarySettings, at: int, share: float, whole: float) -> float:

@@ -12,7 +12,7 @@ from router.control.rollout import Rollouts
 from router.control.succession import Succession
 from router.core.comparison import Kind, OutputFigures
 from router.core.latency import BUCKETS, bucket
-from router.core.table import Route
+from router.core.table import Route, Version
 from router.core.vitals import Vitals
 from router.core.warmup import Figures, Source
 from tests.control.lifecycle_fakes import ADA, House
@@ -40,6 +40,10 @@ class Callers:
     vitals: dict[tuple[str, str], Vitals] = field(default_factory=dict)
     rows: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     failed: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    away: bool = False
+    """The warm-up worker is."""
+    crashes: dict[str, list[float]] = field(default_factory=dict)
+    """When workers crashed in runs of a version."""
     error: Exception | None = None
     asked: int = 0
 
@@ -62,7 +66,8 @@ class Callers:
         key = (model, number)
         self.vitals[key] = self.vitals.get(key, Vitals()) + Vitals(requests, failures, fallbacks, tuple(buckets))
         rows, alike = self.rows.get(key, (0, 0))
-        self.rows[key] = (rows + requests // 10, alike + round(requests // 10 * habit.alike))
+        copies = self.vitals[key].requests // 2 - rows
+        self.rows[key] = (rows + copies, alike + round(copies * habit.alike))
 
     async def ask(self) -> Mapping[tuple[str, str], Vitals]:
         """As workers say it."""
@@ -72,14 +77,19 @@ class Callers:
         return dict(self.vitals)
 
     def figures(self, model: str, number: str, reference: str) -> Figures | None:
-        """Of the old champion beside the candidate: what that one did is compared. Of a shadow: whether it failed."""
+        """Of the old champion beside the candidate: what that one did is compared, unless it is away. Of a shadow:
+        whether it failed."""
         if failed := self.failed.get((model, number, reference)):
             return Figures(failed=failed)
         rows, alike = self.rows.get((model, reference), (0, 0))
-        if self.table()[model].champion != number:
+        if self.table()[model].champion != number or self.away:
             return None
         outputs = (OutputFigures("label", Kind.LABEL, rows, alike),)
         return Figures(loaded=True, samples={Source.LIVE: rows}, rows=rows, outputs=outputs)
+
+    def crashed(self, version: Version, since: float) -> int:
+        """How often, since then."""
+        return sum(each >= since for each in self.crashes.get(f"{version.model}/{version.number}", ()))
 
 
 class Canary:
@@ -100,6 +110,7 @@ class Canary:
             self.callers.ask,
             self.callers.figures,
             lambda: self.seconds,
+            self.callers.crashed,
         )
 
     async def passes(self, seconds: float, upto: Callable[[], bool] = lambda: False) -> float:

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.bake import Instant
+from router.core.bake import FEW, Compared, Instant
 from router.core.latency import BUCKETS
 from router.core.rollout import Advance, Decision, Finish, Hold, Rollout, Seen, Undo, advanced, begin, decide, planned
 from router.core.vitals import Vitals
 from router.model_settings import CanarySettings
 
 SETTINGS = CanarySettings(steps=(10, 50, 100), bake_seconds=20, min_requests=100, max_seconds=100)
+WAITS: Decision = Hold("")
 
 
 def had(requests: int, failures: int = 0, fallbacks: int = 0, place: int = 12) -> Vitals:
@@ -22,12 +23,26 @@ def had(requests: int, failures: int = 0, fallbacks: int = 0, place: int = 12) -
     return Vitals(requests, failures, fallbacks, tuple(counts))
 
 
-def gone_on(rollout: Rollout, upto: float, *, per_second: float = 20, failing: float = 0.0, **more: object) -> Decision:
+def alike(requests: float) -> Compared:
+    """So many requests that both have run, with the same answers."""
+    return Compared(round(requests), {"label": (round(requests), round(requests))})
+
+
+def gone_on(
+    rollout: Rollout,
+    upto: float,
+    *,
+    per_second: float = 20,
+    failing: float = 0.0,
+    control: float = 100,
+    compared: float = 4,
+    **more: object,
+) -> Decision:
     """What is decided when it is looked at every five seconds until then, unless it is something before."""
-    now, decision = rollout.began, Hold()
+    now, decision = rollout.began, WAITS
     while now < upto and isinstance(decision, Hold):
         ours = had(round(per_second * now), round(per_second * now * failing))
-        instant = Instant(now, ours, had(round(100 * now)))
+        instant = Instant(now, ours, had(round(control * now)), alike(compared * now))
         rollout, decision = decide(rollout, Seen(now, 90.0, instant, **more), "1")  # type: ignore[arg-type]
         now += 5
     return decision
@@ -37,9 +52,9 @@ def test_a_step_is_over_when_it_has_baked_and_was_asked_enough() -> None:
     """Not before either."""
     rollout = begin(SETTINGS, 0.0, 100.0, 0.0)
     assert (rollout.step, rollout.share, rollout.last) == ("step 1 of 3, 10 %", 10.0, False)
-    assert gone_on(rollout, 20) == Hold()
+    assert gone_on(rollout, 20) == Hold("it is still baking")
     assert gone_on(rollout, 21) == Advance(50.0)
-    assert gone_on(rollout, 45, per_second=2) == Hold()
+    assert gone_on(rollout, 45, per_second=2) == Hold("too little traffic, 80 of 100 requests")
     assert gone_on(rollout, 60, per_second=2) == Advance(50.0)
 
 
@@ -48,7 +63,7 @@ def test_the_last_step_leaves_some_to_the_old_champion_and_is_the_end() -> None:
     second = advanced(begin(SETTINGS, 0.0, 100.0, 0.0), 50.0, 30.0)
     assert (second.at, second.share, second.began, second.spent) == (1, 50.0, 30.0, 30.0)
     assert (second.bake, second.here) == (None, 0)
-    _, decision = decide(baked(second), Seen(60.0, 30.0, Instant(60.0, had(1000), had(1000))), "1")
+    _, decision = decide(baked(second), Seen(60.0, 30.0, Instant(60.0, had(1000), had(1000), alike(100))), "1")
     assert decision == Advance(75.0)
     third = advanced(second, 95.0, 60.0)
     assert third.last
@@ -59,7 +74,7 @@ def baked(rollout: Rollout) -> Rollout:
     """As it is after 15 seconds with enough requests."""
     now = rollout.began
     for seconds in (0.0, 15.0):
-        seen = Seen(now + seconds, 30.0, Instant(now + seconds, had(int(20 * seconds)), had(500)))
+        seen = Seen(now + seconds, 30.0, Instant(now + seconds, had(int(20 * seconds)), had(500), alike(seconds)))
         rollout, _ = decide(rollout, seen, "1")
     return rollout
 
@@ -71,11 +86,13 @@ def baked(rollout: Rollout) -> Rollout:
         (10.0, 100.0, 0, 10.0),
         (30.0, 100.0, 0, 30.0),
         (60.0, 80.0, 1, 60.0),
-        (98.0, 98.0, 1, 98.0),
+        (93.0, 98.0, 1, 93.0),
+        (98.0, 98.0, 1, 93.0),
+        (100.0, 100.0, 2, 95.0),
     ],
 )
-def test_a_share_is_never_lowered(share: float, whole: float, at: int, begins: float) -> None:
-    """A challenger that has one already goes on from there."""
+def test_a_challenger_goes_on_from_the_share_that_it_has(share: float, whole: float, at: int, begins: float) -> None:
+    """It is lowered only where there would be nothing to compare with: the control is the champion's again."""
     rollout = begin(SETTINGS, share, whole, 0.0)
     assert (rollout.at, rollout.share) == (at, begins)
 
@@ -91,14 +108,48 @@ def test_what_is_worse_is_undone_with_the_figures() -> None:
 def test_it_does_not_go_on_for_ever() -> None:
     """It says what was missing, and that is not the version's fault."""
     rollout = begin(SETTINGS, 0.0, 100.0, 0.0)
-    said = "not over after canary.max_seconds = 100: "
+    said = "not over after canary.max_seconds = 100, in step 1 of 3, 10 %: "
     little = gone_on(rollout, 200, per_second=0.5)
-    assert little == Undo(f"{said}too little traffic, 52 of 100 requests in step 1 of 3, 10 %")
-    assert gone_on(rollout, 200, frozen=True) == Undo(f"{said}step 1 of 3, 10 %, and its model is frozen")
+    assert little == Undo(f"{said}too little traffic, 52 of 100 requests")
+    assert gone_on(rollout, 200, frozen=True) == Undo(f"{said}its model is frozen")
     long = CanarySettings(steps=(10, 100), bake_seconds=200, max_seconds=100)
-    assert gone_on(begin(long, 0.0, 100.0, 0.0), 200) == Undo(f"{said}step 1 of 2, 10 % is still baking")
+    baking = gone_on(begin(long, 0.0, 100.0, 0.0), 200)
+    assert baking == Undo("not over after canary.max_seconds = 100, in step 1 of 2, 10 %: it is still baking")
     _, silent = decide(rollout, Seen(101.0, 90.0), "1")
-    assert silent == Undo(f"{said}step 1 of 3, 10 %, and the workers do not say how it does")
+    assert silent == Undo(f"{said}the workers do not say how it does")
+
+
+def test_nobody_takes_a_step_who_was_not_compared() -> None:
+    """Neither where the old champion had hardly a request, nor where it ran hardly one of the candidate's."""
+    rollout = begin(SETTINGS, 0.0, 100.0, 0.0)
+    alone = "too little to compare with, version 1 had 0 of 30 requests"
+    assert gone_on(rollout, 60, control=0) == Hold(alone)
+    assert gone_on(rollout, 200, control=0) == Undo(
+        f"not over after canary.max_seconds = 100, in step 1 of 3, 10 %: {alone}"
+    )
+    few = "too few of its answers could be compared with those of version 1 to the same requests"
+    assert gone_on(rollout, 60, compared=0.2) == Hold(f"{few}: 11 requests with 11 rows, of 30 each")
+    assert gone_on(rollout, 200, compared=0.5) == Advance(50.0)
+    away = "version 1 cannot be run on copies of its requests: no memory"
+    assert gone_on(rollout, 60, uncompared=away) == Hold(f"its answers cannot be compared, {away}")
+    undone = gone_on(rollout, 200, uncompared=away)
+    assert isinstance(undone, Undo)
+    assert (undone.reason.endswith(away), undone.broken) == (True, False)
+
+
+def test_what_nobody_wants_to_compare_is_not_waited_for() -> None:
+    """Fewer requests of others than of the candidate itself; no agreement where none is wanted, or none can be had."""
+    bold = SETTINGS.model_copy(update={"min_agreement": 0.0})
+    assert gone_on(begin(bold, 0.0, 100.0, 0.0), 30, compared=0, uncompared="no") == Advance(50.0)
+    quick = SETTINGS.model_copy(update={"min_requests": 10})
+    assert gone_on(begin(quick, 0.0, 100.0, 0.0), 30, control=0.5, compared=0.5) == Advance(50.0)
+    rollout, decision = begin(SETTINGS, 0.0, 100.0, 0.0), WAITS
+    for now in (0.0, 10.0, 20.0):
+        ours, nothing = had(round(20 * now)), Compared(round(2 * now))
+        rollout, decision = decide(
+            rollout, Seen(now, 90.0, Instant(now, ours, had(500 + round(9 * now)), nothing)), "1"
+        )
+    assert decision == Advance(50.0)
 
 
 def test_a_canary_without_a_bake_is_looked_at_once_in_each_step() -> None:
@@ -106,7 +157,7 @@ def test_a_canary_without_a_bake_is_looked_at_once_in_each_step() -> None:
     settings = CanarySettings(steps=(50, 100), bake_seconds=0, min_requests=0)
     rollout = begin(settings, 0.0, 100.0, 0.0)
     rollout, first = decide(rollout, Seen(0.0, 50.0, Instant(0.0)), "1")
-    assert first == Hold()
+    assert first == Hold("it is still baking")
     _, second = decide(rollout, Seen(5.0, 50.0, Instant(5.0)), "1")
     assert second == Advance(95.0)
     assert planned(settings) == 2
@@ -151,7 +202,13 @@ COUNTS = st.builds(
     st.integers(0, BUCKETS - 1),
 )
 SECONDS = st.floats(-100, 1000)
-INSTANTS = st.none() | st.builds(Instant, SECONDS, COUNTS, COUNTS)
+ALIKE = st.builds(
+    lambda requests, rows, apart: Compared(requests, {"label": (rows + apart, rows)} if rows or apart else {}),
+    st.integers(0, 200),
+    st.integers(0, 2000),
+    st.integers(0, 20),
+)
+INSTANTS = st.none() | st.builds(Instant, SECONDS, COUNTS, COUNTS, ALIKE)
 SEEN = st.builds(
     Seen,
     SECONDS,
@@ -160,6 +217,7 @@ SEEN = st.builds(
     st.sampled_from(["", "gone"]),
     st.sampled_from(["", "broken"]),
     st.booleans(),
+    st.sampled_from(["", "it is away"]),
 )
 CANARY = st.builds(
     CanarySettings,
@@ -170,11 +228,12 @@ CANARY = st.builds(
 )
 
 
-@given(CANARY, st.floats(0, 90), st.lists(SEEN, max_size=12))
+@given(CANARY, st.floats(0, 100), st.lists(SEEN, max_size=12))
 def test_every_state_has_an_answer_to_every_input(settings: CanarySettings, share: float, seen: list[Seen]) -> None:
-    """A share never falls nor takes what the champion is to keep; nothing grows that is frozen, unknown or too new;
-    what is gone or broken is undone, and what takes too long does not go on."""
+    """A share never falls nor takes what the champion is to keep; nothing grows that is frozen, unknown, too new or not
+    compared; what is gone or broken is undone, and what takes too long does not go on."""
     rollout = begin(settings, share, 100.0, 0.0)
+    assert rollout.share <= 100.0 - settings.control
     for each in seen:
         before = rollout
         rollout, decision = decide(rollout, each, "1")
@@ -184,6 +243,7 @@ def test_every_state_has_an_answer_to_every_input(settings: CanarySettings, shar
         if each.gone or each.broken:
             assert decision == Undo(each.gone or each.broken, broken=not each.gone)
         if isinstance(decision, Hold):
+            assert decision.waits
             assert rollout.seconds(each.now) <= settings.max_seconds
         if isinstance(decision, Undo) and decision.broken and not each.broken:
             assert any(finding.breach for finding in rollout.findings)
@@ -193,6 +253,8 @@ def test_every_state_has_an_answer_to_every_input(settings: CanarySettings, shar
             assert rollout.bake is not None
             assert each.now - rollout.bake.began.seconds >= settings.bake_seconds
             assert rollout.here >= settings.min_requests
+            assert rollout.there >= min(FEW, settings.min_requests)
+            assert not (each.uncompared and settings.min_requests)
             assert isinstance(decision, Finish) == rollout.last
         if isinstance(decision, Advance):
             assert decision.share >= rollout.share
