@@ -9,7 +9,7 @@ for all of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import zip_longest
@@ -41,7 +41,11 @@ _LARGEST: Final = 1e140
 
 
 class Measure(StrEnum):
-    """Where there is no tolerance: whose numbers say how far apart two may be and still agree."""
+    """Where there is no tolerance: whose numbers say how far apart two may be and still agree.
+
+    Those of the champion, whose outputs are theirs. Of a canary's control, which is the old champion, they are ours:
+    then it is theirs that are held against ours, in all that is judged.
+    """
 
     NOBODY = ""
     THEIRS = "theirs"
@@ -125,7 +129,8 @@ class Comparison:
     """Counts how a version's outputs, which `specs` describe, differ from the champion's.
 
     A number agrees that differs from the champion's by at most the share `tolerance` of it. Without one, and where
-    neither a label nor scores are judged, `measure` says whose numbers tell how far apart they may be.
+    neither a label nor scores are judged, `measure` says whose numbers tell how far apart they may be. It also says
+    who is the champion: with `OURS` the version is, and the others are held against it.
     """
 
     def __init__(
@@ -134,7 +139,8 @@ class Comparison:
         labels = any(spec.datatype not in FLOATING for spec in specs)
         self._outputs = {spec.name: _Output(spec, _kind(spec, labels)) for spec in specs}
         self._tolerance = tolerance
-        self._measure = measure if tolerance is None and not self.judged else Measure.NOBODY
+        self._ours = measure is Measure.OURS
+        self._varying = measure is not Measure.NOBODY and tolerance is None and not self.judged
         self._pending: list[tuple[Mapping[str, Array], Mapping[str, Array]]] = []
 
     @property
@@ -150,19 +156,32 @@ class Comparison:
         return said
 
     def add(self, theirs: Mapping[str, Array], ours: Mapping[str, Array]) -> str:
-        """The champion's outputs of one run, and the version's. What is wrong if they cannot be compared, or empty."""
+        """The champion's outputs of one run, and the version's. What is wrong if they cannot be compared, or empty.
+
+        Where the version is the champion, an output that only the others have is an addition: it says nothing.
+        """
         for name, their in theirs.items():
+            if self._ours and name not in self._outputs:
+                continue
             our = ours.get(name)
             if our is None or name not in self._outputs:
                 return f"output '{name}' is missing"
             if their.shape != our.shape:
-                return f"output '{name}' has shape {list(our.shape)}, the champion's {list(their.shape)}"
+                shape, champions = (their.shape, our.shape) if self._ours else (our.shape, their.shape)
+                return f"output '{name}' has shape {list(shape)}, the champion's {list(champions)}"
             if (their.dtype.kind == "O") != (our.dtype.kind == "O"):
                 return f"output '{name}' is text in one version and not in the other"
         self._pending.append((theirs, ours))
         if len(self._pending) >= PENDING:
             self._count()
         return ""
+
+    def unlike(self, names: Iterable[str], rows: int) -> None:
+        """So many rows of these outputs cannot be compared, and that is a difference: where outputs can be judged."""
+        for name in names:
+            output = self._outputs.get(name)
+            if output is not None and (output.kind is not Kind.NUMBERS or self._tolerance is not None or self._varying):
+                output.compared += rows
 
     def figures(self) -> tuple[OutputFigures, ...]:
         """What has been counted so far."""
@@ -208,11 +227,12 @@ class Comparison:
             output.agreed += int((theirs == ours).reshape(rows, -1).all(1).sum())
             return
         theirs, ours = theirs.astype(np.float64), ours.astype(np.float64)
+        champion, other = (ours, theirs) if self._ours else (theirs, ours)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             apart = np.abs(ours - theirs)
             apart[(theirs == ours) | (np.isnan(theirs) & np.isnan(ours))] = 0.0  # two infinities too
             apart[np.isnan(apart)] = np.inf
-            relative = apart / np.abs(theirs)
+            relative = apart / np.abs(champion)
             relative[apart == 0.0] = 0.0
             relative[np.isnan(relative)] = np.inf
             output.apart += float(apart[np.isfinite(apart)].sum())
@@ -221,12 +241,13 @@ class Comparison:
         output.elements += apart.size
         if output.kind is Kind.SCORES and theirs.shape[1] > 1:
             output.compared += rows
-            output.agreed += int(((theirs.argmax(1) == ours.argmax(1)) & (~_shares(theirs) | _shares(ours))).sum())
+            best = theirs.argmax(1) == ours.argmax(1)
+            output.agreed += int((best & (~_shares(champion) | _shares(other))).sum())
         elif self._tolerance is not None:
             output.compared += rows
             output.agreed += int((relative <= self._tolerance).reshape(rows, -1).all(1).sum())
-        elif self._measure is not Measure.NOBODY:
-            output.spread.add(ours if self._measure is Measure.OURS else theirs)
+        elif self._varying:
+            output.spread.add(champion)
             alike = (apart <= SPREADS * output.spread.value) | (relative <= NOISE)
             output.compared += rows
             output.agreed += int(alike.reshape(rows, -1).all(1).sum())

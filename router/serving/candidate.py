@@ -18,7 +18,6 @@ from zlib import crc32
 import numpy as np
 import structlog
 
-from router.core.comparison import Measure
 from router.core.contract import contract_of
 from router.core.fingerprint import of_version
 from router.core.mirrored import MirroredCall, MirroredRun
@@ -52,20 +51,14 @@ PAIRS: Final = 400
 """Runs for which the champion runs beside it."""
 MAX_KNOWN: Final = 1024
 """Kinds of requests that are remembered; when full, all are forgotten."""
-_MEASURES: Final = {
-    Purpose.WARM_UP: Measure.NOBODY,
-    Purpose.SHADOW: Measure.THEIRS,
-    Purpose.CONTROL: Measure.OURS,
-}
-"""Whose numbers say how far apart two may be and agree: the champion's, or those of the one before, as in a canary."""
 
 
 class Candidate:
     """A version on copies of the runs of `champion`. `load` makes the session of a version and raises ModelBroken.
 
-    Without a champion there are no copies. It is loaded here too: run by turns on the same inputs, both have the same
-    conditions, which is the only fair way to compare their times. (Of a canary's control the version is the old
-    champion and `champion` the candidate: what is said of the champion here is said of whoever made the runs.)
+    Without a champion there are no copies. With `beside` it is loaded here too: run by turns on the same inputs, both
+    have the same conditions, which is the only fair way to compare their times. (Of a canary's control the version is
+    the old champion and `champion` the candidate: what is said of the champion here is said of whoever made the runs.)
     Of the copies that come it takes the part `share`, at most `max_per_s` requests a second of each worker; both may be
     changed at any time. `wait` waits for an event, for so many seconds at most.
     """
@@ -81,13 +74,16 @@ class Candidate:
         note: Note = lambda run, rows, outputs: None,  # noqa: ARG005
         purpose: Purpose = Purpose.WARM_UP,
         wait: Wait = threading.Event.wait,
+        *,
+        beside: bool = True,
     ) -> None:
         self.version = version
         self.champion = champion
+        self.purpose = purpose
+        self._beside_too = beside
         self.share = 1.0
         self.max_per_s = math.inf
-        self._purpose = purpose
-        self._reference: Runnable | None = None
+        self._reference: tuple[Runnable, Stop] | None = None
         self._pairs = 0
         self._load = load
         self._inflight = inflight
@@ -95,7 +91,7 @@ class Candidate:
         self._note = note
         self._settings = settings
         self._names = [spec.name for spec in version.signature.outputs]
-        self.tally = Tally(version.signature.outputs, settings.warmup.tolerance, _MEASURES[purpose])
+        self.tally = Tally(version.signature.outputs, settings.warmup.tolerance, purpose)
         self._known: dict[tuple[InputHeader, ...], Checked | InvalidRequest] = {}
         self._condition = threading.Condition()
         self._waiting: deque[MirroredRun] = deque()
@@ -104,7 +100,7 @@ class Candidate:
         self._loaded_at: float | None = None
         self._failed = ""
         self._began: float | None = None
-        self._stop: Stop | None = None
+        self._stops: list[Stop] = []
         self._stopped = threading.Event()
         self._exhausted = False
         self._wait = wait
@@ -127,8 +123,8 @@ class Candidate:
         """Run no more; False when its thread has not come back within so long: it hangs in a run."""
         with self._condition:
             self._stopped.set()
-            if self._stop is not None:
-                self._stop.terminate = True
+            for each in self._stops:
+                each.terminate = True
             self._condition.notify_all()
         self._thread.join(seconds)
         return not self._thread.is_alive()
@@ -197,7 +193,7 @@ class Candidate:
 
     def _give_way(self, ran_s: float, waited_s: float, requests: int) -> None:
         """Rest after a run, so that whoever serves has the cores and their caches; nothing is taken meanwhile."""
-        least = LEAST_PER_S.get(self._purpose)
+        least = LEAST_PER_S.get(self.purpose)
         if least is None:
             since = time.monotonic() - (self._loaded_at or 0.0)
             least = least_per_s(self.tally.total, since, self._settings.warmup)
@@ -208,41 +204,39 @@ class Candidate:
 
     def _loaded(self) -> Runnable | None:
         """Its session, which has run once; None when it cannot be loaded."""
-        place = self._inflight.began([of_version(self.version)])
-        self._began = time.monotonic()
         try:
             self._contract = contract_of(self._settings.contract, self.version.signature)
-            session = self._load(self.version)
-            with self._condition:
-                self._stop = session.stop()
-            try:
-                session.run(self._names, synthetic(self.version.signature.inputs, 1), self._stop)
-            except ModelFailed:
-                log.debug("a version fails on zeros", model=self.version.model)  # it need not answer them
+            session, self._stop = self._tried(self.version)
         except (ModelBroken, SettingsError) as error:
             self._failed = str(error)
             return None
-        finally:
-            self._began = None
-            self._inflight.ended(place, 1)
-        self._reference = self._loaded_reference()
+        try:
+            if self.champion is not None and self._beside_too:
+                self._reference = self._tried(self.champion)
+        except ModelBroken as error:  # then times are not compared
+            log.warning("the champion cannot be run beside it", model=self.version.model, reason=str(error))
         self._loaded_at = time.monotonic()
         return session
 
-    def _loaded_reference(self) -> Runnable | None:
-        """The champion's session, which has run once; None where it cannot be had: then times are not compared."""
-        if self.champion is None:
-            return None
+    def _tried(self, version: Version) -> tuple[Runnable, Stop]:
+        """A session of a version, which has run once, and what stops its runs. Raises ModelBroken."""
+        place = self._inflight.began([of_version(version)])
+        self._began = time.monotonic()
         try:
-            made = self._load(self.champion)
-            names = [spec.name for spec in self.champion.signature.outputs]
-            made.run(names, synthetic(self.champion.signature.inputs, 1))
-        except ModelBroken as error:
-            log.warning("the champion cannot be run beside it", model=self.version.model, reason=str(error))
-            return None
-        except ModelFailed:
-            log.debug("the champion fails on zeros", model=self.version.model)
-        return made
+            session = self._load(version)
+            stop = session.stop()
+            with self._condition:
+                self._stops.append(stop)
+                stop.terminate = self.stopped
+            try:
+                outputs = [spec.name for spec in version.signature.outputs]
+                session.run(outputs, synthetic(version.signature.inputs, 1), stop)
+            except ModelFailed:
+                log.debug("a version fails on zeros", model=version.model)  # it need not answer them
+            return session, stop
+        finally:
+            self._began = None
+            self._inflight.ended(place, 1)
 
     def _next(self) -> tuple[Source, MirroredRun] | None:
         """What is to be run next; None when it is stopped."""
@@ -302,8 +296,8 @@ class Candidate:
     ) -> bool:
         """One run for these calls. False when it failed and each is to be run alone. `paired`: as the champion ran."""
         names = [name for name in run.outputs if name in self._names] or self._names
-        place = self._inflight.began([self._mark(call) for call in run.calls])
-        failed, outputs, seconds = "", [], 0.0
+        failed, seconds = "", 0.0
+        outputs: list[Array] = []
         theirs: tuple[dict[str, Array], float] | None = None
         self._began = time.monotonic()
         try:
@@ -311,16 +305,13 @@ class Candidate:
             first = self._pairs % 2 == 0
             if first:
                 theirs = self._beside(run, names, feeds, clock)
-            began = clock()
-            outputs = session.run(names, feeds, self._stop)
-            seconds = max(clock() - began, 1) / 1e9
+            outputs, seconds = self._timed(self.version, session, self._stop, run, names, feeds, clock)
             if not first:
                 theirs = self._beside(run, names, feeds, clock)
         except (ModelFailed, InvalidRequest) as error:
             failed = str(error)
         finally:
             self._began = None
-            self._inflight.ended(place, len(run.calls))
         if self.stopped:
             return True
         if failed:
@@ -329,15 +320,15 @@ class Candidate:
             self.tally.failed(source, 1, failed)
             return True
         reasons = [] if self._contract is None else self._contract.of(names).broken_parts(outputs, rows)
-        breaches = [each for each in reasons if each]
-        said = run.outputs or (theirs[0] if theirs else {})
-        if breaches:
-            self.tally.broke(len(breaches), breaches[0])
-        elif said and (wrong := self.tally.compare(run, rows, said, dict(zip(names, outputs, strict=True)))):
+        breach = any(reasons)
+        said, ours = run.outputs or (theirs[0] if theirs else {}), dict(zip(names, outputs, strict=True))
+        if breach:
+            self.tally.compare_parts(run, rows, said, ours, reasons)
+        elif said and (wrong := self.tally.compare(run, rows, said, ours)):
             self.tally.broke(len(run.calls), wrong)
         champion_s = run.seconds if paired else 0.0
-        if source is Source.LIVE and not breaches:
-            self._note(run, rows, dict(zip(names, outputs, strict=True)))
+        if source is Source.LIVE and not breach:
+            self._note(run, rows, ours)
         self.tally.ran(source, len(run.calls), sum(rows), seconds, champion_s, theirs[1] if theirs else 0.0)
         return True
 
@@ -348,7 +339,7 @@ class Candidate:
         if self._reference is None:
             return None
         if run.outputs and self._pairs >= PAIRS:
-            if self._purpose is not Purpose.WARM_UP:
+            if self.purpose is not Purpose.WARM_UP:
                 self._reference = None  # an observation is only of runs that have outputs: this one's memory is free
             return None
         assert self.champion is not None
@@ -357,17 +348,35 @@ class Candidate:
         if not asked:
             return None
         try:
-            began = clock()
-            outputs = self._reference.run(asked, feeds)
-            ended = clock()
+            outputs, seconds = self._timed(self.champion, *self._reference, run, asked, feeds, clock)
         except ModelFailed:
             return None
         self._pairs += 1
-        return dict(zip(asked, outputs, strict=True)), max(ended - began, 1) / 1e9
+        return dict(zip(asked, outputs, strict=True)), seconds
 
-    def _mark(self, call: MirroredCall) -> int:
-        """What a request is known by if this process dies of it."""
-        begun = 0
-        for each in call.elements:
-            begun = crc32(each, begun)
-        return of_version(self.version) | begun
+    def _timed(
+        self,
+        version: Version,
+        session: Runnable,
+        stop: Stop,
+        run: MirroredRun,
+        names: Sequence[str],
+        feeds: dict[str, Array],
+        clock: Callable[[], int],
+    ) -> tuple[list[Array], float]:
+        """Outputs and seconds of a run of either version, which is to blame if this process dies meanwhile."""
+        place = self._inflight.began([_mark(version, call) for call in run.calls])
+        try:
+            began = clock()
+            outputs = session.run(names, feeds, stop)
+            return outputs, max(clock() - began, 1) / 1e9
+        finally:
+            self._inflight.ended(place, len(run.calls))
+
+
+def _mark(version: Version, call: MirroredCall) -> int:
+    """What a request is known by if this process dies of it."""
+    begun = 0
+    for each in call.elements:
+        begun = crc32(each, begun)
+    return of_version(version) | begun

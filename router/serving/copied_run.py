@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,18 @@ def parts(run: MirroredRun, rows: Sequence[int]) -> Iterator[MirroredRun]:
     if len(run.calls) == 1:
         yield run
         return
-    at = 0
-    for call, count in zip(run.calls, rows, strict=True):
-        outputs = {name: each[at : at + count] for name, each in run.outputs.items()}
+    for call, outputs in zip(run.calls, apart(run.outputs, rows), strict=True):
         yield MirroredRun(run.model, run.champion, (call,), outputs, 0.0)
+
+
+def apart(outputs: Mapping[str, Array], rows: Sequence[int]) -> Iterator[Mapping[str, Array]]:
+    """Of outputs the rows of each call, which follow each other; an only call's are what they are."""
+    if len(rows) == 1:
+        yield outputs
+        return
+    at = 0
+    for count in rows:
+        yield {name: each[at : at + count] for name, each in outputs.items()}
         at += count
 
 

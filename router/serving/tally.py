@@ -12,10 +12,17 @@ from router.core.comparison import Comparison, Measure
 from router.core.histogram import RATIOS, TIMES
 from router.core.mirrored import Foretold, MirroredRun, Truth
 from router.core.tensor import TensorSpec
-from router.core.warmup import Accuracy, Figures, Source
+from router.core.warmup import Accuracy, Figures, Purpose, Source
+from router.serving.copied_run import apart, parts
 
 Array = np.ndarray[Any, Any]
 
+MEASURES: Final = {
+    Purpose.WARM_UP: Measure.NOBODY,
+    Purpose.SHADOW: Measure.THEIRS,
+    Purpose.CONTROL: Measure.OURS,
+}
+"""Whose numbers say how far apart two may be and agree: the champion's, or those of the one before, as in a canary."""
 _ID: Final = 0x1A
 """The tag of a request's id as it travels: field 3, a text."""
 
@@ -23,14 +30,17 @@ _ID: Final = 0x1A
 class Tally:
     """`outputs` are the version's; a number agrees with the champion's within `tolerance`, if there is one.
 
-    Without one `measure` says by whose numbers: the champion's are theirs, the version's ours.
+    Without one `purpose` says by whose numbers (`MEASURES`). Of a canary's control rows that cannot be compared are
+    rows on which the two do not agree: there is nothing else by which the candidate is judged there. What may come true
+    is kept for a warm-up only, whose verdict it is for.
     """
 
     def __init__(
-        self, outputs: Sequence[TensorSpec], tolerance: float | None, measure: Measure = Measure.NOBODY
+        self, outputs: Sequence[TensorSpec], tolerance: float | None, purpose: Purpose = Purpose.WARM_UP
     ) -> None:
         self._lock = threading.Lock()
-        self._comparison = Comparison(outputs, tolerance, measure)
+        self._purpose = purpose
+        self._comparison = Comparison(outputs, tolerance, MEASURES[purpose])
         self._judged = self._comparison.judged
         self._foretold = Foretold()
         self._samples = dict.fromkeys(Source, 0)
@@ -77,12 +87,43 @@ class Tally:
     def compare(
         self, run: MirroredRun, rows: Sequence[int], champion: Mapping[str, Array], version: Mapping[str, Array]
     ) -> str:
-        """Both versions' outputs, by name. What is wrong if they cannot be compared, or empty."""
+        """Both versions' outputs, by name. What is wrong if they are no answers to be compared, or empty."""
         with self._lock:
             wrong = self._comparison.add(champion, version)
-            if not wrong and self._judged in champion:
+            if wrong and self._purpose is Purpose.CONTROL:
+                self._unlike(champion, sum(rows), wrong)
+                return ""
+            if not wrong and self._purpose is Purpose.WARM_UP and self._judged in champion:
                 self._foretell(run, rows, champion[self._judged], version[self._judged])
             return wrong
+
+    def compare_parts(
+        self,
+        run: MirroredRun,
+        rows: Sequence[int],
+        champion: Mapping[str, Array],
+        version: Mapping[str, Array],
+        wrong: Sequence[str],
+    ) -> None:
+        """The same of a run of which the version's outputs are no answers to some calls: `wrong` says why, by call.
+
+        These count as broken, and nothing of the run is compared. Of a control their rows do not agree, others do.
+        """
+        if self._purpose is not Purpose.CONTROL:
+            why = [each for each in wrong if each]
+            self.broke(len(why), why[0])
+            return
+        pieces = zip(parts(run, rows), apart(champion, rows), apart(version, rows), rows, wrong, strict=True)
+        for alone, theirs, ours, count, why_not in pieces:
+            if why_not:
+                with self._lock:
+                    self._unlike(theirs, count, why_not)
+            else:
+                self.compare(alone, [count], theirs, ours)
+
+    def _unlike(self, champion: Mapping[str, Array], rows: int, why: str) -> None:
+        self._comparison.unlike(champion, rows)
+        self._first_error = self._first_error or why
 
     def _foretell(self, run: MirroredRun, rows: Sequence[int], champions: Array, versions: Array) -> None:
         """Keep what both say of requests that have an id: it may come true."""

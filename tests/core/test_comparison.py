@@ -183,6 +183,43 @@ def test_scores_that_are_shares_no_more_do_not_agree() -> None:
         assert (figures.compared, figures.agreed) == (2, agreed)
 
 
+def test_of_a_control_the_others_are_held_against_it() -> None:
+    """It is the old champion: the candidate's scores are to be shares where its are, and its numbers are the measure of
+    a tolerance."""
+    shares, others = floats([0.7, 0.2, 0.1], [0.1, 0.1, 0.8]), floats([7, 2, 1], [1, 1, 8])
+    for candidate, control, agreed in ((shares + 1, shares, 0), (shares, shares, 2), (others + 1, others, 2)):
+        figures = compared(SCORES, candidate, control, measure=Measure.OURS)
+        assert (figures.compared, figures.agreed) == (2, agreed)
+    assert compared(SCORES, shares, others / 10 + 1, measure=Measure.OURS).agreed == 2
+    candidate, control = floats(150, 100), floats(100, 150)
+    assert compared(NUMBER, candidate, control, 0.4, Measure.OURS).agreed == 1
+    assert compared(NUMBER, floats(149), floats(100), 0.4, Measure.OURS).agreed == 0
+    assert compared(NUMBER, floats(149), floats(100), 0.4).agreed == 1
+
+
+def test_what_cannot_be_compared_may_be_counted_as_a_difference() -> None:
+    """Of outputs that can be judged: labels, scores, numbers with a measure. Of others it says nothing."""
+    both = Comparison([LABEL, NUMBER])
+    both.unlike(["label", "y", "stranger"], 3)
+    assert [(each.compared, each.agreed) for each in both.figures()] == [(3, 0), (0, 0)]
+    for measured in (Comparison([NUMBER], 0.1), Comparison([NUMBER], None, Measure.OURS)):
+        measured.unlike(["y"], 2)
+        assert (measured.figures()[0].compared, measured.figures()[0].agreed) == (2, 0)
+    unmeasured = Comparison([NUMBER])
+    unmeasured.unlike(["y"], 2)
+    assert unmeasured.figures()[0].compared == 0
+
+
+def test_of_a_control_an_output_that_only_the_candidate_has_says_nothing() -> None:
+    """It was added. Another shape is told as that of the candidate."""
+    control = Comparison([LABEL], None, Measure.OURS)
+    candidate = {"label": np.array([1]), "new": floats(1)}
+    assert control.add(candidate, {"label": np.array([1])}) == ""
+    assert (control.figures()[0].compared, control.figures()[0].agreed) == (1, 1)
+    why = control.add({"label": np.array([[1]])}, {"label": np.array([1])})
+    assert why == "output 'label' has shape [1, 1], the champion's [1]"
+
+
 def test_a_model_with_labels_or_scores_is_judged_by_them() -> None:
     """How much its numbers vary is nothing to it."""
     for spec in (LABEL, SCORES):

@@ -122,6 +122,8 @@ class FakeSession:
         self.function = function
         self.during: Callable[[], None] = lambda: None
         self.runs: list[dict[str, Array]] = []
+        self.stops: list[Any] = []
+        """What each run could be ended by."""
 
     def stop(self) -> FakeStop:
         """What ends a run."""
@@ -129,6 +131,7 @@ class FakeSession:
 
     def run(self, outputs: Sequence[str], feeds: dict[str, Any], stop: Any = None) -> list[Array]:  # noqa: ARG002
         """One run."""
+        self.stops.append(stop)
         self.runs.append(feeds)
         self.during()
         return self.function(feeds)

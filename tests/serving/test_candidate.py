@@ -70,7 +70,10 @@ class World:
         champion: Version | None = CHAMPION,
         settings: ModelSettings | None = None,
         purpose: Purpose = Purpose.WARM_UP,
+        *,
+        beside: bool = True,
     ) -> None:
+        self.loaded: list[str] = []
         self.words = memoryview(bytearray(REGION * 8)).cast("Q")
         self.now = 0
         self.lost = 0
@@ -92,6 +95,7 @@ class World:
             lambda: FakeCoreTime(self),
             purpose=purpose,
             wait=lambda _, seconds: self.rests.append(seconds),
+            beside=beside,
         )
 
     def passes(self, nanoseconds: int) -> None:
@@ -103,6 +107,7 @@ class World:
         """A session of either version."""
         if self.broken == wanted.number:
             raise ModelBroken("its file is broken")
+        self.loaded.append(wanted.number)
         return self.session if wanted is self.version else self.reference
 
     def __enter__(self) -> World:
@@ -228,6 +233,23 @@ def test_a_broken_contract_and_another_shape_are_no_answers() -> None:
         assert (figures.broken, figures.first_error) == (1, "output 'y' has shape [1, 2], the champion's [2]")
 
 
+def test_of_a_control_what_cannot_be_compared_does_not_agree() -> None:
+    """By call, where rows are to be told apart: a candidate is judged by nothing else there. Requests count on."""
+    promised = ModelSettings(contract=ContractSettings(), warmup=WarmupSettings(tolerance=0))
+    control = Purpose.CONTROL
+    for_two = lambda feeds: [np.where(feeds["x"] == 2, np.nan, feeds["x"] * 2)]  # noqa: E731
+    with World(for_two, settings=promised, purpose=control) as world:
+        figures = world.ran(copy([1], [2, 5], [3]))
+        assert (figures.total, figures.broken, figures.errors) == (3, 0, 0)
+        assert figures.first_error == "output 'y' has nan, which is not finite"
+        assert (figures.outputs[0].compared, figures.outputs[0].agreed) == (4, 2)
+    with World(purpose=control) as world:
+        figures = world.ran(copy([1, 2], outputs={"y": np.zeros((1, 2), np.float32)}), copy([3]))
+        assert (figures.total, figures.broken) == (2, 0)
+        assert figures.first_error == "output 'y' has shape [1, 2], the champion's [2]"
+        assert (figures.outputs[0].compared, figures.outputs[0].agreed) == (3, 1)
+
+
 def test_what_the_champion_takes_must_be_taken() -> None:
     """An input that the version does not know, or an output that it does not give."""
     other = version("2", inputs=(TensorSpec("z", "FP32", (ANY,)),))
@@ -326,8 +348,7 @@ def test_a_run_is_stopped_with_its_version() -> None:
         world.candidate.put(copy([1]))
         eventually(lambda: world.session.runs)
         assert not world.candidate.stop(0)
-        assert world.candidate._stop is not None
-        assert world.candidate._stop.terminate
+        assert [stop.terminate for stop in world.candidate._stops] == [True, True]
         assert not world.candidate.takes(copy([1]))
         gate.set()
 
@@ -344,6 +365,49 @@ def test_what_runs_is_noted_for_whoever_comes_after() -> None:
         assert len(set(marks)) == 2
         assert {mark >> 32 for mark in marks} == {of_version(world.version) >> 32}
         assert running(world.words) == []
+
+
+def test_whoever_runs_is_the_one_that_is_noted() -> None:
+    """The champion too, while it is loaded and while it runs beside the version; and how long that takes is told."""
+    world = World()
+    seen: list[set[int]] = []
+    times: list[bool] = []
+
+    def look() -> None:
+        seen.append({mark >> 32 << 32 for mark in running(world.words)})
+        times.append(world.candidate.figures().running_s > 0)
+
+    world.session.during = world.reference.during = look
+    with world:
+        world.ran(copy([1], [2]))
+        world.ran(copy([3]))
+    ours, theirs = {of_version(world.version)}, {of_version(CHAMPION)}
+    assert seen == [ours, theirs, theirs, ours, ours, theirs]
+    assert all(times)
+    assert running(world.words) == []
+
+
+def test_a_run_of_the_champion_is_stopped_too() -> None:
+    """It may hang as any other."""
+    world = World()
+    with world:
+        gate = threading.Event()
+        world.reference.during = lambda: gate.wait(10) and None
+        world.candidate.put(copy([1]))
+        eventually(lambda: world.reference.runs)
+        assert not world.candidate.stop(0)
+        assert all(stop.terminate for stop in world.reference.stops)
+        assert world.reference.stops[-1] is not None
+        gate.set()
+
+
+def test_the_champion_is_not_run_beside_it_where_that_is_not_wanted() -> None:
+    """It has crashed the process: outputs are compared all the same."""
+    world = World(beside=False)
+    with world:
+        figures = world.ran(copy([1]))
+        assert world.loaded == ["2"]
+        assert (sum(figures.ratios), figures.outputs[0].agreed) == (0, 1)
 
 
 def test_a_run_that_goes_on_is_told() -> None:
@@ -368,6 +432,14 @@ def test_what_came_true_is_joined_by_the_request_s_id() -> None:
         assert not tally.came_true("1", 2, 7)
         assert not tally.came_true("stranger", 0, 7)
         assert tally.accuracy() == Accuracy(2, 2, 1, 1, 0)
+
+
+def test_an_observation_keeps_nothing_for_what_may_come_true() -> None:
+    """Nobody asks it: the ledger knows what both said."""
+    candidate = version("2", outputs=LABELLED)
+    with World(lambda feeds: [feeds["x"].astype(np.int64)], candidate, purpose=Purpose.SHADOW) as world:
+        world.ran(copy([1], outputs={"label": np.array([1])}))
+        assert not world.candidate.tally.came_true("0", 0, 1)
 
 
 @pytest.fixture(autouse=True)
