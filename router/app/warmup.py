@@ -39,14 +39,14 @@ from router.core.prediction import MIRROR, form_of, predicted
 from router.core.request import InputHeader
 from router.core.table import Version
 from router.core.tensor import BYTES, encode_bytes
-from router.core.warmup import Source
+from router.core.warmup import Purpose, Source
 from router.edge.mirrors import decode
 from router.edge.warmup_link import WarmupLink
 from router.errors import InvalidRequest, ModelBroken
 from router.model_settings import LedgerSettings
 from router.pb.link_pb2 import Joined
 from router.serving.candidate import Array, Candidate, Note
-from router.serving.inflight import REGION, InFlight, mapped, wipe
+from router.serving.inflight import REGION, InFlight, leave, mapped
 from router.serving.intake import Intake
 from router.serving.mirror import LENGTH
 from router.serving.predictions import Notes, Predictions
@@ -65,7 +65,9 @@ LINGER_S: Final = 10.0
 STOP_S: Final = 2.0
 """A version whose run does not end within so long hangs; only the end of the process ends that."""
 RECORD_S: Final = 0.1
-"""One run of a model is recorded in so long."""
+"""One run of a model is recorded in so long while it is warmed up,"""
+OBSERVED_S: Final = 1.0
+"""and in so long while it is only observed, which may go on for weeks."""
 LARGEST: Final = 256 << 20
 """Bytes of a message."""
 SYNTHETIC_ROWS: Final = (1, 4)
@@ -112,6 +114,7 @@ class WarmupWorker:
         self._orders: dict[str, WarmOrder] = {}  # by run, as the candidates
         self._candidates: dict[str, Candidate] = {}
         self._by_model: dict[str, tuple[Candidate, ...]] = {}
+        self._samples: dict[str, Samples] = {}  # by model
         joined = Joined(pid=os.getpid(), incarnation=uuid.uuid4().hex)
         self._link = WarmupLink(link_path(settings.state), joined, self, Timers())
         self._predictions = Predictions(self._link.send_predictions)
@@ -141,7 +144,7 @@ class WarmupWorker:
                 break
         self._slot.phase = Phase.DRAINING
         self._predictions.close()
-        wipe(self._region)  # it ends by itself: nothing that runs is to blame
+        leave(self._region)
 
     def _report(self) -> None:
         with self._lock:
@@ -184,7 +187,14 @@ class WarmupWorker:
         load = functools.partial(_load, order.settings.sessions.providers)
         note = noting(version, order.settings.ledger, self._predictions)
         candidate = Candidate(
-            version, order.champion, order.settings, load, self._inflight, note=note, purpose=order.purpose
+            version,
+            order.champion,
+            order.settings,
+            load,
+            self._inflight,
+            note=note,
+            purpose=order.purpose,
+            beside=order.beside,
         )
         candidate.share, candidate.max_per_s = order.share, order.max_per_s
         with self._lock:
@@ -213,8 +223,9 @@ class WarmupWorker:
     def came_true(self, model: str, actuals: Sequence[tuple[str, int, Truth]]) -> None:
         """What was right for rows of requests."""
         for candidate in self._of(model):
-            for request_id, row, truth in actuals:
-                candidate.tally.came_true(request_id, row, truth)
+            if candidate.purpose is Purpose.WARM_UP:
+                for request_id, row, truth in actuals:
+                    candidate.tally.came_true(request_id, row, truth)
 
     # ---- what is run where nobody asks ----
 
@@ -255,8 +266,6 @@ class WarmupWorker:
 
     def _take_in(self, connection: socket.socket) -> None:
         """All copies of one model from one worker. While its versions have enough, nothing more is read."""
-        recorded_at = -RECORD_S
-        samples: Samples | None = None
         intake: Intake | None = None
         with connection, connection.makefile("rb") as incoming:
             try:
@@ -266,16 +275,21 @@ class WarmupWorker:
                         return
                     run = decode(message)
                     now = time.monotonic()
-                    if now - recorded_at >= RECORD_S:
-                        recorded_at = now
-                        samples = samples or Samples(self._settings.state / SAMPLES, run.model)
-                        samples.add(message)
+                    self._record(run.model, message, now)
                     intake = intake or Intake(functools.partial(self._of, run.model))
                     intake.put(run, now)
             except (OSError, InvalidRequest) as error:
                 log.debug("a mirror ends", reason=str(error))
             except Exception:  # a fault of ours costs this connection: the worker makes another
                 log.exception("a mirror failed")
+
+    def _record(self, model: str, message: bytes, now: float) -> None:
+        """Keep a run now and then, for versions of a day on which nobody asks."""
+        samples = self._samples.get(model)
+        if samples is None:
+            samples = self._samples.setdefault(model, Samples(self._settings.state / SAMPLES, model))
+        warmed = any(each.purpose is Purpose.WARM_UP for each in self._of(model))
+        samples.offer(message, now, RECORD_S if warmed else OBSERVED_S)
 
 
 def noting(version: Version, settings: LedgerSettings, predictions: Predictions) -> Note:

@@ -444,7 +444,9 @@ class Worker:
         before, self._mirrors = self._mirrors, {}
         for order in orders:
             mirror = before.get(order.model)
-            if mirror is None or mirror.order != order:
+            if mirror is not None and mirror.order != order:
+                mirror.follow(order)
+            elif mirror is None:
                 mirror = Mirror(order, functools.partial(connected, self._mirror_path), encode)
                 mirror.start()
             self._mirrors[order.model] = mirror

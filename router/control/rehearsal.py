@@ -27,7 +27,7 @@ class WarmOrder:
 
     Copies of runs of `champion` count (of a control that is the candidate of a canary); None: there is none. It takes
     the part `share` of the copies that come, and of each worker at most `max_per_s` requests a second. Beside live
-    copies, `count` requests of `source`.
+    copies, `count` requests of `source`. `beside`: the champion is run beside it, to compare their times.
     """
 
     run: str
@@ -39,6 +39,7 @@ class WarmOrder:
     purpose: Purpose = Purpose.WARM_UP
     share: float = 1.0
     max_per_s: float = math.inf
+    beside: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +118,15 @@ class Rehearsal:
         self.order = replace(self.order, run=new_run())
         self.incarnation = ""
 
-    def died(self, now: float, requests: int, *, sure: bool, innocent: bool) -> None:
+    def died(self, now: float, requests: int, *, sure: bool, innocent: bool, champion: bool) -> None:
         """The worker has died, in so many requests that it ran; `sure` if in those of no other version.
 
-        `innocent` if in those of others, or as a run was to be ended that hung.
+        `innocent` if in those of others, or as it went by itself. `champion`: it may have been the one that runs beside
+        it, which is not done again.
         """
         self.interrupted()
+        if champion:
+            self.order = replace(self.order, beside=False)
         if not innocent:
             self.deaths = [*(at for at in self.deaths if now - at < DEATHS_WITHIN_S), now]
         if sure:

@@ -5,7 +5,8 @@ one of them joins: who comes back is up to date, whatever it has missed.
 
 A version that takes the warm-up worker down is run no more. Its process leaves behind what it was running when it died.
 Where that was several versions at once, each of them is run alone from then on, so that the next crash names the
-guilty.
+guilty. A reference that may have taken it down is not run again beside those that are compared with it. Where the
+process left by itself nobody is to blame: it says so in the same place.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import Protocol
 import structlog
 
 from router.control.rehearsal import Rehearsal, Seen, WarmOrder
-from router.core.fingerprint import names, of_version
+from router.core.fingerprint import names
 from router.core.mirrored import Truth
-from router.serving.mirror import MirrorOrder
+from router.serving.inflight import LEFT
+from router.serving.mirror import MirrorOrder, Part
 
 log = structlog.get_logger()
 
@@ -53,7 +55,7 @@ class Process(Protocol):
         """Have it run, or let it go."""
 
     def take_suspects(self) -> Sequence[int]:
-        """The fingerprints of what it was running when it died; they are forgotten."""
+        """The fingerprints of what it was running when it died, or `LEFT` among them; they are forgotten."""
 
 
 class Rehearsals:
@@ -66,8 +68,6 @@ class Rehearsals:
         self._serving: set[ServingWorker] = set()
         self._worker: WarmupWorker | None = None
         self._incarnation = ""
-        self._hung = False
-        """A run that hangs was given up: the worker ends, and that is nobody's fault."""
         self.missing_since = 0.0
         """When the warm-up worker was last seen to go."""
         process.want(False)
@@ -88,7 +88,6 @@ class Rehearsals:
     def end(self, rehearsal: Rehearsal) -> None:
         """It is not wanted any more."""
         self._all.remove(rehearsal)
-        self._hung = self._hung or _ends_the_worker(rehearsal)
 
     def tell(self) -> None:
         """The rehearsals are others than before."""
@@ -97,8 +96,8 @@ class Rehearsals:
         self._tell_serving()
 
     def came_true(self, model: str, actuals: Sequence[tuple[str, int, Truth]]) -> None:
-        """What was right for rows of requests (id, row, truth) has come in."""
-        if self._worker is not None and self.of(model):
+        """What was right for rows of requests (id, row, truth) has come in: of use to warm-ups of the model."""
+        if self._worker is not None and any(each.model == model and not each.observed for each in self._all):
             try:
                 self._worker.came_true(model, actuals)
             except ConnectionError:
@@ -140,7 +139,6 @@ class Rehearsals:
         changed = [each for each in told if each.take(by_run[each.order.run])]
         for each in changed:
             if each.over is not None:
-                self._hung = self._hung or _ends_the_worker(each)
                 number, reason = each.order.version.number, each.over.reason
                 log.warning("an observation ends", model=each.model, version=number, reason=reason)
         if changed:
@@ -151,13 +149,15 @@ class Rehearsals:
     def _died(self, incarnation: str, suspects: Sequence[int]) -> None:
         """The warm-up worker of that incarnation has died, in these runs."""
         told = [each for each in self._all if each.incarnation == incarnation and each.over is None]
-        blamed = {each: sum(names(suspect, each.order.version) for suspect in suspects) for each in told}
-        guilty = {of_version(each.order.version) for each, requests in blamed.items() if requests}
-        hung, self._hung = self._hung and not suspects, False
+        found = [] if LEFT in suspects else suspects
+        blamed = {each: sum(names(suspect, each.order.version) for suspect in found) for each in told}
+        beside = {each for each in told if any(_names_reference(suspect, each.order) for suspect in found)}
+        guilty = {suspect >> 32 for suspect in found}
         for each in told:
             requests = blamed[each]
             sure = bool(requests) and len(guilty) == 1
-            each.died(self._clock(), requests, sure=sure, innocent=hung or (bool(guilty) and not requests))
+            innocent = bool(suspects) and not requests
+            each.died(self._clock(), requests, sure=sure, innocent=innocent, champion=each in beside)
             facts = {"model": each.model, "version": each.order.version.number}
             if sure:
                 log.warning("a version has crashed the warm-up worker", **facts)
@@ -169,17 +169,22 @@ class Rehearsals:
         going = [each for each in self._all if each.over is None]
         return next(([each] for each in going if each.suspect), going)
 
-    def _widest(self, model: str) -> tuple[float, float]:
-        """The fraction and the rate of the model's mirrors: the largest that anybody wants."""
-        wants = [each for each in self._now() if each.model == model and each.order.champion is not None]
-        return max(each.fraction for each in wants), max(each.max_per_s for each in wants)
+    def _widest(self, model: str, reference: str) -> Part:
+        """How the runs of a version are copied: the largest fraction and the largest rate that anybody wants of it."""
+        wants = [
+            each
+            for each in self._now()
+            if each.model == model and each.order.champion is not None and each.order.champion.number == reference
+        ]
+        return Part(max(each.fraction for each in wants), max(each.max_per_s for each in wants))
 
     def _mirrors(self) -> list[MirrorOrder]:
-        versions: dict[str, set[str]] = {}
+        versions: dict[str, dict[str, Part]] = {}
         for each in self._now():
             if each.order.champion is not None and each.figures.loaded:  # not before somebody can take them
-                versions.setdefault(each.model, set()).add(each.order.champion.number)
-        return [MirrorOrder(model, *self._widest(model), frozenset(each)) for model, each in versions.items()]
+                reference = each.order.champion.number
+                versions.setdefault(each.model, {})[reference] = self._widest(each.model, reference)
+        return [MirrorOrder(model, parts) for model, parts in versions.items()]
 
     def _tell_serving(self) -> None:
         mirrors = self._mirrors()
@@ -205,15 +210,14 @@ class Rehearsals:
             log.debug("the warm-up worker is gone")  # it is told when it joins again
 
     def _order(self, rehearsal: Rehearsal) -> WarmOrder:
-        """What it is told of one: which part of the model's copies are for it."""
+        """What it is told of one: which part of its reference's copies are for it."""
         if rehearsal.order.champion is None:
             return rehearsal.order
-        fraction, max_per_s = self._widest(rehearsal.model)
+        fraction, max_per_s = self._widest(rehearsal.model, rehearsal.order.champion.number)
         own = rehearsal.max_per_s
         share = rehearsal.fraction / fraction
         return replace(rehearsal.order, share=share, max_per_s=own if own < max_per_s else math.inf)
 
 
-def _ends_the_worker(rehearsal: Rehearsal) -> bool:
-    """Whether to give it up takes the end of the process: only that ends a run which hangs."""
-    return bool(rehearsal.incarnation) and rehearsal.figures.loaded and rehearsal.figures.hangs
+def _names_reference(suspect: int, order: WarmOrder) -> bool:
+    return order.champion is not None and names(suspect, order.champion)

@@ -158,7 +158,7 @@ class Warmups:
         return None if known is None else known.total
 
     def came_true(self, model: str, actuals: Sequence[tuple[str, int, Truth]]) -> None:
-        """What was right for rows of requests (id, row, truth) has come in."""
+        """What was right for rows of requests (id, row, truth) has come in: of use to warm-ups of the model."""
         self._rehearsals.came_true(model, actuals)
 
     # ---- who comes and goes ----
@@ -213,7 +213,7 @@ class Warmups:
             self._rehearsals.begin(known)
         elif _running(known.order) != _running(order):
             known.interrupted()
-            known.order = order
+            known.order = replace(order, beside=known.order.beside)
         known.fraction, known.max_per_s = wanted.fraction, wanted.max_per_s
 
     def _end(self, rehearsal: Rehearsal) -> None:

@@ -28,6 +28,7 @@ from router.core.faults import Fault
 from router.core.table import Route, VersionTable
 from router.edge.faults import from_messages as faults_from
 from router.edge.faults import to_messages as faults_to
+from router.edge.mirrors import mirrors_from, mirrors_to
 from router.edge.predictions import to_message as predictions_to
 from router.edge.tables import from_message, route_to_message, routes_from_messages, to_message
 from router.errors import Cancelled, InternalError, NotReady, RouterError, Status, TooLate
@@ -244,10 +245,7 @@ class LinkClient:
             faulty = message.set_faults
             self._end.set_faults(faulty.model, faults_from(faulty.faults))
         elif kind == "set_mirrors":
-            mirrors = message.set_mirrors.mirrors
-            self._end.set_mirrors(
-                [MirrorOrder(each.model, each.fraction, each.max_per_s, frozenset(each.versions)) for each in mirrors]
-            )
+            self._end.set_mirrors(mirrors_from(message.set_mirrors))
 
 
 def _refusals_to(refusals: Sequence[Refusal]) -> list[pb.Refusal]:
@@ -370,13 +368,7 @@ class WorkerHandle:
 
     def set_mirrors(self, orders: Sequence[MirrorOrder]) -> None:
         """Which models it is to mirror, and no others."""
-        mirrors = [
-            pb.Mirror(
-                model=each.model, fraction=each.fraction, max_per_s=each.max_per_s, versions=sorted(each.versions)
-            )
-            for each in orders
-        ]
-        self._send(pb.ToWorker(set_mirrors=pb.Mirrors(mirrors=mirrors)))
+        self._send(pb.ToWorker(set_mirrors=mirrors_to(orders)))
 
     def received(self, message: pb.FromWorker) -> None:
         """Take in an answer."""

@@ -1,7 +1,8 @@
-"""Copies of runs as they travel to the warm-up worker, and as they are kept."""
+"""Copies of runs as they travel to the warm-up worker, and as they are kept; which are wanted, on the link."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from router.core.mirrored import MirroredCall, MirroredRun
 from router.core.request import Elements, InputHeader
 from router.core.tensor import BYTES, DTYPES, decode_bytes, encode_bytes
 from router.errors import InvalidRequest
+from router.pb import link_pb2
 from router.pb import mirror_pb2 as pb
-from router.serving.mirror import Copied
+from router.serving.mirror import Copied, MirrorOrder, Part
 
 Array = np.ndarray[Any, Any]
 
@@ -60,3 +62,21 @@ def _array(tensor: pb.Tensor) -> Array:
         return np.ndarray(shape, DTYPES[tensor.datatype], tensor.raw)
     except (KeyError, TypeError, ValueError):
         raise InvalidRequest(f"the copy of output '{tensor.name[:200]}' is not what it says") from None
+
+
+def mirrors_to(orders: Sequence[MirrorOrder]) -> link_pb2.Mirrors:
+    """What a serving worker is told to copy."""
+    made = link_pb2.Mirrors()
+    for order in orders:
+        mirror = made.mirrors.add(model=order.model)
+        for number, (fraction, max_per_s) in order.versions.items():
+            mirror.versions.add(number=number, fraction=fraction, max_per_s=max_per_s)
+    return made
+
+
+def mirrors_from(message: link_pb2.Mirrors) -> list[MirrorOrder]:
+    """That, as it was."""
+    return [
+        MirrorOrder(each.model, {part.number: Part(part.fraction, part.max_per_s) for part in each.versions})
+        for each in message.mirrors
+    ]

@@ -116,6 +116,7 @@ def _order_to(order: WarmOrder) -> pb.Warming:
         purpose=order.purpose,
         share=order.share,
         max_per_s=order.max_per_s,
+        alone=not order.beside,
     )
 
 
@@ -133,6 +134,7 @@ def _order_from(message: pb.Warming) -> WarmOrder:
         Purpose(message.purpose),
         message.share,
         message.max_per_s,
+        not message.alone,
     )
 
 

@@ -333,16 +333,22 @@ class Mirrors(_message.Message):
     def __init__(self, mirrors: _Optional[_Iterable[_Union[Mirror, _Mapping]]] = ...) -> None: ...
 
 class Mirror(_message.Message):
-    __slots__ = ("model", "fraction", "max_per_s", "versions")
+    __slots__ = ("model", "versions")
     MODEL_FIELD_NUMBER: _ClassVar[int]
-    FRACTION_FIELD_NUMBER: _ClassVar[int]
-    MAX_PER_S_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     model: str
+    versions: _containers.RepeatedCompositeFieldContainer[MirrorPart]
+    def __init__(self, model: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[MirrorPart, _Mapping]]] = ...) -> None: ...
+
+class MirrorPart(_message.Message):
+    __slots__ = ("number", "fraction", "max_per_s")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    FRACTION_FIELD_NUMBER: _ClassVar[int]
+    MAX_PER_S_FIELD_NUMBER: _ClassVar[int]
+    number: str
     fraction: float
     max_per_s: float
-    versions: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, model: _Optional[str] = ..., fraction: _Optional[float] = ..., max_per_s: _Optional[float] = ..., versions: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, number: _Optional[str] = ..., fraction: _Optional[float] = ..., max_per_s: _Optional[float] = ...) -> None: ...
 
 class MirrorFigures(_message.Message):
     __slots__ = ("model", "offered", "sent", "dropped")
@@ -370,7 +376,7 @@ class Warmings(_message.Message):
     def __init__(self, warmings: _Optional[_Iterable[_Union[Warming, _Mapping]]] = ...) -> None: ...
 
 class Warming(_message.Message):
-    __slots__ = ("run", "number", "route", "source", "count", "purpose", "share", "max_per_s")
+    __slots__ = ("run", "number", "route", "source", "count", "purpose", "share", "max_per_s", "alone")
     RUN_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     ROUTE_FIELD_NUMBER: _ClassVar[int]
@@ -379,6 +385,7 @@ class Warming(_message.Message):
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
     MAX_PER_S_FIELD_NUMBER: _ClassVar[int]
+    ALONE_FIELD_NUMBER: _ClassVar[int]
     run: str
     number: str
     route: _table_pb2.Route
@@ -387,7 +394,8 @@ class Warming(_message.Message):
     purpose: str
     share: float
     max_per_s: float
-    def __init__(self, run: _Optional[str] = ..., number: _Optional[str] = ..., route: _Optional[_Union[_table_pb2.Route, _Mapping]] = ..., source: _Optional[str] = ..., count: _Optional[int] = ..., purpose: _Optional[str] = ..., share: _Optional[float] = ..., max_per_s: _Optional[float] = ...) -> None: ...
+    alone: bool
+    def __init__(self, run: _Optional[str] = ..., number: _Optional[str] = ..., route: _Optional[_Union[_table_pb2.Route, _Mapping]] = ..., source: _Optional[str] = ..., count: _Optional[int] = ..., purpose: _Optional[str] = ..., share: _Optional[float] = ..., max_per_s: _Optional[float] = ..., alone: _Optional[bool] = ...) -> None: ...
 
 class CameTrue(_message.Message):
     __slots__ = ("model", "truths")

@@ -19,6 +19,9 @@ PLACE: Final = 64
 REGION: Final = PLACES * PLACE
 NOWHERE: Final = -1
 """The place of a run that found none: so many are under way."""
+LEFT: Final = 1
+"""In a region instead of fingerprints (no version has 0 in the upper half, but by one chance in four thousand million):
+its process went by itself."""
 
 _NOTHING: Final = memoryview(bytes(PLACE * 8)).cast("Q")
 
@@ -81,3 +84,9 @@ def running(words: memoryview) -> list[int]:
 def wipe(words: memoryview) -> None:
     """Forget the runs of a worker that has gone."""
     words[:] = memoryview(bytes(words.nbytes)).cast("Q")
+
+
+def leave(words: memoryview) -> None:
+    """Of a process that goes by itself: nothing that it runs is to blame, and whoever reads this knows."""
+    wipe(words)
+    words[0] = LEFT

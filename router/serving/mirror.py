@@ -16,7 +16,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -53,29 +53,37 @@ NICE: Final = 5
 taken it (CPython's forced switch), and one that hardly ever gets a core would so hold up all the others."""
 LENGTH: Final = struct.Struct(">I")
 RATE, FULL, ABSENT, FAULT = "rate", "full", "absent", "fault"
-"""Why copies are dropped: beyond the rate, no place in the queue, nobody at the socket, a fault of ours."""
+"""Why copies are dropped: beyond the rate, no place in the queue, nobody at the socket (or wanted no more), a fault of
+ours."""
 COPIED: Final = frozenset({"champion", "challenger"})
 """Who answered, of runs that are copied: what was asked for by its number is no part of what a model is asked."""
 
 
-class MirrorOrder(NamedTuple):
-    """A model whose runs are to be copied: of each of these versions (by number) this share of the runs, and at most so
-    many requests a second in each worker."""
+class Part(NamedTuple):
+    """What of a version's runs is copied: this share of them, and at most so many requests a second in each worker."""
 
-    model: str
     fraction: float
     max_per_s: float
-    versions: frozenset[str]
 
 
-class _Tokens:
-    """Of one version: requests that may be copied now."""
+class MirrorOrder(NamedTuple):
+    """A model whose runs are to be copied: of which versions (by number), and what of them."""
 
-    __slots__ = ("at_ns", "tokens")
+    model: str
+    versions: Mapping[str, Part]
 
-    def __init__(self, tokens: float) -> None:
-        self.tokens = tokens
-        self.at_ns = 0
+
+class _Turn:
+    """Of one version: which of its runs have their turn, and the requests that may be copied now."""
+
+    __slots__ = ("at_ns", "fraction", "most", "per_ns", "tokens")
+
+    def __init__(self, part: Part, before: _Turn | None = None) -> None:
+        self.fraction = part.fraction
+        self.per_ns = part.max_per_s / 1e9
+        self.most = max(part.max_per_s * BURST_S, 1.0)
+        self.tokens: float = self.most if before is None else min(before.tokens, self.most)
+        self.at_ns: int = 0 if before is None else before.at_ns
 
 
 class Copied(NamedTuple):
@@ -123,10 +131,7 @@ class Mirror:
         self.sent = 0
         self.dropped = {RATE: 0, FULL: 0, ABSENT: 0, FAULT: 0}
         self.order = order
-        self._fraction = order.fraction
-        self._per_ns = order.max_per_s / 1e9
-        self._most = max(order.max_per_s * BURST_S, 1.0)
-        self._versions = {number: _Tokens(self._most) for number in order.versions}
+        self._versions = {number: _Turn(part) for number, part in order.versions.items()}
         self._connect = connect
         self._encode = encode
         self._choose = choose
@@ -137,6 +142,12 @@ class Mirror:
         self._knock_at = 0.0
         self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
 
+    def follow(self, order: MirrorOrder) -> None:
+        """Copy what this order says from now on. What waits is sent, and the figures go on."""
+        before = self._versions
+        self._versions = {number: _Turn(part, before.get(number)) for number, part in order.versions.items()}
+        self.order = order
+
     def offer(
         self, version: Version, calls: Sequence[Call], outputs: Sequence[Array], run_ns: int, now_ns: int
     ) -> None:
@@ -144,11 +155,11 @@ class Mirror:
         mine = self._versions.get(version.number)
         if mine is None or calls[0].plan.served_by not in COPIED:
             return
-        if self._fraction < 1.0 and self._choose() >= self._fraction:
+        if mine.fraction < 1.0 and self._choose() >= mine.fraction:
             return
         count = len(calls)
         self.offered += count
-        tokens = min(mine.tokens + (now_ns - mine.at_ns) * self._per_ns, self._most)
+        tokens = min(mine.tokens + (now_ns - mine.at_ns) * mine.per_ns, mine.most)
         mine.at_ns = now_ns
         if tokens < 1.0:
             mine.tokens = tokens
@@ -179,7 +190,8 @@ class Mirror:
         while not self._stopped.is_set():
             if not self._pass_on():
                 time.sleep(LOOK_S)
-        self._queue.clear()
+        while self._queue:
+            self.dropped[ABSENT] += len(self._queue.popleft().calls)
         self._hang_up()
 
     def _pass_on(self) -> bool:

@@ -7,7 +7,9 @@ older one makes way. A message that was cut off by a crash is the end of its fil
 from __future__ import annotations
 
 import hashlib
+import math
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -23,7 +25,7 @@ MAX_BYTES: Final = 16 << 20
 
 
 class Samples:
-    """The recorded runs of one model, in a folder that all models share. One thread writes."""
+    """The recorded runs of one model, in a folder that all models share. One process writes, from any thread."""
 
     def __init__(self, folder: Path, model: str, most: int = MAX_BYTES) -> None:
         name = hashlib.sha256(model.encode()).hexdigest()[:32]  # a model's name may be no file's
@@ -32,12 +34,25 @@ class Samples:
         self._newer, self._older = folder / f"{name}.newer", folder / f"{name}.older"
         self._most = most // 2
         self._failed = False
+        self._lock = threading.Lock()
+        self._next_at = -math.inf
+
+    def offer(self, message: bytes, now: float, every_s: float) -> None:
+        """Keep one that came at `now` (seconds), if the last one that was offered and kept is `every_s` ago."""
+        with self._lock:
+            if now < self._next_at:
+                return
+            self._next_at = now + every_s
+        self.add(message)
 
     def add(self, message: bytes) -> None:
         """Keep one. A disk that takes no more ends the recording, with one line in the log."""
         framed = LENGTH.pack(len(message)) + message
-        if self._failed or len(framed) > self._most:
-            return
+        with self._lock:
+            if not self._failed and len(framed) <= self._most:
+                self._write(framed)
+
+    def _write(self, framed: bytes) -> None:
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             if self._newer.exists() and self._newer.stat().st_size + len(framed) > self._most:

@@ -27,7 +27,7 @@ from router.edge.link import LinkServer, WorkerHandle
 from router.edge.warmup_link import ROLE, WarmupHandle
 from router.model_settings import ModelSettings
 from router.pb import mirror_pb2 as pb
-from router.serving.inflight import REGION, mapped
+from router.serving.inflight import LEFT, REGION, mapped, running
 from router.serving.mirror import LENGTH, connected
 from tests.control.row_graphs import session, signature
 from tests.server import eventually
@@ -168,3 +168,6 @@ def test_several_versions_are_observed_at_once(rig: Rig) -> None:
     assert not rig.slot.wanted
     assert rig.figures(SAME) is None
     assert rig.child.poll() is None  # it stays for a while
+    rig.child.terminate()
+    rig.child.wait()
+    assert running(mapped(rig.state / WARMING, REGION)) == [LEFT]  # it says that it went by itself

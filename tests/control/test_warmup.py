@@ -19,7 +19,8 @@ from router.core.table import Version, VersionState
 from router.core.warmup import Accuracy, Figures, Mirrored, Source
 from router.errors import NotReady, Refused
 from router.model_settings import ModelSettings, WarmupSettings
-from router.serving.mirror import MirrorOrder
+from router.serving.inflight import LEFT
+from router.serving.mirror import MirrorOrder, Part
 
 SETTINGS = ModelSettings(
     warmup=WarmupSettings(fraction=0.5, max_per_s=7, min_samples=10, min_seconds=5, max_seconds=60)
@@ -132,9 +133,9 @@ class World:
             if order.version.model == model:
                 self.warmups.seen(self.worker, [Seen(order.run, source or order.source, seen, accuracy)])
 
-    def die(self, *suspects: Version) -> None:
-        """The warm-up worker dies in runs of these, and another one comes."""
-        self.process.suspects = [of_version(each) | 7 for each in suspects]
+    def die(self, *suspects: Version, left: bool = False) -> None:
+        """The warm-up worker dies in runs of these, or has `left` by itself, and another one comes."""
+        self.process.suspects = [LEFT] * left + [of_version(each) | 7 for each in suspects]
         self.warmups.leave(self.worker)
         self.worker = FakeWarmup(self.worker.incarnation + "'")
         self.warmups.join(self.worker)
@@ -165,7 +166,7 @@ def test_a_version_is_warmed_until_there_is_a_verdict() -> None:
         assert [(order.version.number, order.source) for order in world.worker.orders] == [("2", Source.LIVE)]
         assert world.serving.mirrors == []
         world.see(figures(0, 0.1))
-        assert world.serving.mirrors == [MirrorOrder("m", 0.5, 7, frozenset({"1"}))]
+        assert world.serving.mirrors == [MirrorOrder("m", {"1": Part(0.5, 7)})]
         world.see(figures(9))
         await asyncio.sleep(0.02)
         assert not task.done()
@@ -194,7 +195,7 @@ def test_who_joins_in_the_middle_is_told_all() -> None:
         world.see(figures(3))
         late = FakeServing("late")
         world.warmups.join_worker(late)
-        assert late.mirrors == [MirrorOrder("m", 0.5, 7, frozenset({"1"}))]
+        assert late.mirrors == [MirrorOrder("m", {"1": Part(0.5, 7)})]
         run = world.worker.orders[0].run
         again = FakeWarmup(world.worker.incarnation)
         world.process.suspects = [of_version(version("2")) | 1]  # what it is running now
@@ -350,7 +351,9 @@ def test_a_death_that_is_nobodys_fault_is_forgiven_a_few_times() -> None:
             assert not task.done()
             assert not world.told[-1].loaded
             assert str(world.told[-1]) == "the warm-up worker loads it"
-        world.die(version("2", "unknown"))
+        world.die(version("2", "unknown"))  # in a run of another one, which is not wanted any more
+        assert world.worker.models == ["m"]
+        world.die()
         report = await report_of(task)
         assert report.blocking[0].reason == f"it cannot be warmed: the warm-up worker died {MAX_DEATHS} times meanwhile"
 

@@ -25,7 +25,7 @@ from router.pb import link_pb2 as pb
 from router.pb.inference_pb2 import ModelInferRequest
 from router.pb.story_pb2 import ExplainRequest, Stories, Story
 from router.serving.call import Call
-from router.serving.mirror import MirrorOrder
+from router.serving.mirror import MirrorOrder, Part
 from router.serving.predictions import Notes, Predictions
 from router.serving.timers import Timers
 from tests.server import eventually
@@ -161,7 +161,7 @@ class FakeWorker:
 
     def set_mirrors(self, orders: Sequence[MirrorOrder]) -> None:
         """Remember."""
-        self.calls.append(f"mirrors {[(*order[:3], sorted(order.versions)) for order in orders]}")
+        self.calls.append(f"mirrors {list(orders)}")
 
     def attached(self) -> None:
         """Say again what is not confirmed."""
@@ -429,9 +429,7 @@ def test_mirrors_are_told_as_a_whole(pair: Pair) -> None:
     async def tell(orders: Sequence[MirrorOrder]) -> None:
         worker.set_mirrors(orders)
 
-    told = [MirrorOrder("m", 0.25, 100.0, frozenset({"2", "1"})), MirrorOrder("n", 1.0, 0.5, frozenset())]
+    told = [MirrorOrder("m", {"2": Part(0.25, 100.0), "1": Part(1.0, 0.5)}), MirrorOrder("n", {})]
     pair.controller.run(tell(told))
     pair.controller.run(tell([]))
-    eventually(
-        lambda: pair.worker.calls == ["mirrors [('m', 0.25, 100.0, ['1', '2']), ('n', 1.0, 0.5, [])]", "mirrors []"]
-    )
+    eventually(lambda: pair.worker.calls == [f"mirrors {told}", "mirrors []"])

@@ -20,7 +20,7 @@ from router.edge.link import LinkServer, WorkerHandle
 from router.edge.warmup_link import ROLE, WarmupHandle, WarmupLink, mirror_figures, mirrored
 from router.model_settings import ContractSettings, ModelSettings, WarmupSettings
 from router.pb import link_pb2 as pb
-from router.serving.mirror import Mirror, MirrorOrder
+from router.serving.mirror import Mirror, MirrorOrder, Part
 from router.serving.timers import Timers
 from tests.server import eventually
 
@@ -119,7 +119,9 @@ def test_orders_arrive_as_they_were(pair: Pair, champion: Version | None) -> Non
     settings = ModelSettings(warmup=WarmupSettings(min_samples=7, tolerance=0.5), contract=ContractSettings(rows=True))
     orders = [
         WarmOrder("run", version("2"), champion, settings, Source.RECORDED, 12),
-        WarmOrder("more", version("3"), champion, settings, purpose=Purpose.CONTROL, share=0.25, max_per_s=7.5),
+        WarmOrder(
+            "more", version("3"), champion, settings, purpose=Purpose.CONTROL, share=0.25, max_per_s=7.5, beside=False
+        ),
     ]
     handle = pair.handle
     assert (handle.pid, handle.incarnation) == (7, "one")
@@ -174,7 +176,7 @@ def test_without_a_controller_nothing_is_told(tmp_path: Path) -> None:
 
 def test_a_worker_s_mirrors_are_told_by_model() -> None:
     """With what was dropped, and why."""
-    mirror = Mirror(MirrorOrder("m", 1.0, 1.0, frozenset("1")), lambda: None, lambda _: b"")  # type: ignore[arg-type,return-value]
+    mirror = Mirror(MirrorOrder("m", {"1": Part(1.0, 1.0)}), lambda: None, lambda _: b"")  # type: ignore[arg-type,return-value]
     mirror.offered, mirror.sent = 5, 3
     mirror.dropped["full"] = 2
     told = pb.Telemetry(mirrors=mirror_figures([mirror]))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from router.core.fingerprint import SAMPLE, names, of_elements, of_version
 from router.errors import Refused
-from router.serving.inflight import PLACE, PLACES, REGION, InFlight, mapped, region, running, wipe
+from router.serving.inflight import LEFT, PLACE, PLACES, REGION, InFlight, leave, mapped, region, running, wipe
 from router.serving.quarantine import MOST, Quarantine
 from tests.serving.fakes import World, request, table, values, version
 
@@ -102,6 +102,15 @@ def test_the_executor_shows_what_it_runs_too() -> None:
     world.work()
     assert len(set(seen)) == 2
     assert running(world.inflight._words) == []
+
+
+def test_a_process_that_goes_by_itself_says_so() -> None:
+    """Where what it runs is noted; a version is not taken for that."""
+    words = memoryview(bytearray(REGION * 8)).cast("Q")
+    InFlight(words).began([of_version(version("1"))])
+    leave(words)
+    assert running(words) == [LEFT]
+    assert not names(LEFT, version("1"))
 
 
 def test_a_fingerprint_tells_inputs_and_versions_apart() -> None:

@@ -14,7 +14,7 @@ from router.core.mirrored import MirroredRun
 from router.core.request import Header, InputHeader
 from router.core.tensor import ANY, TensorSpec
 from router.edge.mirrors import decode, encode
-from router.serving.mirror import ABSENT, FAULT, FULL, LENGTH, MAX_BYTES, MAX_RUNS, RATE, Mirror, MirrorOrder
+from router.serving.mirror import ABSENT, FAULT, FULL, LENGTH, MAX_BYTES, MAX_RUNS, RATE, Mirror, MirrorOrder, Part
 from tests.server import eventually
 from tests.serving.fakes import FakeReply, World, request, values, version
 from tests.serving.test_lanes import failing
@@ -66,7 +66,7 @@ def mirroring(
     versions: str = "1",
 ) -> Mirror:
     """A mirror of the world's lane; its thread has not been started."""
-    order = MirrorOrder("m", fraction, max_per_s, frozenset(versions))
+    order = MirrorOrder("m", dict.fromkeys(versions, Part(fraction, max_per_s)))
     world.lane.mirror = mirror = Mirror(order, connect, encode, choose)
     return mirror
 
@@ -161,6 +161,57 @@ def test_runs_of_the_versions_that_are_wanted_are_copied() -> None:
         call.plan.served_by = served_by
         mirror.offer(version("2"), [call], outputs, run_ns, now_ns)
         assert mirror.offered == copied, served_by
+
+
+def test_each_version_has_a_part_of_its_own() -> None:
+    """A challenger's few runs find a place beside the champion's many, of which little is copied."""
+    world = World()
+    mirror = mirroring(world, versions="")
+    mirror.follow(MirrorOrder("m", {"1": Part(0.25, 10), "2": Part(0.75, 20)}))
+    offered = run_of(world, mirror)
+    for number in "112222":
+        mirror.offer(version(number), *offered)
+    assert (mirror.offered, mirror.dropped[RATE]) == (4, 2)
+    assert [copied.version.number for copied in mirror._queue] == ["2", "2"]
+
+
+def test_a_mirror_follows_another_order() -> None:
+    """At once: its figures, what waits and what may be copied now go on."""
+    world = World()
+    mirror = mirroring(world, max_per_s=10, versions="12")
+    offered = run_of(world, mirror)
+    for number in "112":
+        mirror.offer(version(number), *offered)
+    mirror.follow(MirrorOrder("m", {"1": Part(1.0, 10), "3": Part(1.0, 10)}))
+    for number in "123":
+        mirror.offer(version(number), *offered)
+    assert mirror.order.versions.keys() == {"1", "3"}
+    assert (mirror.offered, mirror.dropped[RATE]) == (5, 2)
+    assert [copied.version.number for copied in mirror._queue] == ["1", "2", "3"]
+    mirror.follow(MirrorOrder("m", {"1": Part(1.0, 1e6)}))
+    mirror.offer(version("1"), *offered[:-1], offered[-1] + 1_000_000)
+    assert (mirror.offered, len(mirror._queue)) == (6, 4)
+
+
+def test_what_waits_when_it_is_wanted_no_more_is_counted() -> None:
+    """As dropped: nothing that was offered is lost without a word."""
+    world = World()
+    mirror = mirroring(world)
+    ask(world, 1, 2)
+    mirror.stop()
+    mirror.start()
+    eventually(lambda: not mirror._thread.is_alive())
+    assert (mirror.offered, mirror.sent, mirror.dropped[ABSENT]) == (2, 0, 2)
+
+
+def run_of(world: World, mirror: Mirror) -> tuple[Any, ...]:
+    """What of a run is offered, without its version."""
+    offered: list[Any] = []
+    mirror.offer = lambda *arguments: offered.append(arguments)  # type: ignore[method-assign]
+    ask(world, 1)
+    del mirror.offer
+    ((_, *run),) = offered
+    return tuple(run)
 
 
 def test_each_version_has_a_rate_of_its_own() -> None:
@@ -309,7 +360,7 @@ def test_a_fault_costs_one_copy(listener: Listener) -> None:
 def test_the_thread_is_of_a_low_priority(listener: Listener) -> None:
     """Before it does anything."""
     called = threading.Event()
-    mirror = Mirror(MirrorOrder("m", 1.0, 1.0, frozenset("1")), listener.connect, encode, calm=called.set)
+    mirror = Mirror(MirrorOrder("m", {"1": Part(1.0, 1.0)}), listener.connect, encode, calm=called.set)
     mirror.start()
     assert called.wait(10)
     mirror.stop()

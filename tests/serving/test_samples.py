@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from hypothesis import given
@@ -68,3 +69,33 @@ def test_a_disk_that_takes_nothing_ends_the_recording(tmp_path: Path) -> None:
         samples.add(b"one")
         samples.add(b"two")
     assert [line["event"] for line in logs] == ["requests are recorded no more"]
+
+
+def test_one_in_so_long_is_kept(tmp_path: Path) -> None:
+    """Of all that come, whoever brings them."""
+    samples = Samples(tmp_path, "m")
+    for now, every_s in ((0.0, 1.0), (0.5, 1.0), (0.99, 0.1), (1.0, 0.1), (1.05, 0.1), (1.1, 1.0)):
+        samples.offer(str(now).encode(), now, every_s)
+    assert list(samples.messages()) == [b"0.0", b"1.0", b"1.1"]
+
+
+def test_several_may_bring_runs_at_once(tmp_path: Path) -> None:
+    """The newer file makes way under none of them: recording goes on, and every message is whole."""
+    samples = Samples(tmp_path, "m", most=2000)
+    start = threading.Barrier(4)
+
+    def bring(name: str) -> None:
+        start.wait(10)
+        for number in range(100):
+            samples.add(f"{name} {number:03}".encode() * 10)
+
+    with capture_logs() as logs:
+        threads = [threading.Thread(target=bring, args=(name,)) for name in "abcd"]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+    assert logs == []
+    kept = list(samples.messages())
+    assert len(kept) > 10
+    assert {len(message) for message in kept} == {50}
