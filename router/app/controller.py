@@ -26,6 +26,7 @@ from router.app.board import CONTROLLER, Board, Phase, Slot, warmup_slot, worker
 from router.app.child import EX_CONFIG, QUARANTINE, adopt, link_path
 from router.app.logs import configure
 from router.app.memory import free_bytes
+from router.app.rounds import rounds
 from router.app.warmup_process import WarmupProcess
 from router.config import ServerSettings
 from router.control.database import FILE, Database
@@ -36,7 +37,7 @@ from router.control.gates import Gates
 from router.control.inspection import TRIED, Inspector
 from router.control.ledger import FILE as LEDGER
 from router.control.ledger import Ledger
-from router.control.lifecycle import Lifecycle
+from router.control.lifecycle import LOOK_S, Lifecycle
 from router.control.repository_watch import changes
 from router.control.room import Room
 from router.control.warmup import Warmups
@@ -162,6 +163,7 @@ class Controller:
             self._keep(self._announce())
             self._keep(self._sweep())
             self._keep(self._look_after())
+            self._keep(self._look_after_canaries())
             self._keep(self._watch())
         await self._stop.wait()
         self._slot.phase = Phase.DRAINING
@@ -218,13 +220,13 @@ class Controller:
                 log.error("a standby could not be let go", reason=str(error))
 
     async def _look_after(self) -> None:
-        """Trials, canaries and requests for approval go on."""
-        while not self._stop.is_set():
-            await asyncio.sleep(self._lifecycle.next_look())
-            try:
-                await self._lifecycle.look()
-            except RouterError as error:
-                log.error("what is under way could not go on", reason=str(error))
+        """Trials and requests for approval go on."""
+        await rounds(self._lifecycle.look, lambda: LOOK_S, self._stop, "what is under way could not go on")
+
+    async def _look_after_canaries(self) -> None:
+        """Canaries go on, whatever others wait for."""
+        life = self._lifecycle
+        await rounds(life.look_at_canaries, life.next_look, self._stop, "canaries could not go on")
 
     async def _announce(self) -> None:
         """Tell the person at the terminal what serves, once all workers do."""

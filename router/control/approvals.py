@@ -1,35 +1,34 @@
 """The front door of promotions: at once where the model's importance lets them, else when enough others agree.
 
 A request is a case: it outlives the process, and its model goes on with its champion. The last approval carries it out,
-in the name of whoever asked, against the champion that was there then. A rollback needs nobody; what is none, by its
-name or by that of a load or of a share, is refused here.
+in the name of whoever asked, against the champion that was there then, with the files that were agreed to. A rollback
+needs nobody; what is a promotion by another name is refused by `consent`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
 import structlog
 
 from router.control.change import Changes, Draft
+from router.control.consent import Consent
 from router.control.exhibits import Cases, Exhibits
 from router.control.records import Case, CaseKind, Order, Swapped, VersionRecord
 from router.core.access import Actor
 from router.core.actions import Action, check_actor, check_stage
 from router.core.approval import Approval, Request, check_rejecter, request_of
-from router.core.importance import Policy, Rule, level_of, rule_of
 from router.core.version import SERVING
 from router.errors import Conflict, InvalidRequest, NotFound, Refused, RouterError
 
 log = structlog.get_logger()
 
-Promote = Callable[[str, str, Order, str, bool], Awaitable[Swapped]]
-"""model, number, order, expected champion, override"""
-Canary = Callable[[str, str, Order, str, bool], Awaitable[Case]]
+Promote = Callable[[str, str, Order, str, bool, str], Awaitable[Swapped]]
+"""model, number, order, expected champion, override, and the SHA-256 of the files that were agreed to, empty for any"""
+Canary = Callable[[str, str, Order, str, bool, str], Awaitable[Case]]
 
 APPROVED: Final = "approved"
 """It was carried out; the outcome says what became of it."""
@@ -45,10 +44,8 @@ ROUTER: Final = Order()
 class Approvals:
     """Requests, and who agrees.
 
-    `policy` by level and `importance` by model are router.toml's. `obstacles` says why a version (its record, whether
-    its gates are overridden) could not be promoted now: nobody is asked in vain. `champions` are the versions that have
-    been a model's, it blocks; None: whoever wants to go back to one is believed. `monotonic` gives seconds that no
-    setting of the clock moves.
+    `consent` says who must agree. `obstacles` says why a version (its record, whether its gates are overridden) could
+    not be promoted now: nobody is asked in vain. `monotonic` gives seconds that no setting of the clock moves.
 
     Two clocks say when a request has expired, the server's and the time since it was seen by this process. An approval
     counts only while neither says so. A clock that was set forward by mistake does not end a request, though: that is
@@ -58,59 +55,25 @@ class Approvals:
     def __init__(
         self,
         changes: Changes,
-        policy: Policy,
-        importance: Mapping[str, str],
+        consent: Consent,
         promote: Promote,
         canary: Canary,
         cases: Cases,
         obstacles: Callable[[VersionRecord, bool], Sequence[str]] = lambda record, override: (),  # noqa: ARG005
-        champions: Callable[[str], Sequence[str]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._changes = changes
         self._registry = changes.registry
-        self._policy = policy
-        self._configured = importance
+        self._consent = consent
         self._promote = promote
         self._canary = canary
         self._exhibits = Exhibits(changes, cases)
         self._obstacles = obstacles
-        self._champions = champions
         self._monotonic = monotonic
         self._ends: dict[int, float] = {}
         """When requests expire by the monotonic clock."""
         self._carried: set[int] = set()
         """Requests that are being carried out."""
-
-    def rule(self, model: str) -> Rule:
-        """What holds for promotions of a model now."""
-        return rule_of(level_of(model, self._registry.importance, self._configured), self._policy)
-
-    # ---- other ways to the front ----
-
-    async def unapproved(self, model: str, numbers: Sequence[str]) -> Mapping[str, str]:
-        """Those of these versions that may not answer for a model unless others agree, and why: where its policy asks
-        for approvals, those that have never been its champion, once any has. Raises RouterError."""
-        rule = self.rule(model)
-        if not rule.settings.approvals or self._champions is None:
-            return {}
-        been = await asyncio.to_thread(self._champions, model)
-        line = f"it has never been the champion, and others must agree to that ({rule.place('approvals')})"
-        return {each: f"{line}: `router promote {model} {each}`" for each in numbers if been and each not in been}
-
-    async def check_way_back(self, model: str, number: str) -> None:
-        """Whether going to a version is a rollback, which needs nobody, and no promotion by another name.
-
-        Raises NotFound, Refused.
-        """
-        self._registry.record(model, number)
-        for why in (await self.unapproved(model, [number])).values():
-            raise Refused(f"version {number} of model '{model}' is no way back: {why}")
-
-    def check_shares(self, model: str, shares: Mapping[str, float]) -> None:
-        """Whether a model's challengers may have these shares, in percent, together. Raises NotFound, Refused."""
-        self._registry.known(model)
-        self.rule(model).check_shares(model, shares)
 
     # ---- asking ----
 
@@ -131,14 +94,14 @@ class Approvals:
         """
         await self._changes.turns.started.wait()
         self._registry.known(model)
-        rule, who = self.rule(model), Actor(order.actor, order.role)
+        rule, who = self._consent.rule(model), Actor(order.actor, order.role)
         action = Action.OVERRIDE if override else Action.CANARY if canary else Action.PROMOTE
         check_actor(action, who, rule, model)
         if override and not order.reason:
             raise InvalidRequest("an override needs a reason: say why with --reason")
         needed = max(rule.settings.approvals, at_least)
         if not needed:
-            return await (self._canary if canary else self._promote)(model, number, order, expected, override)
+            return await (self._canary if canary else self._promote)(model, number, order, expected, override, "")
 
         async def ask() -> Case:
             record = self._registry.record(model, number)
@@ -222,7 +185,8 @@ class Approvals:
             if gone := await self._exhibits.outdated(request):
                 await self._end(case, VOID, gone, ROUTER)
                 raise Refused(f"request {id_} is void: {gone}")
-            needed = max(request.approvals, self.rule(case.model).settings.approvals)  # it may be more important by now
+            rule = self._consent.rule(case.model)  # it may be more important by now
+            needed = max(request.approvals, rule.settings.approvals)
             approval = Approval(order.actor, self._changes.clock(), order.reason)
             agreed = replace(request, approvals=needed, given=(*request.given, approval))
             if not agreed.missing:
@@ -278,11 +242,11 @@ class Approvals:
             if gone := await self._exhibits.outdated(request):
                 raise Conflict(gone)
             action = Action.OVERRIDE if request.override else Action.PROMOTE
-            check_actor(action, Actor(order.actor, order.role), self.rule(model), model)
+            check_actor(action, Actor(order.actor, order.role), self._consent.rule(model), model)
             if request.strategy == "canary":
-                rollout = await self._canary(model, number, order, request.expected, request.override)
+                rollout = await self._canary(model, number, order, request.expected, request.override, request.digest)
                 return APPROVED, f"approved by {by}: canary {rollout.id} has begun"
-            swapped = await self._promote(model, number, order, request.expected, request.override)
+            swapped = await self._promote(model, number, order, request.expected, request.override, request.digest)
         except Conflict as error:
             return VOID, str(error)
         except RouterError as error:

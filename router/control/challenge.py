@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -18,15 +18,24 @@ from router.errors import InvalidRequest, Refused
 
 log = structlog.get_logger()
 
+CheckSplit = Callable[[Route, Route], Awaitable[None]]
+"""Whether a model's requests may be divided anew, as they are and as they would be. Raises Refused."""
+
+
+async def _any(_before: Route, _after: Route) -> None:
+    """All may be so."""
+
 
 class Challenges:
     """Who challenges, and with how much. A version that is ready is loaded: all that is changed here is the table.
 
     In a frozen model no share may rise; shadows, smaller shares and withdrawals are allowed, as they promote nobody.
+    `check` has the last word on what requests are divided into, in the turn of whoever divides them.
     """
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: Changes, check: CheckSplit = _any) -> None:
         self._changes = changes
+        self._check = check
         self._registry = changes.registry
 
     async def challenge(
@@ -60,6 +69,7 @@ class Challenges:
             shadows = route.shadows | {number} if shadow else route.shadows - {number}
             after = replace(route, split=split, shadows=shadows)
             self._check_change(route, after, record)
+            await self._check(route, after)
             draft = Draft(routes={model: after}, must=(model, number))
             if record.stage is Stage.READY:
                 draft.put(self._registry.moved(record, Stage.CHALLENGER, order, order.reason))
@@ -99,6 +109,7 @@ class Challenges:
             challengers = [each for each in self._registry.of(model) if each.stage is Stage.CHALLENGER]
             for record in challengers:
                 self._check_change(route, after, record)
+            await self._check(route, after)
             draft = Draft(routes={model: after})
             draft.entries.append(self._changes.entry(order, "split", model, "", _plain(route), _plain(after)))
             parts = [f"version {each.number} {_words(after, each.number)}" for each in challengers]

@@ -10,10 +10,11 @@ from typing import Final, Protocol
 import structlog
 
 from router.control.events import Events
+from router.control.heirs import Unapproved, all_may, inheritance
 from router.control.policy import bereft, fitted, settled
 from router.control.records import Case, Change, Entry, Order, Stored, VersionRecord
 from router.control.registry import Registry, route_of
-from router.control.swap import Refusal, Routes, Swap, Worker
+from router.control.swap import Refusal, Routes, Swap, Worker, champions_last
 from router.control.turns import Turns
 from router.core.gate import Report
 from router.core.table import Route, Version, VersionState, VersionTable
@@ -94,6 +95,7 @@ class Changes:
         events: Events,
         turns: Turns,
         clock: Callable[[], float],
+        unapproved: Unapproved = all_may,
     ) -> None:
         self.registry = registry
         self.swap = swap
@@ -101,6 +103,7 @@ class Changes:
         self.events = events
         self.clock = clock
         self.turns = turns
+        self._unapproved = unapproved
         self._drains: set[asyncio.Task[None]] = set()
         self.versions: dict[tuple[str, str], Version] = {}
         """What is known of versions that can be loaded."""
@@ -195,7 +198,7 @@ class Changes:
             return self.table.generation
 
         async def cut(refused: Routes, refusals: Sequence[Refusal]) -> Routes:
-            for refusal in refusals:
+            for refusal in champions_last(refused, refusals):
                 self._lose(draft, refused, refusal, joins=joining is not None)
             return self.routes(draft)
 
@@ -305,21 +308,31 @@ class Changes:
         self.lose(draft, record, refusal.reason)
 
     def lose(self, draft: Draft, record: VersionRecord, reason: str) -> None:
-        """A version that served cannot: another takes its place, the standby before any other."""
-        record, order = draft.records.get((record.model, record.number), record), Order(reason=reason)
+        """A version that served cannot: another takes its place, the standby before any other.
+
+        Where none may, the model does not answer, and its fallback does.
+        """
+        model, number = record.model, record.number
+        record, order = draft.records.get((model, number), record), Order(reason=reason)
         draft.put(self.registry.moved(record, Stage.FAILED, order, reason))
-        draft.entries.append(self.entry(order, "lost", record.model, record.number))
-        log.warning("a version cannot be served", model=record.model, version=record.number, reason=reason)
+        draft.entries.append(self.entry(order, "lost", model, number))
+        log.warning("a version cannot be served", model=model, version=number, reason=reason)
         if record.stage is not Stage.CHAMPION:
             return
-        others = [draft.records.get((each.model, each.number), each) for each in self.registry.of(record.model)]
-        for stage in (Stage.STANDBY, Stage.READY):
-            heir = next((each for each in others if each.stage is stage), None)
-            if heir is not None and (heir.model, heir.number) in self.versions:
-                why = f"version {record.number} cannot be loaded"
-                draft.put(self.registry.moved(heir, Stage.CHAMPION, order, why))
-                draft.entries.append(self.entry(order, "succeeded", heir.model, heir.number))
-                return
+        others = [draft.records.get((model, each.number), each) for each in self.registry.of(model)]
+        able = [each for each in others if (model, each.number) in self.versions]
+        cases = {**self.registry.cases, **draft.cases}.values()
+        found = inheritance(record, able, cases, self._unapproved, self.clock())
+        for each, why in found.passed:
+            draft.put(replace(each, reason=why))
+            draft.entries.append(self.entry(order, "passed over", model, each.number, {}, {"why": why}))
+        if (over := found.over) is not None:
+            draft.cases[over.id] = over
+            after: dict[str, object] = {"state": over.state, "case": over.id, "why": over.body["why"]}
+            draft.entries.append(self.entry(order, "canary", model, over.number, {}, after))
+        if (heir := found.heir) is not None:
+            draft.put(self.registry.moved(heir, Stage.CHAMPION, order, f"version {number} cannot be loaded"))
+            draft.entries.append(self.entry(order, "succeeded", model, heir.number))
 
     async def preload(self, version: Version, settings: ModelSettings) -> None:
         """Have all workers load a version before it is its turn to serve: no other change waits for that.

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol
@@ -22,6 +22,7 @@ import structlog
 from router.control.approvals import Approvals
 from router.control.challenge import Challenges
 from router.control.change import Changes, Draft, Store
+from router.control.consent import Consent
 from router.control.contests import Contests, Pairs, VitalsOf
 from router.control.declared import Declarations
 from router.control.demand import Demand
@@ -40,13 +41,12 @@ from router.control.room import Room
 from router.control.shadows import shadows
 from router.control.start import Start
 from router.control.succession import Succession
-from router.control.swap import PATIENCE_S, Crew, Swap, Word, Worker
+from router.control.swap import PATIENCE_S, Crew, Swap, Word, Worker, champions_last
 from router.control.switches import Switches
 from router.control.turns import Turns
 from router.control.warmup import Wanted
 from router.core.gate import Report
 from router.core.importance import Policy
-from router.core.split import Match
 from router.core.table import VersionTable
 from router.core.version import SERVING, Stage
 from router.core.warmup import Figures
@@ -121,27 +121,26 @@ class Lifecycle:
         self._registry = Registry(clock)
         self._swap = Swap(word, crew, patience_s)
         self._turns = Turns()
-        self._changes = Changes(self._registry, self._swap, store, self.events, self._turns, clock)
+        self._consent = consent = Consent(self._registry, policy, importance, store.champions)
+        self._changes = Changes(self._registry, self._swap, store, self.events, self._turns, clock, consent.unapproved)
         self._examiner = Examiner(trials, gates, evidence, progress)
         self._lookout = Lookout(self._changes, self._examiner, explicit)
-        self._opening = Opening(self._changes, self._examiner, self._lookout)
+        self._opening = Opening(self._changes, self._examiner, self._lookout, consent.unapproved)
         self._examination = Examination(self._changes, self._examiner, self._lookout, warmups, room)
         self._planning = Planning(self._changes, room)
         self._succession = succession = Succession(self._changes, self._planning, self._examination)
-        self._challenges = Challenges(self._changes)
+        self._challenges = Challenges(self._changes, consent.check_split)
         self._rollouts = Rollouts(
             self._changes, self._planning, succession, self._examination, vitals, warmups.observed, monotonic
         )
         self._contests = Contests(self._changes, pairs, warmups.observed, vitals, self._promote_winner, monotonic)
         self._approvals = Approvals(
             self._changes,
-            policy,
-            importance,
+            consent,
             succession.promote,
             self._rollouts.begin,
             store.cases,
             lambda record, override: self._planning.obstacles(record, override=override),
-            store.champions,
             monotonic,
         )
         self._demand = Demand(
@@ -151,7 +150,7 @@ class Lifecycle:
             self._examination,
             self._approvals,
             explicit,
-            self._approvals.unapproved,
+            consent.asked,
         )
         self._demand.wanted = set(wanted)
         self._start = Start(
@@ -160,12 +159,13 @@ class Lifecycle:
         self._declarations = Declarations(self)
         self._dossier = Dossier(self._changes, store)
         self._rests_until = 0.0
-        switches = Switches(self._changes)
+        switches = Switches(self._changes, consent.check_alias)
         self.freeze, self.set_alias, self.set_fallback = switches.freeze, switches.set_alias, switches.set_fallback
         self.set_importance, self.note = switches.set_importance, switches.note
         approvals = self._approvals
         self.promote, self.approve, self.reject = approvals.promote, approvals.approve, approvals.reject
-        self.withdraw = self._challenges.withdraw
+        challenges = self._challenges
+        self.challenge, self.split, self.withdraw = challenges.challenge, challenges.split, challenges.withdraw
         self.start_trial, self.stop_trial = self._contests.start, self._contests.stop
         self.stop_rollout = self._rollouts.stop
         self.diff, self.apply = self._declarations.diff, self._declarations.apply
@@ -226,7 +226,7 @@ class Lifecycle:
     async def _agree(self, worker: Worker) -> None:
         """Not all that serves could be loaded by a worker. All must agree: what it refuses serves nowhere."""
         draft = Draft()
-        for refusal in await self._swap.join(worker):
+        for refusal in champions_last(self.table.routes, await self._swap.join(worker)):
             record = self._registry.record(refusal.model, refusal.version)
             if record.stage in SERVING:
                 self._changes.lose(draft, record, refusal.reason)
@@ -332,37 +332,8 @@ class Lifecycle:
         if not number and self._registry.case(model, CaseKind.ROLLOUT) is not None:
             return await self._rollouts.stop(model, order)
         if number:
-            await self._approvals.check_way_back(model, number)
+            await self._consent.check_way_back(model, number)
         return await self._succession.rollback(model, number, order, expected)
-
-    async def challenge(
-        self,
-        model: str,
-        number: str,
-        order: Order,
-        share: float = 0.0,
-        shadow: bool = False,
-        matches: Sequence[Match] = (),
-    ) -> int:
-        """Make a version a challenger, or one that is a challenger already, with just this; the generation.
-
-        Raises NotFound, InvalidRequest, Refused.
-        """
-        self._registry.record(model, number)
-        route = self.table.routes.get(model)
-        others = dict(route.split.shares) if route is not None else {}
-        self._approvals.check_shares(model, {**others, number: share})
-        return await self._challenges.challenge(model, number, order, share, shadow, matches)
-
-    async def split(
-        self, model: str, shares: Mapping[str, float], matches: Sequence[Match] | None, order: Order
-    ) -> int:
-        """Divide a model's requests between its champion and its challengers; `matches` None: they stay.
-
-        Raises NotFound, InvalidRequest, Refused.
-        """
-        self._approvals.check_shares(model, shares)
-        return await self._challenges.split(model, shares, matches, order)
 
     async def _promote_winner(self, model: str, number: str, order: Order, strategy: str, ask: bool) -> object:
         canary, at_least = strategy == "canary", 1 if ask else 0
@@ -371,18 +342,25 @@ class Lifecycle:
     # ---- time passes ----
 
     def next_look(self) -> float:
-        """In how many seconds `look` is due again."""
+        """In how many seconds `look_at_canaries` is due again."""
         due = self._rollouts.next_due()
         return LOOK_S if due is None else min(due, LOOK_S)
 
     async def look(self) -> None:
-        """Trials, canaries and requests go on; to be called when `next_look` says so."""
-        if not self.started:
-            return
+        """Requests and trials go on; to be called every second. It may take long: a slow ledger is waited for."""
+        if self.started:
+            self._observe()
+            await self._approvals.look()
+            await self._contests.look()
+
+    async def look_at_canaries(self) -> None:
+        """Canaries go on; to be called when `next_look` says so, beside `look`: it waits for no ledger."""
+        if self.started:
+            self._observe()
+            await self._rollouts.look()
+
+    def _observe(self) -> None:
         self._warmups.set_observed({**shadows(self.table.routes), **self._rollouts.controls()})
-        await self._rollouts.look()
-        await self._contests.look()
-        await self._approvals.look()
 
     async def sweep(self) -> None:
         """Let go of standbys whose window is over, and store what could not be; to be called every second or so.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import structlog
 
 from router.control.change import Changes, Draft
 from router.control.examiner import Examiner
+from router.control.heirs import Unapproved, all_may
 from router.control.lookout import NOT_ASKED, Lookout
 from router.control.records import Order, VersionRecord
 from router.control.registry import Registry
@@ -33,10 +35,13 @@ def walk(
 
 
 class Opening:
-    """Finds the first champions of models that have none."""
+    """Finds the first champions of models that have none; `unapproved` versions are passed over."""
 
-    def __init__(self, changes: Changes, examiner: Examiner, lookout: Lookout) -> None:
+    def __init__(
+        self, changes: Changes, examiner: Examiner, lookout: Lookout, unapproved: Unapproved = all_may
+    ) -> None:
         self._changes = changes
+        self._unapproved = unapproved
         self._examiner = examiner
         self._lookout = lookout
 
@@ -59,12 +64,13 @@ class Opening:
     async def begin(self, draft: Draft, models: Iterable[FoundModel], order: Order) -> None:
         """Give each of these models a champion, before there is a table: nobody else has a turn."""
         models = [each for each in models if not each.reason]
-        asked = {(each.name, number): each for each in models for number in candidates(each)}
+        newest = {each.name: await self._permitted(draft, each, candidates(each)) for each in models}
+        asked = {(each.name, number): each for each in models for number in newest[each.name]}
         reasons = await self._lookout.inspect(asked)
         for found in models:
-            passed = await self._passing(draft, found, candidates(found), reasons, order, first=False)
+            passed = await self._passing(draft, found, newest[found.name], reasons, order, first=False)
             if not passed:
-                for number in older(found):
+                for number in await self._permitted(draft, found, older(found)):
                     reasons |= await self._lookout.inspect({(found.name, number): found})
                     passed = await self._passing(draft, found, [number], reasons, order, first=True)
                     if passed:
@@ -76,6 +82,20 @@ class Opening:
                 mine = [each for each in draft.records.values() if each.model == found.name]
                 draft.put(*(replace(each, reason=why_not) for each in mine if each.stage is Stage.FOUND))
         await self._examiner.rest()
+
+    async def _permitted(self, draft: Draft, found: FoundModel, numbers: Sequence[str]) -> list[str]:
+        """Those of a model's versions that may answer for it; the others stay where they are, with the reason."""
+        try:
+            against = await asyncio.to_thread(self._unapproved, found.name, numbers)
+        except RouterError as error:  # the model does not begin, the server does
+            against = dict.fromkeys(numbers, f"it is not known whether others have agreed to it: {error}")
+        for number, why_not in against.items():
+            log.warning("a version may not begin", model=found.name, version=number, reason=why_not)
+            key = (found.name, number)
+            record = draft.records.get(key) or self._changes.registry.record(*key)
+            if record.stage in {Stage.FOUND, Stage.RETIRED}:
+                draft.put(replace(record, reason=why_not))
+        return [number for number in numbers if number not in against]
 
     async def _passing(
         self,

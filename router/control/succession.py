@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 import structlog
 
@@ -11,10 +13,13 @@ from router.control.change import Changes, Draft
 from router.control.examination import Examination
 from router.control.planning import Planning
 from router.control.records import Order, Swapped, VersionRecord
+from router.core.approval import check_files
 from router.core.version import SERVING, Stage
 from router.errors import Conflict, InvalidRequest, Refused
 
 log = structlog.get_logger()
+
+NO_FACTS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 class Succession:
@@ -27,12 +32,19 @@ class Succession:
         self._examination = examination
 
     async def promote(
-        self, model: str, number: str, order: Order, expected: str = "", override: bool = False
+        self,
+        model: str,
+        number: str,
+        order: Order,
+        expected: str = "",
+        override: bool = False,
+        digest: str = "",
     ) -> Swapped:
         """Make a version the champion, in one flip; the one before stands by.
 
         `expected`: the champion that whoever asks believes in, by default the one of this moment. `override`: although
-        its gates say no. Raises NotFound, Refused, NoRoom, Conflict when somebody else was first.
+        its gates say no. `digest`: the SHA-256 of the files that were agreed to, empty for any. Raises NotFound,
+        Refused, NoRoom, Conflict when somebody else was first, or the files are others.
         """
         if override and not order.reason:
             raise InvalidRequest("an override needs a reason: say why with --reason")
@@ -46,11 +58,13 @@ class Succession:
                 raise Refused(obstacles[0])
             if record.stage not in SERVING:
                 record = await self._examination.made_ready(record, order)
+            check_files(model, number, record.digest, digest)
             self.succeed(draft, record, order)
             if not override and (harms := self._planning.harms(draft)):
                 raise Refused(harms[0])
 
-        return await self._swapped("promote", model, number, order, expected, change)
+        facts = {"override": True} if override else {}
+        return await self._swapped("promote", model, number, order, expected, change, facts)
 
     async def rollback(self, model: str, number: str, order: Order, expected: str = "") -> Swapped:
         """Make the standby the champion again, or with a `number` any version that has been ready and is still there.
@@ -106,7 +120,9 @@ class Succession:
         order: Order,
         expected: str,
         change: Callable[[Draft], Awaitable[None]],
+        facts: Mapping[str, object] = NO_FACTS,
     ) -> Swapped:
+        """`facts` go into the audit log."""
         began = time.monotonic()
         await self._changes.turns.started.wait()
         seen = self._registry.at(model, Stage.CHAMPION)
@@ -125,7 +141,8 @@ class Succession:
             draft = Draft()
             await change(draft)
             chosen = next(each for each in draft.records.values() if each.stage is Stage.CHAMPION)
-            before, after = {"champion": was}, {"champion": chosen.number}
+            before: dict[str, object] = {"champion": was}
+            after: dict[str, object] = {"champion": chosen.number, **facts}
             draft.entries.append(self._changes.entry(order, action, model, chosen.number, before, after))
             generation = await self._changes.commit(draft)
             took = time.monotonic() - began

@@ -9,7 +9,7 @@ from: whoever cannot be reached is waited for, then ended (the supervisor starts
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -79,6 +79,11 @@ Save = Callable[[VersionTable], Awaitable[None]]
 """Makes a table durable. Raises Refused; nothing has changed then."""
 Cut = Callable[[Routes, Sequence[Refusal]], Awaitable[Routes]]
 """The routes without what workers could not load. Raises a RouterError where the change makes no sense without it."""
+
+
+def champions_last(routes: Routes, refusals: Iterable[Refusal]) -> list[Refusal]:
+    """In the order in which they are to be lost: whoever is refused with its champion is no heir of it."""
+    return sorted(refusals, key=lambda each: each.model in routes and routes[each.model].champion == each.version)
 
 
 class Swap:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final, get_args
 
@@ -20,11 +20,20 @@ LONGEST_ALIAS = 100
 LEVELS: Final[tuple[str, ...]] = get_args(ImportanceName)
 
 
+CheckAlias = Callable[[str, str, str], Awaitable[None]]
+"""Whether a version may go by a name: model, alias, number. Raises Refused."""
+
+
+async def _any(_model: str, _alias: str, _number: str) -> None:
+    """All may."""
+
+
 class Switches:
     """Freeze, alias, fallback, importance."""
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: Changes, check_alias: CheckAlias = _any) -> None:
         self._changes = changes
+        self._check_alias = check_alias
         self._registry = changes.registry
 
     async def freeze(self, model: str, on: bool, order: Order) -> None:
@@ -47,7 +56,7 @@ class Switches:
     async def set_alias(self, model: str, alias: str, number: str, order: Order) -> int:
         """Let a version go by a name as well; without a `number` the name goes. Gives the generation that serves then.
 
-        Raises NotFound, InvalidRequest for a name that cannot be one.
+        Raises NotFound, InvalidRequest for a name that cannot be one, Refused for a version that may not answer by it.
         """
         if not alias or alias in ROLES or alias.isdigit() or len(alias) > LONGEST_ALIAS or not alias.isprintable():
             raise InvalidRequest(
@@ -61,6 +70,8 @@ class Switches:
             aliases = {name: at for name, at in route.aliases.items() if name != alias}
             if number:
                 self._registry.record(model, number)
+                if route.aliases.get(alias) != number:  # what is so already may stay
+                    await self._check_alias(model, alias, number)
                 aliases[alias] = number
             elif alias not in route.aliases:
                 raise NotFound(f"model '{model}' has no alias '{alias}'; it has {', '.join(route.aliases) or 'none'}")

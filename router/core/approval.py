@@ -153,6 +153,15 @@ class Request:
         return ""
 
 
+def check_files(model: str, number: str, digest: str, agreed: str) -> None:
+    """Whether files, by their `digest`, are those that were `agreed` to; empty: any are. Raises Conflict."""
+    if agreed not in {"", digest}:
+        raise Conflict(
+            f"the files of version {number} of model '{model[:200]}' have the digest {digest[:SHORTEST_DIGEST]}…, and"
+            f" {agreed[:SHORTEST_DIGEST]}… was agreed to: ask again"
+        )
+
+
 def check_rejecter(id_: int, requester: str, who: Actor) -> None:
     """Whether somebody may end request `id_`: approvers may, and whoever asked. Raises Denied."""
     if who.role < APPROVER and who.name != requester:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from router.config import POLICY, PolicySettings
@@ -58,13 +59,17 @@ class Rule:
             f" {who.role.word}: {self.place(key)}"
         )
 
-    def check_shares(self, model: str, shares: Mapping[str, float]) -> None:
+    def check_shares(
+        self, model: str, shares: Mapping[str, float], before: Mapping[str, float] = MappingProxyType({})
+    ) -> None:
         """Whether challengers of a model may have these shares, in percent, together. Raises Refused.
 
-        Where others must agree to a promotion, whoever has not asked them leaves the champion at least half.
+        Where others must agree to a promotion, whoever has not asked them leaves the champion at least half; where
+        challengers had more `before`, none may have more than it had.
         """
         total = sum(shares.values())
-        if self.settings.approvals and total > MOST_SHARES:
+        rises = any(share > before.get(number, 0.0) for number, share in shares.items())
+        if self.settings.approvals and rises and total > MOST_SHARES:
             raise Refused(
                 f"the challengers of model '{model[:200]}' would have {total:g} % of its requests: beyond"
                 f" {MOST_SHARES:g} % that is a promotion, to which others must agree: {self.place('approvals')}"

@@ -157,7 +157,7 @@ def test_promotions_by_every_role_for_every_importance(tmp_path: Path, importanc
         for action in sorted(PROMOTIONS):
             more = {"canary": action is Action.CANARY, "override": action is Action.OVERRIDE}
             try:
-                check_actor(action, Actor("eve", role), refusing.approvals.rule("a"), "a")
+                check_actor(action, Actor("eve", role), refusing.consent.rule("a"), "a")
             except Denied:
                 was = state(refusing)
                 with pytest.raises(Denied) as error:

@@ -14,6 +14,7 @@ import pytest
 from router.config import PolicySettings
 from router.control.approvals import Approvals
 from router.control.change import Draft
+from router.control.consent import Consent
 from router.control.database import FILE, Database
 from router.control.lifecycle import Lifecycle
 from router.control.records import Case, CaseKind, Order, Swapped
@@ -54,15 +55,14 @@ class Door:
         changes = self.lifecycle._changes
         planning = self.lifecycle._planning
         self.succession = Succession(changes, planning, self.lifecycle._examination)
+        self.consent = Consent(changes.registry, self.policy, self.importance, self._champions)
         self.approvals = Approvals(
             changes,
-            self.policy,
-            self.importance,
+            self.consent,
             self._promote,
             self._canary,
             self.database.cases if self.database is not None else self.house.cases,
             lambda record, override: planning.obstacles(record, override=override),
-            self._champions,
             lambda: self.seconds,
         )
         self.promote, self.approve = self.approvals.promote, self.approvals.approve
@@ -75,17 +75,19 @@ class Door:
     def loads(self) -> None:
         """Loads come to this door too."""
         demand = self.lifecycle._demand
-        demand._promotions, demand._unapproved = self.approvals, self.approvals.unapproved
+        demand._promotions, demand._unapproved = self.approvals, self.consent.asked
 
     async def _promote(self, *asked: Any) -> Swapped:
-        self.carried.append(asked)
+        self.carried.append(asked[:-1])
         if self.gate is not None:
             await self.gate.wait()
         if self.fails is not None:
             raise self.fails
         return await self.succession.promote(*asked)
 
-    async def _canary(self, model: str, number: str, order: Order, expected: str, override: bool) -> Case:
+    async def _canary(
+        self, model: str, number: str, order: Order, expected: str, override: bool, _digest: str = ""
+    ) -> Case:
         self.carried.append((model, number, order, expected, override, "canary"))
         changes = self.lifecycle._changes
         id_ = changes.registry.next_case()
@@ -897,15 +899,15 @@ def test_a_version_that_has_never_been_champion_is_no_way_back(house: House) -> 
             "version 2 of model 'a' is no way back: it has never been the champion, and others must agree to that"
             " ([policy.high] approvals = 1, which holds where router.toml has no other): `router promote a 2`"
         )
-        await untouched(made.approvals.check_way_back("a", "2"), made, Refused, line)
-        await untouched(made.approvals.check_way_back("a", "9"), made, NotFound, "has no version '9'")
+        await untouched(made.consent.check_way_back("a", "2"), made, Refused, line)
+        await untouched(made.consent.check_way_back("a", "9"), made, NotFound, "has no version '9'")
         await made.approve((await made.asked()).id, BOB)
         await made.approve((await made.asked("3")).id, BOB)
         for number in ("1", "2", "3"):
-            await made.approvals.check_way_back("a", number)
+            await made.consent.check_way_back("a", number)
         house.put("b", 2)
         await made.lifecycle.test("b", "2", ADA)
-        await made.approvals.check_way_back("b", "2")
+        await made.consent.check_way_back("b", "2")
 
     run(test())
 
@@ -949,21 +951,6 @@ def test_an_unload_and_a_load_bring_back_a_champion_that_was_approved(house: Hou
         house.put("c", 7)
         await made.lifecycle.load("c", order=ADA)
         assert champions(made.lifecycle)["c"] == "7"
-
-    run(test())
-
-
-def test_shares_are_no_way_around_approvals(house: House) -> None:
-    """Challengers may have half of the requests together; where nobody need agree, all of them."""
-
-    async def test() -> None:
-        made = await door(house)
-        made.approvals.check_shares("a", {"2": 30.0, "3": 20.0})
-        made.approvals.check_shares("b", {"2": 100.0})
-        with pytest.raises(Refused, match="the challengers of model 'a' would have 60 % of its requests: beyond 50 %"):
-            made.approvals.check_shares("a", {"2": 30.0, "3": 30.0})
-        with pytest.raises(NotFound, match="unknown model 'z'"):
-            made.approvals.check_shares("z", {})
 
     run(test())
 
@@ -1018,7 +1005,7 @@ def test_an_approved_canary_goes_to_its_end_by_itself(house: House) -> None:
         for _ in range(20):
             house.up += 5
             house.now += 5
-            await lifecycle.look()
+            await lifecycle.look_at_canaries()
         assert champions(lifecycle)["a"] == "2"
 
     run(test())
