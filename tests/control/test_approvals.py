@@ -531,6 +531,39 @@ def test_against_the_gates_others_must_agree_as_well(house: House) -> None:
     run(test())
 
 
+@pytest.mark.parametrize("canary", [False, True])
+def test_files_that_change_after_the_last_approval_are_not_promoted(house: House, canary: bool) -> None:
+    """Though it is another's turn meanwhile: what is loaded is what was agreed to, or the request is void."""
+
+    async def test() -> None:
+        lifecycle, _ = await started(house, importance={"a": "high"})
+        house.put("a", 2)
+        await lifecycle.refresh()
+        case = await lifecycle.promote("a", "2", BOB, override=True, canary=canary)
+        assert isinstance(case, Case)
+        turns = 0
+        alone = lifecycle._turns.alone
+
+        async def late(change: Callable[[], Any]) -> Any:
+            nonlocal turns
+            turns += 1
+            if turns == 2:  # the first is that of the approval
+                house.put("a", 2, "other weights")
+            return await alone(change)
+
+        lifecycle._turns.alone = late  # type: ignore[method-assign]
+        done = await lifecycle.approve(case.id, CARL)
+        assert (done.state, done.digest) == ("void", case.digest)
+        assert f"and {case.digest[:12]}… was agreed to: ask again" in done.body["outcome"]
+        assert champions(lifecycle)["a"] == "1"
+        assert house.records["a", "2"].stage == "found"
+        again = await lifecycle.promote("a", "2", BOB, override=True, canary=canary)
+        assert isinstance(again, Case)
+        assert (await lifecycle.approve(again.id, CARL)).state == "approved"
+
+    run(test())
+
+
 def test_while_it_is_carried_out_nothing_else_happens_to_it(house: House) -> None:
     """No other word counts, nobody ends it, and time does not; the approver who goes away stops nothing."""
 

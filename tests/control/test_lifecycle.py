@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -758,6 +759,44 @@ def test_a_standby_that_cannot_be_let_go_is_not_tried_every_second(house: House)
             await lifecycle.sweep()
         assert house.events == []
         assert stage(lifecycle, "a", "1") == "standby"
+
+    run(test())
+
+
+def test_a_canary_waits_for_no_ledger(house: House) -> None:
+    """A trial of another model cannot read what came true for as long as it takes: requests and canaries go on."""
+
+    async def test() -> None:
+        house.toml("a", "[canary]\nsteps = [50, 100]\nbake_seconds = 0\nmin_requests = 0\n")
+        house.toml("b", "[ledger]\nenabled = true\n[trial]\nwithin = 0.5\n")
+        lifecycle, _ = await started(house)
+        for model in ("a", "b"):
+            house.put(model, 2)
+            await lifecycle.test(model, "2", ADA)
+        await lifecycle.challenge("b", "2", ADA, shadow=True)
+        await lifecycle.start_trial("b", "2", ADA)
+        locked, asked, since = asyncio.Event(), asyncio.Event(), house.ledger.since
+
+        async def waits(*args: Any, **more: Any) -> Any:
+            asked.set()
+            await locked.wait()
+            return await since(*args, **more)
+
+        house.ledger.since = waits  # type: ignore[method-assign]
+        house.up += 10
+        looking = asyncio.ensure_future(lifecycle.look())
+        await asked.wait()
+        await lifecycle.promote("a", "2", ADA, canary=True)
+        assert lifecycle.next_look() == 0.0
+        for _ in range(20):
+            house.up += 5
+            house.now += 5
+            await lifecycle.look_at_canaries()
+        assert champions(lifecycle)["a"] == "2"
+        assert not looking.done()
+        assert lifecycle.next_look() == 1.0
+        locked.set()
+        await looking
 
     run(test())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from router.control import change
+from router.control import artefact, change
 from router.control.records import Order
 from router.errors import Conflict, InvalidRequest, NoRoom, Refused
 from tests.control.lifecycle_fakes import (
@@ -167,6 +167,53 @@ def test_what_needs_a_warm_up_is_not_promoted_without(house: House) -> None:
         await lifecycle.promote("a", "2", ADA)
         await lifecycle.rollback("a", "", BOB)
         assert champions(lifecycle)["a"] == "1", "a way back needs nothing"
+
+    run(test())
+
+
+def test_a_promotion_against_the_gates_is_recorded_as_that(house: House) -> None:
+    """Whoever reads the audit log need not guess; of one that needed none nothing is said."""
+
+    async def test() -> None:
+        lifecycle, _ = await started(house)
+        for number in (2, 3):
+            house.put("a", number)
+        await lifecycle.refresh()
+        await lifecycle.promote("a", "2", ADA, override=True)
+        assert house.entries[-1].after == {"champion": "2", "override": True}
+        await lifecycle.test("a", "3", ADA)
+        await lifecycle.promote("a", "3", ADA)
+        assert house.entries[-1].after == {"champion": "3"}
+        await lifecycle.rollback("a", "", BOB)
+        assert house.entries[-1].after == {"champion": "2"}
+
+    run(test())
+
+
+@pytest.mark.parametrize("tested", [False, True])
+def test_files_that_were_not_agreed_to_are_not_promoted(house: House, tested: bool) -> None:
+    """Whether the version has been ready meanwhile or not: what is loaded is compared, in the same turn."""
+
+    async def test() -> None:
+        lifecycle, _ = await started(house)
+        house.put("a", 2)
+        agreed = artefact.digest(house.root / "a" / "2")
+        house.put("a", 2, "other weights")
+        await lifecycle.refresh()
+        if tested:
+            await lifecycle.test("a", "2", ADA)
+        was = (dict(house.records), list(house.entries))
+        with pytest.raises(Conflict) as error:
+            await lifecycle._succession.promote("a", "2", ADA, "1", True, agreed)
+        there = artefact.digest(house.root / "a" / "2")
+        assert str(error.value) == (
+            f"the files of version 2 of model 'a' have the digest {there[:12]}…, and {agreed[:12]}… was agreed to: ask"
+            " again"
+        )
+        assert (house.records, house.entries) == was
+        assert champions(lifecycle)["a"] == "1"
+        await lifecycle._succession.promote("a", "2", ADA, "1", True, there)
+        assert champions(lifecycle)["a"] == "2"
 
     run(test())
 

@@ -82,6 +82,27 @@ def test_challengers_are_no_back_door(shares: dict[str, float]) -> None:
         rule_of("high", {}).check_shares("a", shares)
 
 
+@pytest.mark.parametrize(
+    ("after", "may"),
+    [
+        ({"2": 60.0, "3": 20.0}, True),
+        ({"2": 55.0}, True),
+        ({"2": 20.0, "3": 30.0}, True),
+        ({"2": 40.0, "3": 21.0}, False),
+        ({"2": 60.0, "3": 20.0, "4": 0.1}, False),
+        ({"4": 60.0}, False),
+    ],
+)
+def test_what_challengers_had_before_may_stay_or_be_less(after: dict[str, float], may: bool) -> None:
+    """As in a model that is more important by now: beyond half of the requests no share rises."""
+    before, rule = {"2": 60.0, "3": 20.0}, rule_of("high", {})
+    if may:
+        rule.check_shares("a", after, before)
+        return
+    with pytest.raises(Refused, match="that is a promotion, to which others must agree"):
+        rule.check_shares("a", after, before)
+
+
 @given(st.text(), st.dictionaries(st.text(), st.text()), st.dictionaries(st.text(), st.text()))
 def test_every_model_has_a_rule(model: str, declared: dict[str, str], configured: dict[str, str]) -> None:
     """Whatever was stored or written."""
