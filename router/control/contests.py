@@ -10,13 +10,13 @@ import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Final, TypeVar
 
 import structlog
 
 from router.control.change import Changes, Draft
 from router.control.contest_terms import contest_of_route, how
-from router.control.ledger_since import Page
+from router.control.ledger_since import Page, Pairs
 from router.control.records import Case, CaseKind, Order, VersionRecord
 from router.control.winners import Act, Winners
 from router.core.contest import Contest, contest_of
@@ -25,7 +25,9 @@ from router.core.verdict import Standing, Winner
 from router.core.version import Stage
 from router.core.vitals import Vitals
 from router.core.warmup import Figures
-from router.errors import InvalidRequest, NotFound, Refused, RouterError
+from router.errors import InvalidRequest, NotFound, NotReady, Refused, RouterError
+
+__all__ = ["Contests", "Pairs", "VitalsOf"]
 
 log = structlog.get_logger()
 
@@ -47,19 +49,7 @@ STOPPED: Final = "stopped"
 
 ROUTER: Final = Order()
 
-
-class Pairs(Protocol):
-    """The ledger, as far as trials read it. All methods raise NotReady when it cannot be read."""
-
-    @property
-    def contradicted(self) -> Mapping[str, int]:
-        """Actuals since this process began that said something else than what was joined, by model."""
-
-    async def last_turn(self, model: str) -> int:
-        """The turn of what came true last."""
-
-    async def since(self, model: str, champion: str, challenger: str, after: int, most: int, *, paired: bool) -> Page:
-        """What came true after a turn: pairs, or answers."""
+Value = TypeVar("Value")
 
 
 FiguresOf = Callable[[str, str, str], Figures | None]
@@ -70,12 +60,14 @@ VitalsOf = Callable[[], Awaitable[Mapping[tuple[str, str], Vitals]]]
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A trial before and after a look; `at` is when that was, `contradicted` what the ledger had counted then."""
+    """A trial before and after a look; `at` is when that was, `contradicted` what the ledger had counted then. `anew`:
+    the ledger was begun anew."""
 
     before: Case
     after: Case
     at: float
     contradicted: int
+    anew: bool
 
 
 class Contests:
@@ -130,7 +122,7 @@ class Contests:
                 record.digest,
                 order.actor,
                 self._changes.clock(),
-                body=_body(contest, contest.standing(), text),
+                body=contest.body(contest.standing(), text),
             )
             draft = Draft(cases={case.id: case})
             begun: dict[str, object] = {"case": case.id, "champion": champion.number, "how": text}
@@ -194,28 +186,26 @@ class Contests:
         if now < self._next_look or not self._changes.turns.started.is_set():
             return
         self._next_look = now + LOOK_S
-        try:
-            await self._winners.catch_up()
-            await self._fail_shadows()
-            await self._look_at_all()
-        except RouterError as error:
-            log.warning("trials cannot be looked at", reason=str(error))
-        except Exception:  # a fault of ours: the controller goes on
-            log.exception("trials cannot be looked at")
+        await _apart(self._winners.catch_up(), "winners of trials wait")
+        await self._fail_shadows()
+        await self._look_at_all()
 
     async def _look_at_all(self) -> None:
-        going: list[_Step] = []
-        for case in [each for each in self._registry.cases.values() if each.kind is CaseKind.TRIAL]:
-            self._watch(case)
-            try:
-                if (step := await self._looked(case)) is not None:
-                    going.append(step)
-            except RouterError as error:
-                log.warning("a trial cannot go on", model=case.model, version=case.number, reason=str(error))
-            except Exception:  # a fault of ours: other trials go on
-                log.exception("a trial cannot go on", model=case.model, version=case.number)
-        if going:
-            await self._changes.turns.alone(lambda: self._save(going))
+        cases = [each for each in self._registry.cases.values() if each.kind is CaseKind.TRIAL]
+        steps = [await _apart(self._looked(case), "a trial cannot go on", case.model, case.number) for case in cases]
+        if going := [each for each in steps if each is not None]:
+            await _apart(self._stored(going), "what trials have read cannot be stored")
+
+    async def _stored(self, going: list[_Step]) -> None:
+        """All at once; each for itself where that fails by a fault of ours, which may be that of one. Raises
+        RouterError: the store takes nothing now."""
+        try:
+            await self._changes.turns.alone(functools.partial(self._save, going))
+        except Exception as error:
+            if len(going) == 1 or isinstance(error, RouterError):
+                raise
+            for each in going:
+                await _apart(self._stored([each]), "what a trial has read cannot be stored", each.after.model)
 
     def _watch(self, case: Case) -> None:
         """Count its time, and what contradicts, from now on."""
@@ -223,7 +213,11 @@ class Contests:
         self._contradicted.setdefault(case.id, self._pairs.contradicted.get(case.model, 0))
 
     async def _looked(self, case: Case) -> _Step | None:
-        """What is new about a trial, if that is to be stored. One that has come to its end has been ended."""
+        """What is new about a trial, if that is to be stored. One that has come to its end has been ended.
+
+        While the ledger cannot be read its time goes on: it does not wait for ever.
+        """
+        self._watch(case)
         if await self._broken_off(case):
             return None
         at, contradicted = self._clock(), self._pairs.contradicted.get(case.model, 0)
@@ -231,23 +225,32 @@ class Contests:
         passed = at - self._since[case.id]
         try:
             before = contest_of(case.body)
-            names = (before.champion, before.challenger)
-            page = await self._pairs.since(case.model, *names, before.turn, AT_ONCE, paired=before.paired)
+            page, unread = await self._page(case, before)
             after = before.read(page.turn, page.pairs, page.answers)
         except InvalidRequest as error:
             await self._end(case, UNDECIDED, f"Undecided: {error}.")
             return None
-        after = replace(after, seconds=before.seconds + passed, contradicting=before.contradicting + more)
-        new = after.turn != before.turn or more
+        contradicting, anew = before.contradicting + more, before.anew + page.anew
+        after = replace(after, seconds=before.seconds + passed, contradicting=contradicting, anew=anew)
+        new = after.turn != before.turn or more or page.anew
         if not new and passed < SAVE_S and after.seconds < after.settings.max_seconds:
             return None
         known = after.standing()
         after = after.passed(known)
-        made = replace(case, body=_body(after, known, case.body.get("how", "")))
+        made = replace(case, body=after.body(known, case.body.get("how", ""), unread))
         if known.winner is not None:
             await self._decided(made, after, known)
             return None
-        return _Step(case, made, at, contradicted)
+        return _Step(case, made, at, contradicted, page.anew)
+
+    async def _page(self, case: Case, contest: Contest) -> tuple[Page, str]:
+        """What came true since it was looked at, and why that is not known, where it is not."""
+        names = (contest.champion, contest.challenger)
+        try:
+            return await self._pairs.since(case.model, *names, contest.turn, AT_ONCE, paired=contest.paired), ""
+        except NotReady as error:
+            log.warning("a trial cannot read on", model=case.model, version=case.number, reason=str(error))
+            return Page(contest.turn, [], []), str(error)
 
     async def _save(self, going: list[_Step]) -> None:
         steps = [each for each in going if self._registry.cases.get(each.before.id) is each.before]
@@ -257,6 +260,9 @@ class Contests:
         for each in steps:
             self._since[each.after.id] = each.at
             self._contradicted[each.after.id] = each.contradicted
+            if each.anew:
+                told = "the ledger was lost and begun anew: its trial goes on with what had been read, and the new one"
+                self._changes.events.tell("trial", each.after.model, each.after.number, told, case=each.after.id)
 
     # ---- the end ----
 
@@ -293,7 +299,7 @@ class Contests:
 
     async def _decided(self, case: Case, contest: Contest, known: Standing) -> None:
         """There is a verdict."""
-        text = contest.text(known)
+        text = _text(case)
         if known.winner is not Winner.CHALLENGER:
             await self._end(case, KEPT if known.winner is Winner.CHAMPION else UNDECIDED, text)
             return
@@ -362,8 +368,12 @@ class Contests:
                 trial = self._registry.case(route.model, CaseKind.TRIAL)
                 if route.champion is None or (trial is not None and trial.number == number):
                     continue
-                if broken := self._broken(route.model, number, route.champion):
-                    await self._changes.turns.alone(functools.partial(self._failed, route.model, number, broken))
+                failing = self._fail_broken(route.model, number, route.champion)
+                await _apart(failing, "a shadow cannot be looked at", route.model, number)
+
+    async def _fail_broken(self, model: str, number: str, champion: str) -> None:
+        if broken := self._broken(model, number, champion):
+            await self._changes.turns.alone(functools.partial(self._failed, model, number, broken))
 
     async def _failed(self, model: str, number: str, reason: str) -> None:
         if (record := self._challenger(model, number)) is not None:
@@ -372,12 +382,17 @@ class Contests:
             await self._changes.commit(draft)
 
 
+async def _apart(work: Awaitable[Value], what: str, model: str = "", number: str = "") -> Value | None:
+    """What comes of the work. Its trouble is told to the log, and holds up nothing else: None."""
+    try:
+        return await work
+    except RouterError as error:
+        log.warning(what, model=model, version=number, reason=str(error))
+    except Exception:  # a fault of ours: the controller goes on
+        log.exception(what, model=model, version=number)
+    return None
+
+
 def _text(case: Case) -> str:
     """How it stood."""
     return str(case.body.get("text", ""))
-
-
-def _body(contest: Contest, known: Standing, how_it_compares: str) -> dict[str, Any]:
-    """What a case holds of its trial."""
-    plain = {**contest.plain(), "standing": known.plain()}
-    return {"text": contest.text(known), "how": how_it_compares, **plain}

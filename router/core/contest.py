@@ -30,7 +30,7 @@ class Contest:
     `paired`: both run the same requests. `role` is that of whoever began it. `turn` is how far the ledger was read,
     `seconds` how long it has gone on, while a server watched. `vitals` are those of both at its start: the champion's,
     the challenger's. `contradicting` counts actuals that said something else than what was joined before. `path` is how
-    it came to stand as it does.
+    it came to stand as it does. `anew` counts how often the ledger was lost meanwhile and begun anew.
     """
 
     champion: str
@@ -46,6 +46,7 @@ class Contest:
     vitals: tuple[Vitals, Vitals] | None = None
     contradicting: int = 0
     path: tuple[Point, ...] = ()
+    anew: int = 0
 
     def read(self, turn: int, pairs: Sequence[Pair], answers: Sequence[Answer]) -> Contest:
         """With what came true up to a turn. Raises InvalidRequest."""
@@ -68,10 +69,19 @@ class Contest:
     def text(self, known: Standing) -> str:
         """The same in words."""
         said = words(known, self.settings, self.judge, self.champion, self.challenger)
-        if not self.contradicting:
-            return said
-        count = "1 actual" if self.contradicting == 1 else f"{self.contradicting} actuals"
-        return f"{said} {count} contradicted what had come true before; what came first counts."
+        if self.contradicting:
+            count = "1 actual" if self.contradicting == 1 else f"{self.contradicting} actuals"
+            said += f" {count} contradicted what had come true before; what came first counts."
+        if self.anew:
+            times = "" if self.anew == 1 else f" {self.anew} times"
+            said += f" Meanwhile the ledger was lost and begun anew{times}: what was read of it before counts."
+        return said
+
+    def body(self, known: Standing, how: str, unread: str = "") -> dict[str, Any]:
+        """What is kept of the trial: `plain`, how it stands, and that in words. `how` says where its comparisons come
+        from, `unread` why the ledger cannot be read, if that is so."""
+        text = f"{self.text(known)} What came true since is not known: {unread}." if unread else self.text(known)
+        return {"text": text, "how": how, **self.plain(), "standing": known.plain()}
 
     def plain(self) -> dict[str, Any]:
         """As plain JSON values, from which `contest_of` makes the same."""
@@ -90,6 +100,7 @@ class Contest:
             "vitals": vitals,
             "contradicting": self.contradicting,
             "path": [list(point) for point in self.path],
+            **({"anew": self.anew} if self.anew else {}),
         }
 
 
@@ -114,6 +125,7 @@ def contest_of(plain: Mapping[str, Any]) -> Contest:
             None if vitals is None else (_vitals_of(vitals[0]), _vitals_of(vitals[1])),
             int(plain["contradicting"]),
             tuple([(int(seen), float(low), float(mean), float(high)) for seen, low, mean, high in plain["path"]]),
+            int(plain.get("anew", 0)),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InvalidRequest("what was stored of the trial is damaged: start it anew") from error

@@ -353,7 +353,7 @@ def test_nothing_that_comes_true_is_said_at_the_end(world: World) -> None:
 @pytest.mark.parametrize(
     ("figures", "said"),
     [
-        (Figures(loaded=True, samples={Source.LIVE: 90}, errors=1), "it failed on 1 of 90 requests"),
+        (Figures(loaded=True, samples={Source.LIVE: 90}, errors=3), "it failed on 3 of 90 requests"),
         (Figures(loaded=True, ratios=tuple(50 if place == 144 else 0 for place in range(224))), "it takes 4.09 × the"),
     ],
 )
@@ -378,8 +378,9 @@ def test_a_better_challenger_that_fails_or_dawdles_does_not_win(world: World, fi
 @pytest.mark.parametrize(
     ("champion", "challenger", "said"),
     [
-        (Vitals(1000, 5), Vitals(1000, 7), "0.7 % of its requests failed, of the champion's 0.5 % (0.1 % more may"),
-        (Vitals(1000), Vitals(1000, 0, 2), "0.2 % of its requests were answered by its fallback"),
+        (Vitals(1000, 5), Vitals(1000, 27), "2.7 % of its requests failed, of the champion's 0.5 % (0.1 % more may"),
+        (Vitals(1000), Vitals(1000, 0, 15), "1.5 % of its requests were answered by its fallback"),
+        (Vitals(1000, 5, 5), Vitals(1000, 8, 9), ""),
         (Vitals(99, 0, 0, (0, 99)), Vitals(99, 0, 0, (0, 0, 99)), "it takes 2.00 × the champion's time in the median"),
         (Vitals(1000, 5), Vitals(1000, 6), ""),
     ],

@@ -20,7 +20,7 @@ PAIRED = Contest("1", "d1", "2", True, Judge.LABEL, SETTINGS, Role.OPERATOR)
 SPLIT = Contest("1", "d1", "2", False, Judge.WITHIN, SETTINGS, Role.ADMIN, 4, 2.5, vitals=(Vitals(3, 1), Vitals(4)))
 
 
-@pytest.mark.parametrize("contest", [PAIRED, SPLIT])
+@pytest.mark.parametrize("contest", [PAIRED, SPLIT, replace(SPLIT, anew=2)])
 def test_a_contest_goes_on_from_plain_values(contest: Contest) -> None:
     """As JSON, at any time, with all that a verdict takes."""
     pairs = [Pair(7, "a", 0.0, 1.0)]
@@ -45,6 +45,14 @@ def test_what_is_damaged_is_refused_or_known(key: str, bad: Any) -> None:
     del plain[key]
     with pytest.raises(InvalidRequest, match="anew"):
         contest_of(plain)
+
+
+def test_a_trial_that_never_lost_its_ledger_is_stored_as_it_always_was() -> None:
+    """One that was stored before that was counted is read; a count that is none is refused."""
+    assert "anew" not in SPLIT.plain()
+    assert contest_of(replace(SPLIT, anew=1).plain()).anew == 1
+    with pytest.raises(InvalidRequest, match="start it anew"):
+        contest_of({**SPLIT.plain(), "anew": "?"})
 
 
 def test_the_path_of_a_trial_is_not_endless() -> None:
