@@ -28,7 +28,7 @@ from router.control.warmup import Observed
 from router.core import rollout as core
 from router.core.approval import check_files
 from router.core.bake import NONE
-from router.core.rollout import Advance, Finish, Hold, Rollout, Undo, decide
+from router.core.rollout import Advance, Decision, Finish, Hold, Rollout, Undo, decide
 from router.core.split import moved
 from router.core.table import Version, VersionState
 from router.core.version import SERVING, Stage
@@ -244,9 +244,13 @@ class Rollouts:
     async def _looked(self, case: Case, vitals: AllVitals | None) -> None:
         going, now = self._of(case), self._clock()
         going.due = now + going.rollout.settings.check_seconds
-        known = seen(self._changes, self._figures, self._crashes, case, vitals, now)
-        going.rollout, decision = decide(going.rollout, known, champion_of_case(case))
-        decision = going.undo or decision
+        decision: Decision
+        if going.undo is None:
+            known = seen(self._changes, self._figures, self._crashes, case, vitals, now)
+            going.rollout, decision = decide(going.rollout, known, champion_of_case(case))
+        else:
+            decision, had = going.undo, (vitals or {}).get((case.model, case.number))
+            going.rollout = core.counted(going.rollout, had) if had is not None else going.rollout
         if isinstance(decision, Hold):
             self._tell_now_and_then(case, going, now, decision.waits)
             await self._save_now_and_then(case, going, now, decision.waits)

@@ -3,10 +3,11 @@
 Both are looked at again and again: over the latest interval, so that a change is seen at once, over the latest few, and
 over all that came since the bake began, so that little traffic adds up too. Chance alone says whose request is whose:
 what hits both, a stalled machine or callers who ask for what cannot be, falls on each by its share of the requests, and
-an exact test of the two shares holds (`core/chance`), however it comes in bursts. That takes requests that are drawn one
-by one, and those with one key stay together: a key that has a large part of the requests, and fails more often than
-others wherever it lands, sends back a version that is as good more often than `alpha` says. So do callers who name one
-of the two versions: the counters of a version do not tell them from others.
+an exact test of the two shares holds (`core/chance`), however it comes in bursts.
+
+That takes requests that are drawn one by one. Those with one key stay together: a key that has a large part of the
+requests, and fails more often than others wherever it lands, sends back a version that is as good more often than
+`alpha` says. So do callers who name one of the two versions: the counters of a version do not tell them from others.
 
 A candidate breaks off its bake only by a difference that is both more than chance and more than its settings allow. All
 looks, views and measures share one risk `alpha` (Bonferroni): that of sending back a version as good as the champion.
