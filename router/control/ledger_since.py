@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2s
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol
 
-from sqlalchemy import Connection, Row, Select, bindparam, exists, func, select
+from sqlalchemy import Connection, Select, bindparam, exists, func, select
 
 from router.control.ledger_schema import PREDICTIONS, SOURCES
 from router.core.table import CHAMPION
@@ -99,7 +100,7 @@ _ANSWERS: Final = (
         PREDICTIONS.c.turn,
         PREDICTIONS.c.request_id,
         PREDICTIONS.c.at_ns,
-        (SOURCES.c.version == bindparam("challenger")).label("second"),
+        SOURCES.c.version == bindparam("challenger"),
         PREDICTIONS.c.deviation,
     )
     .join_from(PREDICTIONS, SOURCES, PREDICTIONS.c.source == SOURCES.c.id)
@@ -129,11 +130,14 @@ def since(
     rows: Sequence[Any] = connection.execute(asked, about).all() if last > after else []
     if paired:
         return Page(last, [Pair(turn, request, first, second) for turn, request, first, second in rows], [])
-    mixed = sorted(rows, key=_place)
-    return Page(last, [], [Answer(each.turn, each.request_id, bool(each.second), each.deviation) for each in mixed])
+    placed = [
+        ((turn, at_ns // SECOND_NS, _lot(request)), Answer(turn, request, bool(second), off))
+        for turn, request, at_ns, second, off in rows
+    ]
+    placed.sort(key=itemgetter(0))
+    return Page(last, [], [answer for _, answer in placed])
 
 
-def _place(row: Row[Any]) -> tuple[int, int, bytes]:
-    """Where an answer stands among all others."""
-    lot = blake2s(row.request_id.encode(), digest_size=8, person=_LOT)
-    return row.turn, row.at_ns // SECOND_NS, lot.digest()
+def _lot(request_id: str) -> bytes:
+    """What puts a request before or after others of its second."""
+    return blake2s(request_id.encode(), digest_size=8, person=_LOT).digest()
