@@ -1,10 +1,10 @@
 """The wire form of requests and replies of `ModelInfer`.
 
-Callers repeat themselves: two requests of one client differ in their id and their elements, seldom in anything
-else. So a message is compared with a *template* of one that came before: all the literal bytes around the holes
-(the id, the elements), which also fix where the holes are. Only a message that fits no template is scanned field
-by field, and only a header never seen before is parsed. The elements are viewed in place, whatever their size:
-protobuf would copy them.
+Callers repeat themselves: two requests of one client differ in their id, their elements and the key by which they are
+routed, seldom in anything else. So a message is compared with a *template* of one that came before: all the literal
+bytes around the holes (the id, the elements, the text of the key), which also fix where the holes are. Only a message
+that fits no template is scanned field by field, and only a header never seen before is parsed. The elements are viewed
+in place, whatever their size: protobuf would copy them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from router.core.request import MAX_RANK, NO_PARAMETERS, Elements, Header, InputHeader, Parameters, Request
+from router.core.split import ROUTE_KEY
 from router.core.tensor import BYTES, DTYPES, TensorSpec, texts
 from router.errors import InvalidRequest
 from router.pb.inference_pb2 import InferParameter, ModelInferRequest, ModelInferResponse
@@ -24,6 +25,11 @@ from router.pb.inference_pb2 import InferParameter, ModelInferRequest, ModelInfe
 _NAME, _VERSION, _ID, _PARAMETERS, _INPUTS, _OUTPUTS, _RAW = range(1, 8)
 _RAW_TAG: Final = bytes([6 << 3 | 2])
 """raw_output_contents of a reply."""
+_KEY: Final = ROUTE_KEY.encode()
+_KEY_ENTRY: Final = b"\x0a%c%b\x12" % (len(_KEY), _KEY)
+"""How an entry of the parameters begins: its key, then the tag of its value,"""
+_STRING: Final = b"\x1a"
+"""in which a text has this tag."""
 _LENGTH_DELIMITED: Final = 2
 _MAX_CACHED: Final = 1024
 """Templates and headers kept; when full, all are forgotten and the living ones come back by themselves."""
@@ -39,7 +45,7 @@ _MAX_TEXT: Final = 200
 
 
 class _Template:
-    __slots__ = ("header", "holes", "id_hole", "literals", "parameters")
+    __slots__ = ("header", "holes", "id_hole", "key_hole", "literals", "parameters")
 
     def __init__(
         self,
@@ -47,12 +53,14 @@ class _Template:
         parameters: Parameters,
         literals: tuple[tuple[int, int, bytes], ...],
         id_hole: tuple[int, int],
+        key_hole: tuple[int, int] | None,
         holes: tuple[tuple[int, int], ...],
     ) -> None:
         self.header = header
         self.parameters = parameters
         self.literals = literals
         self.id_hole = id_hole
+        self.key_hole = key_hole
         self.holes = holes
 
 
@@ -142,6 +150,23 @@ def _parameters(message: ModelInferRequest) -> Parameters:
     if not message.parameters:
         return NO_PARAMETERS
     return {name: parameter(value) for name, value in message.parameters.items()}
+
+
+def _key_text(message: bytes, about: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """Where the text of the parameter `route_key` stands: where it is given once, in the form in which all write it."""
+    found = [field for field in about if _KEY in message[field[0] : field[1]]]
+    if len(found) != 1:
+        return None
+    at, end = found[0]
+    for _ in range(2):  # the tag of the field and its length
+        _, at = _read_varint(message, at, 5)
+    if not message.startswith(_KEY_ENTRY, at):
+        return None
+    length, at = _read_varint(message, at + len(_KEY_ENTRY), 5)
+    if length != end - at or not message.startswith(_STRING, at):
+        return None
+    length, at = _read_varint(message, at + 1, 5)
+    return (at, end) if length == end - at else None
 
 
 _TYPED: Final = {
@@ -243,12 +268,19 @@ class Decoder:
                 else:
                     start, end = template.id_hole
                     id_field = message[start:end]
+                    parameters = template.parameters
+                    if template.key_hole is not None:
+                        start, end = template.key_hole
+                        key = message[start:end]
+                        if not key.isascii():
+                            return self._scan(message)
+                        parameters = {**parameters, ROUTE_KEY: key.decode()}
                     if id_field.isascii():
                         view = memoryview(message)
                         return Request(
                             template.header,
                             id_field,
-                            template.parameters,
+                            parameters,
                             len(message),
                             [view[start:end] for start, end in template.holes],
                         )
@@ -283,7 +315,7 @@ class Decoder:
         if about:
             parameters = _parameters(_parse(b"".join(message[start:end] for start, end in about)))
         if header.kept and len(ids) <= 1:
-            self._learn(message, header, parameters, ids[0] if ids else (0, 0), raws)
+            self._learn(message, header, parameters, ids[0] if ids else (0, 0), _key_text(message, about), raws)
         view = memoryview(message)
         return Request(header, id_field, parameters, len(message), [view[start:end] for start, end in raws])
 
@@ -293,6 +325,7 @@ class Decoder:
         header: Header,
         parameters: Parameters,
         id_field: tuple[int, int],
+        key: tuple[int, int] | None,
         raws: list[tuple[int, int]],
     ) -> None:
         if message[0] != (_NAME << 3 | _LENGTH_DELIMITED) or message[1] > 0x7F:
@@ -305,12 +338,13 @@ class Decoder:
             _, text = _read_varint(message, id_field[0], 5)
             _, text = _read_varint(message, text, 5)
             id_text = (text, id_field[1])
-        for start, end in sorted([id_text, *raws] if id_field[1] else raws):
+        holes = [*raws, *([id_text] if id_field[1] else []), *([] if key is None else [key])]
+        for start, end in sorted(holes):
             literals.append((at, start, message[at:start]))
             at = end
         literals.append((at, len(message), message[at:]))
         if sum(len(literal) for _, _, literal in literals) <= _MAX_LITERAL:
-            template = _Template(header, parameters, tuple(literals), id_field, tuple(raws))
+            template = _Template(header, parameters, tuple(literals), id_field, key, tuple(raws))
             self._remember(self._templates, (len(message), message[: message[1] + 2]), template)
 
     def _decode_whole(self, message: bytes) -> Request:

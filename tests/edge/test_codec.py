@@ -181,7 +181,7 @@ def messages(draw: st.DrawFn) -> tuple[list[bytes], list[int]]:
     pieces = [(1, name.encode()) for name in draw(st.lists(NAMES, max_size=2))]
     pieces += [(2, name.encode()) for name in draw(st.lists(NAMES, max_size=2))]
     pieces += [(3, name.encode()) for name in draw(st.lists(NAMES, max_size=2))]
-    for name, value in draw(st.lists(st.tuples(NAMES, VALUES), max_size=2)):
+    for name, value in draw(st.lists(st.tuples(NAMES | st.just("route_key"), VALUES), max_size=2)):
         whole = ModelInferRequest(parameters={name: _parameter(value)}).SerializeToString()
         pieces.append((4, ModelInferRequest_entry(whole)))
     for name, datatype, shape in inputs:
@@ -261,6 +261,34 @@ def test_a_template_takes_id_and_elements_from_the_message_at_hand(first: str, r
             agrees(decoder, message(request_id=request_id, raws=order))
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=3), min_size=2, max_size=8), st.booleans(), st.booleans())
+def test_a_template_takes_the_route_key_from_the_message_at_hand(keys: list[str], more: bool, twice: bool) -> None:
+    """Texts of one length share a template, whatever else is given; one that is given twice or is no text is read."""
+    decoder = Decoder()
+    for key in keys:
+        parameters = {"route_key": _parameter(key)} | ({"timeout": _parameter(5)} if more else {})
+        wire = message(parameters=parameters)
+        entry = ModelInferRequest(parameters={"route_key": _parameter(key[::-1])}).SerializeToString()
+        agrees(decoder, wire + entry * twice, times=2)
+        bad = wire.replace(key.encode(), b"\xff" * len(key.encode()))
+        agrees(decoder, bad)
+
+
+def test_callers_who_give_another_route_key_each_time_are_known_again() -> None:
+    """One template for all of them: nothing is learned anew."""
+    decoder = Decoder()
+    for number in range(100, 120):
+        request = decoder.decode(message(request_id=str(number), parameters={"route_key": _parameter(f"k{number}")}))
+        assert request.parameters == {"route_key": f"k{number}"}
+        assert len(decoder._templates) == 1
+    (template,) = decoder._templates.values()
+    assert template.parameters == {"route_key": "k100"}
+    values: list[int | float | str] = [7, True, 0.5, ""]
+    for value in values:
+        agrees(decoder, message(parameters={"route_key": _parameter(value)}), times=2)
+
+
 def test_repeated_messages_share_their_header() -> None:
     """The header of a message that came before is the same object, whatever the id and the elements."""
     decoder = Decoder()
@@ -288,13 +316,15 @@ def test_a_message_is_never_read_by_the_wrong_template(found: tuple[list[bytes],
 def test_every_byte_of_an_ordinary_message_counts() -> None:
     """Each byte of a message changed in turn, against a decoder that knows the message as it was."""
     parameters = {"timeout": InferParameter(int64_param=5)}
-    wire = message(request_id="abc", raws=[b"12", b"34"], parameters=parameters, outputs=["y"])
-    for at in range(len(wire)):
-        for change in (1, 2, 8, 0x10, 0x80):
-            decoder = Decoder()
-            decoder.decode(wire)
-            agrees(decoder, wire[:at] + bytes([wire[at] ^ change]) + wire[at + 1 :])
-            agrees(decoder, wire)
+    keyed = {"route_key": _parameter("ab")}
+    for each in (parameters, keyed):
+        wire = message(request_id="abc", raws=[b"12", b"34"], parameters=each, outputs=["y"])
+        for at in range(len(wire)):
+            for change in (1, 2, 8, 0x10, 0x80):
+                decoder = Decoder()
+                decoder.decode(wire)
+                agrees(decoder, wire[:at] + bytes([wire[at] ^ change]) + wire[at + 1 :])
+                agrees(decoder, wire)
 
 
 @settings(max_examples=300, deadline=None)
