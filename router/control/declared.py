@@ -14,10 +14,10 @@ from router.control.turns import Turns
 from router.core.access import Role
 from router.core.declared import Declared, declared, fingerprint
 from router.core.difference import Action, Difference, Step, asked, baking, difference, waiting
-from router.core.split import Match
+from router.core.split import Match, moved
 from router.core.standing import EVERYTHING, Going, Kind, Present, Standing
-from router.core.table import VersionTable
-from router.errors import Denied, RouterError
+from router.core.table import Route, VersionTable
+from router.errors import Denied, Refused, RouterError
 
 log = structlog.get_logger()
 
@@ -76,6 +76,12 @@ class Lifecycle(Protocol):
     async def set_alias(self, model: str, alias: str, number: str, order: Order) -> int:
         """Let a version go by a name, or without a number let the name go."""
 
+    async def check_split(self, before: Route, after: Route) -> None:
+        """Whether a model's requests may be divided so without others. Raises Refused."""
+
+    async def check_alias(self, model: str, alias: str, number: str) -> None:
+        """Whether a version may go by a name without others. Raises Refused."""
+
     async def set_fallback(self, model: str, on: bool, order: Order) -> None:
         """Switch a model to its fallback, or back."""
 
@@ -128,7 +134,29 @@ class Declarations:
             if step.action is Action.PROMOTE and not {step.model, EVERYTHING} & set(lifecycle.frozen):
                 plan = await lifecycle.plan(step.model, step.number)
                 conflicts += [f"[models.{step.model}] champion = {step.number}: {each}" for each in plan.obstacles]
+        conflicts += await self._unapproved(found.open)
         return Difference((), tuple(conflicts)) if conflicts else found
+
+    async def _unapproved(self, steps: Sequence[Step]) -> list[str]:
+        """What others would have to agree to first. Of a model whose importance the file changes that is seen when its
+        turn comes, and so is what waits for a new champion."""
+        lifecycle, lines = self._lifecycle, list[str]()
+        graded = {EVERYTHING, *(step.model for step in steps if step.action is Action.IMPORTANCE)}
+        for model in dict.fromkeys(step.model for step in steps if step.model not in graded):
+            mine, route = [step for step in steps if step.model == model], lifecycle.table.routes.get(model)
+            if route is None:
+                continue
+            try:
+                await lifecycle.check_split(route, _divided(route, mine))
+            except Refused as error:
+                lines.append(f"[models.{model}] challengers: {error}")
+            for step in mine:
+                try:
+                    if step.action is Action.ALIAS and step.number and not step.waits:
+                        await lifecycle.check_alias(model, step.name, step.number)
+                except Refused as error:
+                    lines.append(f"[models.{model}] aliases.{step.name}: {error}")
+        return lines
 
     def _present(self) -> Present:
         lifecycle = self._lifecycle
@@ -214,3 +242,16 @@ class Declarations:
             case Action.ALIAS:
                 await lifecycle.set_alias(model, step.name, number, order)
         return None
+
+
+def _divided(route: Route, steps: Sequence[Step]) -> Route:
+    """A model's requests as they are divided after these steps, but for those that wait."""
+    shares, matches = dict(route.split.shares), list(route.split.matches)
+    for step in steps:
+        if step.action is Action.SPLIT and not step.waits:
+            shares, matches = dict(step.shares), list(step.matches)
+        elif step.action in {Action.CHALLENGE, Action.WITHDRAW} and not step.waits:
+            shares.pop(step.number, None)
+            shares |= step.shares
+            matches = [*(each for each in matches if each.number != step.number), *step.matches]
+    return replace(route, split=moved(replace(route.split, matches=tuple(matches)), shares))

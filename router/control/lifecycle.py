@@ -24,6 +24,7 @@ from router.control.challenge import Challenges
 from router.control.change import Changes, Draft, Store
 from router.control.consent import Consent
 from router.control.contests import Contests, Pairs, VitalsOf
+from router.control.crashes import CrashesOf, no_crashes
 from router.control.declared import Declarations
 from router.control.demand import Demand
 from router.control.dossier import Dossier, Kept
@@ -88,6 +89,7 @@ class Lifecycle:
     """`explicit`: models serve only when they are asked for; `wanted` are those asked for at the start, `*` all that
     are there then. `allow_faults`: settings may make a model fail. `clock` gives seconds since 1970, `monotonic` those
     that no setting of the clock moves. `policy` by level and `importance` by model say who must agree to promotions.
+    `crashes` counts those of workers in runs of a version.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Lifecycle:
         policy: Policy = NO_POLICY,
         importance: Mapping[str, str] = NO_POLICY,
         events: Events | None = None,
+        crashes: CrashesOf = no_crashes,
     ) -> None:
         self._scan = functools.partial(scan, models, allow_faults)
         self._clock = clock
@@ -131,7 +134,7 @@ class Lifecycle:
         self._succession = succession = Succession(self._changes, self._planning, self._examination)
         self._challenges = Challenges(self._changes, consent.check_split)
         self._rollouts = Rollouts(
-            self._changes, self._planning, succession, self._examination, vitals, warmups.observed, monotonic
+            self._changes, self._planning, succession, self._examination, vitals, warmups.observed, monotonic, crashes
         )
         self._contests = Contests(self._changes, pairs, warmups.observed, vitals, self._promote_winner, monotonic)
         self._approvals = Approvals(
@@ -162,6 +165,7 @@ class Lifecycle:
         switches = Switches(self._changes, consent.check_alias)
         self.freeze, self.set_alias, self.set_fallback = switches.freeze, switches.set_alias, switches.set_fallback
         self.set_importance, self.note = switches.set_importance, switches.note
+        self.check_split, self.check_alias = consent.check_split, consent.check_alias
         approvals = self._approvals
         self.promote, self.approve, self.reject = approvals.promote, approvals.approve, approvals.reject
         challenges = self._challenges

@@ -129,6 +129,12 @@ class Server:
         aliases = {**self.views[model].aliases, alias: number}
         return self._put(model, aliases={name: at for name, at in aliases.items() if at})
 
+    async def check_split(self, before: Route, after: Route) -> None:
+        """Nobody else need agree."""
+
+    async def check_alias(self, model: str, alias: str, number: str) -> None:
+        """Nobody else need agree."""
+
     async def set_fallback(self, model: str, on: bool, order: Order) -> None:
         """The switch."""
         await self._do(f"fallback {model} {on}", order)

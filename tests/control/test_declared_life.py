@@ -157,3 +157,61 @@ def test_what_a_plan_has_against_a_promotion(house: House) -> None:
         assert (lifecycle.frozen, "apply" in {each.action for each in house.entries}) == (frozenset(), False)
 
     run(test())
+
+
+def test_what_others_must_agree_to_is_a_conflict_of_the_file(house: House) -> None:
+    """Too large shares, callers by their metadata and names of what nobody has agreed to: all at once, each with the
+    rule; nothing is applied. What needs nobody is, and what waits for a new champion is seen when it is one."""
+    against = """
+    [models.a]
+    aliases = { stable = 2, first = 1 }
+    challengers = { 2 = { share = 40 }, 3 = { share = 30 } }
+    [models.b]
+    challengers = { 2 = { share = 5, match = { user-agent = "grpc" } } }
+    """
+    fine = """
+    [models.a]
+    champion = 2
+    aliases = { stable = 2, first = 1 }
+    challengers = { 3 = { share = 30 } }
+    [models.b]
+    challengers = { 2 = { share = 50 } }
+    """
+
+    async def test() -> None:
+        lifecycle, _ = await started(house, importance={"a": "high", "b": "critical"})
+        for model in ("a", "b"):
+            for number in (2, 3):
+                house.put(model, number)
+                await lifecycle.test(model, str(number), ADA)
+        was = (list(house.entries), dict(house.records))
+        for plan in (await lifecycle.diff(against), await lifecycle.apply(against, AMY)):
+            assert plan.steps == ()
+            shares, alias, match = plan.conflicts
+            assert shares.startswith("[models.a] challengers: the challengers of model 'a' would have 70 % of its requ")
+            assert alias.startswith("[models.a] aliases.stable: version 2 of model 'a' cannot go by the name 'stable':")
+            assert match.startswith("[models.b] challengers: version 2 of model 'b' cannot have all requests with user")
+            assert "[policy.critical] approvals = 2" in match
+        assert (house.entries, house.records) == was
+        outcomes = dict(told(await lifecycle.apply(fine, AMY)))
+        assert outcomes["promote 2"].startswith("waits for approval")
+        assert outcomes["alias 2"].startswith("waits until version 2 is champion")
+        assert outcomes["alias 1"] == outcomes["challenge 2"] == "done"
+        assert lifecycle.table.routes["b"].split.shares == {"2": 50.0}
+
+    run(test())
+
+
+def test_a_file_may_leave_what_is_more_than_may_be_had_now(house: House) -> None:
+    """As before a model became more important: less is fine, and so is what stays."""
+    text = "[models.a]\nchallengers = {{ 2 = {{ share = {} }}, 3 = {{ share = 30 }} }}"
+
+    async def test() -> None:
+        lifecycle = await tried(house, 2, 3)
+        await lifecycle.apply(text.format(60), OLI)
+        await lifecycle.set_importance("a", "high", ADA)
+        assert (await lifecycle.diff(text.format(60))).steps == ()
+        assert told(await lifecycle.apply(text.format(40), OLI)) == [("split a", "done")]
+        assert "would have 80 % of its requests" in (await lifecycle.diff(text.format(50))).conflicts[0]
+
+    run(test())
