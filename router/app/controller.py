@@ -29,6 +29,7 @@ from router.app.memory import free_bytes
 from router.app.rounds import rounds
 from router.app.warmup_process import WarmupProcess
 from router.config import ServerSettings
+from router.control.crashes import crashes_of
 from router.control.database import FILE, Database
 from router.control.events import Events
 from router.control.evidence import Evidence
@@ -130,6 +131,7 @@ class Controller:
             allow_faults=settings.allow_faults,
             policy=settings.policy,
             importance=settings.importance,
+            crashes=crashes_of(Quarantine(settings.state / QUARANTINE)),
             events=self._events,
         )
         self._faults = FaultBoard(self._lifecycle) if settings.allow_faults else None

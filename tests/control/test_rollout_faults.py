@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from router.control.crashes import crashes_of
 from router.control.records import CaseKind
 from router.control.rollout import FAULT, SAVE_S
 from router.control.rollout_case import resumed
+from router.core.fingerprint import of_version
 from router.core.split import Match
 from router.core.version import Stage
 from router.core.warmup import Figures
 from router.errors import Refused, RouterError
+from router.serving.quarantine import Quarantine
 from tests.control.canary_fakes import QUICK, Canary, Habit, candidate
 from tests.control.lifecycle_fakes import ADA, House, champions, run, stage, stages, started
 
@@ -226,6 +229,25 @@ def test_a_crash_in_runs_of_both_is_nobodys_fault(house: House) -> None:
             "a worker crashed 2 times while it ran requests of it, and of version 1: nobody knows whose fault it was"
         )
         assert stages(canary.lifecycle, "a") == {"2": "ready", "1": "champion"}
+
+    run(test())
+
+
+def test_the_record_of_crashes_is_the_quarantine(house: House, tmp_path: Path) -> None:
+    """What the supervisor writes there sends a candidate back."""
+
+    async def test() -> None:
+        quarantine = Quarantine(tmp_path / "quarantine")
+        lifecycle, _ = await started(house, crashes=crashes_of(quarantine))
+        await candidate(house, lifecycle)
+        await lifecycle.promote("a", "2", ADA, canary=True)
+        await lifecycle.look_at_canaries()
+        assert stage(lifecycle, "a", "2") == "challenger"
+        version = lifecycle.table.routes["a"].versions["2"]
+        quarantine.crashed([of_version(version) | 7], int(house.now))
+        house.up += 5
+        await lifecycle.look_at_canaries()
+        assert stages(lifecycle, "a") == {"2": "failed", "1": "champion"}
 
     run(test())
 
