@@ -3,7 +3,8 @@
 The one place that decides. `swap` makes a table visible, `change` makes it durable first, `lookout` compares with the
 repository, `opening` finds first champions, `demand` has models serve that are asked for, `examination` takes a version
 from a file to ready, `succession` changes who answers. `challenge` gives challengers their shares, `contests` finds out
-whether one is better, `rollout` makes a champion step by step, `approvals` asks those who must agree before.
+whether one is better, `rollout` makes a champion step by step, `approvals` asks those who must agree before, `consent`
+says what may be had without them.
 """
 
 from __future__ import annotations

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from router.control.database import FILE, Database
 from router.control.heirs import all_may, inheritance
 from router.control.lifecycle import Lifecycle
 from router.control.records import Case, Order, VersionRecord
 from router.core.access import Role
 from router.core.version import Stage
+from router.edge.tables import from_text, to_text
 from router.errors import RouterError
 from tests.control.canary_fakes import QUICK, Canary, candidate
 from tests.control.lifecycle_fakes import ADA, House, champions, record, run, stages, started
@@ -214,3 +217,35 @@ def test_a_canary_that_cannot_be_read_has_no_heir(house: House) -> None:
         assert champions(lifecycle)["a"] == "3"
 
     run(test())
+
+
+# ---- the real store ----
+
+
+def test_who_was_agreed_to_is_read_in_the_real_store(house: House, tmp_path: Path) -> None:
+    """One that succeeded where nobody need agree has been the champion, and may be it again; another may not."""
+    database = Database(tmp_path / FILE, to_text, from_text)
+    database.open()
+
+    async def test() -> None:
+        lifecycle, _ = await started(house, store=database)
+        for number in (2, 3):
+            house.put("a", number)
+        await lifecycle.test("a", "2", ADA)
+        await loses(house, lifecycle, "a/1")
+        assert champions(lifecycle)["a"] == "2"
+        await lifecycle.test("a", "3", ADA)
+        await lifecycle.promote("a", "3", OLI)
+        await lifecycle.unload("a", "2", OLI)
+        await lifecycle._changes.drained("a")
+        await lifecycle.test("a", "2", ADA)
+        house.put("a", 4)
+        await lifecycle.test("a", "4", ADA)
+        await lifecycle.set_importance("a", "critical", ADA)
+        await loses(house, lifecycle, "a/3")
+        assert stages(lifecycle, "a") == {"4": "ready", "3": "failed", "2": "champion", "1": "failed"}
+        assert [each.entry.number for each in database.audit("a") if each.entry.action == "passed over"] == ["4"]
+        assert database.verify().whole
+
+    with closing(database):
+        run(test())
