@@ -231,7 +231,8 @@ class Contests:
             await self._end(case, UNDECIDED, f"Undecided: {error}.")
             return None
         contradicting, anew = before.contradicting + more, before.anew + page.anew
-        after = replace(after, seconds=before.seconds + passed, contradicting=contradicting, anew=anew)
+        after = replace(after, contradicting=contradicting, anew=anew, file=page.file or before.file)
+        after = replace(after, seconds=before.seconds + passed)
         new = after.turn != before.turn or more or page.anew
         if not new and passed < SAVE_S and after.seconds < after.settings.max_seconds:
             return None
@@ -245,9 +246,9 @@ class Contests:
 
     async def _page(self, case: Case, contest: Contest) -> tuple[Page, str]:
         """What came true since it was looked at, and why that is not known, where it is not."""
-        names = (contest.champion, contest.challenger)
+        known = (case.model, contest.champion, contest.challenger, contest.turn)
         try:
-            return await self._pairs.since(case.model, *names, contest.turn, AT_ONCE, paired=contest.paired), ""
+            return await self._pairs.since(*known, AT_ONCE, paired=contest.paired, file=contest.file), ""
         except NotReady as error:
             log.warning("a trial cannot read on", model=case.model, version=case.number, reason=str(error))
             return Page(contest.turn, [], []), str(error)

@@ -278,12 +278,16 @@ class Ledger:
         """From where `since` gives only what comes true from now on. Raises NotReady."""
         return await self._look(lambda file: file.last_turn(model), 0)
 
-    async def since(self, model: str, champion: str, challenger: str, after: int, most: int, *, paired: bool) -> Page:
+    async def since(
+        self, model: str, champion: str, challenger: str, after: int, most: int, *, paired: bool, file: int = 0
+    ) -> Page:
         """What came true after a turn of two versions, of about `most` predictions: see `ledger_since`. Raises
         NotReady."""
         versions = (champion, challenger)
         nothing = Page(after, [], [])
-        return await self._look(lambda file: file.since(model, versions, after, most, paired=paired), nothing)
+        return await self._look(
+            lambda known: known.since(model, versions, after, most, paired=paired, file=file), nothing
+        )
 
     async def used_bytes(self) -> int:
         """How much of the file is in use. Raises NotReady."""

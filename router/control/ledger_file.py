@@ -12,6 +12,7 @@ are of use for days, and are not worth a disk's time each. So
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -55,6 +56,8 @@ TOGETHER_NS: Final = 60 * 10**9
 """A mirror's prediction and the one that its caller had are of one request when they are at most so far apart."""
 LOG_BYTES: Final = 16 << 20
 """Of the write-ahead log, when all of it is in the file."""
+MOST_FILES: Final = 2**31 - 1
+"""Names that SQLite has for files."""
 _WRITES: Final = "router_writes"
 _DURABLE: Final = "router_durable"
 
@@ -103,6 +106,8 @@ class LedgerFile:
         self._turns: dict[int, int] = {}
         self._sources: dict[tuple[object, ...], int] = {}
         self._next = 1
+        self._file = 0
+        """What no other file has, but by chance: turns are counted in each."""
         try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             with self._writing() as connection:
@@ -117,6 +122,10 @@ class LedgerFile:
             raise OtherLayout
         METADATA.create_all(connection)
         connection.exec_driver_sql(f"PRAGMA user_version = {LAYOUT}")
+        self._file = int(connection.exec_driver_sql("PRAGMA application_id").scalar() or 0)
+        if not self._file:
+            self._file = 1 + secrets.randbelow(MOST_FILES)
+            connection.exec_driver_sql(f"PRAGMA application_id = {self._file}")
         self._next = (connection.execute(select(func.max(PREDICTIONS.c.id))).scalar() or 0) + 1
         models = connection.execute(select(MODELS)).all()
         self._models = {name: number for number, name, _ in models}
@@ -305,17 +314,22 @@ class LedgerFile:
         """Of all that was ever joined of a model; 0 without any."""
         return self._turns.get(self._models.get(model, 0), 0)
 
-    def since(self, model: str, versions: tuple[str, str], after: int, most: int, *, paired: bool) -> Page:
+    def since(
+        self, model: str, versions: tuple[str, str], after: int, most: int, *, paired: bool, file: int = 0
+    ) -> Page:
         """What came true after a turn of the champion and the challenger, by `versions`: about `most` predictions.
 
         Paired: what the challenger said as a mirror and the champion to its caller. Else what callers had of both who
-        named no version. A turn beyond the last one is of a file that was lost: all of this one is new.
+        named no version. Where the turn is of another file than this one, that was lost: all of this one is new; so it
+        is where nobody knows of which `file` it is (0), and it is beyond the last one. Beyond the last one of this very
+        file it is where a loss of power took what was read already: that does not count twice.
         """
-        anew = after > self.last_turn(model)
+        last = self.last_turn(model)
+        anew = file != self._file if file else after > last
         with self._engine.begin() as connection:
             number = self._models.get(model, 0)
-            page = since(connection, number, versions, 0 if anew else after, most, paired=paired)
-        return page._replace(anew=anew)
+            page = since(connection, number, versions, 0 if anew else min(after, last), most, paired=paired)
+        return page._replace(anew=anew, file=self._file)
 
 
 def _connected(connection: sqlite3.Connection, _: object) -> None:

@@ -30,12 +30,14 @@ class Page(NamedTuple):
     """What came true up to a turn, the next one to ask from: either pairs or answers, in the order of their turns.
 
     `anew`: the turn that was asked from is of a file that is gone, and this is all of the one that was begun since.
+    `file` says of which file the turn is; 0: there is none.
     """
 
     turn: int
     pairs: list[Pair]
     answers: list[Answer]
     anew: bool = False
+    file: int = 0
 
 
 class Pairs(Protocol):
@@ -48,8 +50,10 @@ class Pairs(Protocol):
     async def last_turn(self, model: str) -> int:
         """The turn of what came true last."""
 
-    async def since(self, model: str, champion: str, challenger: str, after: int, most: int, *, paired: bool) -> Page:
-        """What came true after a turn: pairs, or answers."""
+    async def since(
+        self, model: str, champion: str, challenger: str, after: int, most: int, *, paired: bool, file: int
+    ) -> Page:
+        """What came true after a turn of a file (0: of any): pairs, or answers."""
 
 
 SECOND_NS: Final = 10**9

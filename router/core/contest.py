@@ -30,7 +30,8 @@ class Contest:
     `paired`: both run the same requests. `role` is that of whoever began it. `turn` is how far the ledger was read,
     `seconds` how long it has gone on, while a server watched. `vitals` are those of both at its start: the champion's,
     the challenger's. `contradicting` counts actuals that said something else than what was joined before. `path` is how
-    it came to stand as it does. `anew` counts how often the ledger was lost meanwhile and begun anew.
+    it came to stand as it does. `anew` counts how often the ledger was lost meanwhile and begun anew; `file` is that in
+    which `turn` is counted, 0 where nobody knows yet.
     """
 
     champion: str
@@ -47,6 +48,7 @@ class Contest:
     contradicting: int = 0
     path: tuple[Point, ...] = ()
     anew: int = 0
+    file: int = 0
 
     def read(self, turn: int, pairs: Sequence[Pair], answers: Sequence[Answer]) -> Contest:
         """With what came true up to a turn. Raises InvalidRequest."""
@@ -101,6 +103,7 @@ class Contest:
             "contradicting": self.contradicting,
             "path": [list(point) for point in self.path],
             **({"anew": self.anew} if self.anew else {}),
+            **({"file": self.file} if self.file else {}),
         }
 
 
@@ -126,6 +129,7 @@ def contest_of(plain: Mapping[str, Any]) -> Contest:
             int(plain["contradicting"]),
             tuple([(int(seen), float(low), float(mean), float(high)) for seen, low, mean, high in plain["path"]]),
             int(plain.get("anew", 0)),
+            int(plain.get("file", 0)),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InvalidRequest("what was stored of the trial is damaged: start it anew") from error

@@ -46,6 +46,7 @@ class FakeLedger:
         most: int,  # noqa: ARG002
         *,
         paired: bool,
+        file: int = 0,  # noqa: ARG002
     ) -> Page:
         """All of it."""
         self.asked.append(after)

@@ -131,6 +131,56 @@ def test_a_ledger_that_is_lost_before_anything_came_true_again_is_told_too(world
     run(story())
 
 
+def test_what_a_loss_of_power_takes_from_the_ledger_does_not_count_twice(world: World, tmp_path: Path) -> None:
+    """The file is the same, only its last turn is gone: the trial keeps what it had read, and reads on."""
+
+    async def story() -> None:
+        await world.begin()
+        kept = Kept(world, tmp_path / FILE)
+        await world.contests.start("m", "2", ADA)
+        await kept.came_true(20, 0.0, 0.0)
+        await kept.ledger.close()
+        before = kept.path.read_bytes()
+        kept.open()
+        await kept.came_true(20, 0.0, 0.0)
+        await world.look()
+        assert (world.case().body["turn"], rows(world.case().body)) == (2, 40)
+        await kept.ledger.close()
+        kept.path.write_bytes(before)
+        kept.open()
+        await world.look()
+        assert (world.case().body["turn"], rows(world.case().body)) == (1, 40)
+        await kept.came_true(20, 0.0, 0.0)
+        await world.look()
+        assert (world.case().body["turn"], rows(world.case().body)) == (2, 60)
+        assert "was lost" not in world.case().body["text"]
+        await kept.ledger.close()
+
+    run(story())
+
+
+def test_a_ledger_that_was_lost_is_known_also_where_the_new_one_has_come_farther(world: World, tmp_path: Path) -> None:
+    """Turns are counted in each; nothing of the new one is left out."""
+
+    async def story() -> None:
+        await world.begin()
+        kept = Kept(world, tmp_path / FILE)
+        await world.contests.start("m", "2", ADA)
+        await kept.came_true(20, 0.0, 0.0)
+        await world.look()
+        await kept.ledger.close()
+        deleted(kept.path)
+        kept.open()
+        for _ in range(3):
+            await kept.came_true(20, 0.0, 0.0)
+        await world.look()
+        assert (world.case().body["turn"], rows(world.case().body)) == (3, 80)
+        assert "the ledger was lost and begun anew: " in world.case().body["text"]
+        await kept.ledger.close()
+
+    run(story())
+
+
 # ---- a ledger that cannot be read ----
 
 
@@ -226,10 +276,10 @@ def in_the_ledger(world: World) -> None:
     """What came true of one model cannot be understood."""
     known = world.ledger.since
 
-    async def since(model: str, *rest: Any, paired: bool) -> Page:
+    async def since(model: str, *rest: Any, **how: Any) -> Page:
         if model == "m":
             raise Fault
-        return await known(model, *rest, paired=paired)
+        return await known(model, *rest, **how)
 
     world.ledger.since = since  # type: ignore[method-assign,assignment]
 

@@ -283,6 +283,14 @@ def test_a_file_that_was_lost_begins_anew(world: World) -> None:
             False,
             True,
         ]
+        page = await world.ledger.since("m", "1", "2", 1, MOST, paired=True)
+        world.new()
+        again = await world.ledger.since("m", "1", "2", 1, MOST, paired=True, file=page.file)
+        assert again == page
+        beyond = await world.ledger.since("m", "1", "2", 7, MOST, paired=True, file=page.file)
+        assert (beyond.turn, beyond.pairs, beyond.anew) == (1, [], False)
+        other = await world.ledger.since("m", "1", "2", 1, MOST, paired=True, file=page.file + 1)
+        assert (other.turn, len(other.pairs), other.anew) == (1, 1, True)
 
     played(world, story)
 

@@ -20,7 +20,7 @@ PAIRED = Contest("1", "d1", "2", True, Judge.LABEL, SETTINGS, Role.OPERATOR)
 SPLIT = Contest("1", "d1", "2", False, Judge.WITHIN, SETTINGS, Role.ADMIN, 4, 2.5, vitals=(Vitals(3, 1), Vitals(4)))
 
 
-@pytest.mark.parametrize("contest", [PAIRED, SPLIT, replace(SPLIT, anew=2)])
+@pytest.mark.parametrize("contest", [PAIRED, SPLIT, replace(SPLIT, anew=2, file=7)])
 def test_a_contest_goes_on_from_plain_values(contest: Contest) -> None:
     """As JSON, at any time, with all that a verdict takes."""
     pairs = [Pair(7, "a", 0.0, 1.0)]
