@@ -54,7 +54,8 @@ class Figures:
     """What was seen of a version since it was loaded, `seconds` ago.
 
     `samples` are requests that were run, by source; `errors` are those that failed, `broken` those whose outputs broke
-    the contract or had another shape than the champion's; `first_error` says how the first of them went wrong.
+    the contract or had another shape than the champion's (of a control such rows were compared and do not agree, see
+    `outputs`); `first_error` says how the first of them went wrong.
     `times` and `champion_times` (of the same runs, while it served) count runs by `TIMES`, `ratios` pairs of runs by
     `RATIOS`. `running_s` is how long the run (or the load) under way has taken. `exhausted`: the source has no more.
     `failed`: why it could not be loaded; of an observation, why it is not run any more. `missed` are requests of which

@@ -38,7 +38,7 @@ class Samples:
         self._next_at = -math.inf
 
     def offer(self, message: bytes, now: float, every_s: float) -> None:
-        """Keep one that came at `now` (seconds), if the last one that was offered and kept is `every_s` ago."""
+        """Keep one that came at `now` (seconds), and then none of those that are offered for `every_s`."""
         with self._lock:
             if now < self._next_at:
                 return

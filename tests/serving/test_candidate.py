@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from router.core.bake import compared
 from router.core.fingerprint import of_version
 from router.core.histogram import RATIOS
 from router.core.mirrored import MirroredCall, MirroredRun
@@ -240,12 +241,12 @@ def test_of_a_control_what_cannot_be_compared_does_not_agree() -> None:
     for_two = lambda feeds: [np.where(feeds["x"] == 2, np.nan, feeds["x"] * 2)]  # noqa: E731
     with World(for_two, settings=promised, purpose=control) as world:
         figures = world.ran(copy([1], [2, 5], [3]))
-        assert (figures.total, figures.broken, figures.errors) == (3, 0, 0)
+        assert (figures.total, compared(figures).requests) == (3, 3)
         assert figures.first_error == "output 'y' has nan, which is not finite"
         assert (figures.outputs[0].compared, figures.outputs[0].agreed) == (4, 2)
     with World(purpose=control) as world:
         figures = world.ran(copy([1, 2], outputs={"y": np.zeros((1, 2), np.float32)}), copy([3]))
-        assert (figures.total, figures.broken) == (2, 0)
+        assert (figures.total, compared(figures).requests) == (2, 2)
         assert figures.first_error == "output 'y' has shape [1, 2], the champion's [2]"
         assert (figures.outputs[0].compared, figures.outputs[0].agreed) == (3, 1)
 
