@@ -21,7 +21,7 @@ from tests.control.test_ledger import NOW, World, played
 Array = np.ndarray[Any, Any]
 
 MOST = 1000
-LOOK = 20
+LOOK = 50
 NOW_NS = round(NOW) * 10**9
 
 
@@ -177,7 +177,7 @@ def test_blocks_of_one_version_take_no_power_from_a_trial(tmp_path: Path, block:
     hundred is."""
     by_challenger = in_blocks(tmp_path, block, 10_000)
     assert found_better(by_challenger, 200, 0.93, 19) >= 0.88  # 0.905 in truth, give or take 0.02
-    assert found_better(by_challenger, 500, 0.9, 23) <= 0.01
+    assert found_better(by_challenger, 300, 0.9, 23) <= 0.01
 
 
 def in_blocks(folder: Path, block: int, requests: int) -> Array:
