@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import Final
 
 from router.core.bake import FEW, NONE, Bake, Finding, Instant, breaches, found, level
 from router.core.vitals import Vitals
 from router.model_settings import CanarySettings
+
+WITHOUT: Final = "canary.min_agreement = 0 does without"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +168,12 @@ def _waits(rollout: Rollout, seen: Seen, control: str) -> str:
         return f"too little to compare with, version {control} had {rollout.there} of {few} requests"
     if few and settings.min_agreement:
         if seen.uncompared:
-            return f"its answers cannot be compared, {seen.uncompared}"
+            return f"its answers cannot be compared ({WITHOUT}): {seen.uncompared}"
         if bake.compared.lacks(few):
             rows = max((rows for rows, _ in bake.compared.outputs.values()), default=0)
             return (
-                f"too few of its answers could be compared with those of version {control} to the same requests:"
-                f" {bake.compared.requests} requests with {rows} rows, of {few} each"
+                f"too few of its answers could be compared with those of version {control} to the same requests"
+                f" ({WITHOUT}): {bake.compared.requests} requests with {rows} rows, of {few} each"
             )
     return "its model is frozen" if seen.frozen else ""
 

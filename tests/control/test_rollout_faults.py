@@ -271,7 +271,7 @@ def test_a_step_waits_for_the_old_champion_on_copies(house: House, failed: bool)
         why = "cannot be run on copies of its requests: it cannot be loaded: no memory"
         if not failed:
             why = "is not loaded in the warm-up worker, to be run on copies of its requests"
-        waits = f"its answers cannot be compared, version 1 {why}"
+        waits = f"its answers cannot be compared (canary.min_agreement = 0 does without): version 1 {why}"
         assert (await anext(watching)).text.endswith(f"; {waits}")
         assert canary.case.body["text"] == f"step 1 of 3, 10 % of the requests: {waits}"
         await watching.aclose()

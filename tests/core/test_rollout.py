@@ -128,10 +128,13 @@ def test_nobody_takes_a_step_who_was_not_compared() -> None:
         f"not over after canary.max_seconds = 100, in step 1 of 3, 10 %: {alone}"
     )
     few = "too few of its answers could be compared with those of version 1 to the same requests"
+    few += " (canary.min_agreement = 0 does without)"
     assert gone_on(rollout, 60, compared=0.2) == Hold(f"{few}: 11 requests with 11 rows, of 30 each")
     assert gone_on(rollout, 200, compared=0.5) == Advance(50.0)
     away = "version 1 cannot be run on copies of its requests: no memory"
-    assert gone_on(rollout, 60, uncompared=away) == Hold(f"its answers cannot be compared, {away}")
+    assert gone_on(rollout, 60, uncompared=away) == Hold(
+        f"its answers cannot be compared (canary.min_agreement = 0 does without): {away}"
+    )
     undone = gone_on(rollout, 200, uncompared=away)
     assert isinstance(undone, Undo)
     assert (undone.reason.endswith(away), undone.broken) == (True, False)
