@@ -277,7 +277,8 @@ class CanarySettings(_Settings):
     bake_seconds: Number = Field(300.0, ge=0, le=604_800)
     """Each step is watched for so long at least,"""
     min_requests: int = Field(200, ge=0, le=100_000_000)
-    """until it has answered so many requests;"""
+    """until it has answered so many requests, and the old champion 30 at least, or as many if that is less: of its own
+    share, and of copies, where agreement is wanted (`min_agreement` above 0) and its outputs can be judged;"""
     max_seconds: Number = Field(86_400.0, gt=0, le=31_536_000)
     """where that takes longer than this in all, the canary goes back."""
     check_seconds: Number = Field(5.0, ge=0.2, le=3600)
