@@ -14,6 +14,9 @@ import pytest
 
 from router.app.board import warmup_slot
 from router.app.child import WARMING
+from router.control import artefact
+from router.core.fingerprint import names
+from router.core.table import Version, VersionState
 from router.edge.admin_client import AdminClient
 from router.pb.admin_pb2 import Outcome, Report
 from router.serving.inflight import REGION, mapped, running
@@ -125,7 +128,9 @@ def test_a_version_that_takes_the_worker_down_fails_and_no_caller_notices(server
     told = begun(server, "2", "long")
     runs = mapped(server.state / WARMING, REGION)
     with Load(server, callers=2, model="long", x=np.ones((1, 1), np.float32)) as more:
-        pid = eventually(lambda: stopped_in_a_run(server, runs))
+        digest = artefact.digest(server.folder / "models" / "long" / "2")
+        version = Version("long", "2", digest, "", VersionState.READY)
+        pid = eventually(lambda: stopped_in_a_run(server, runs, version))
         fault(pid)
         os.kill(pid, signal.SIGCONT)
         more.more(20)
@@ -152,15 +157,16 @@ def fault(pid: int) -> None:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def stopped_in_a_run(server: Server, runs: memoryview) -> int:
-    """The warm-up worker's process id if it stands still in the middle of a run; else it goes on, and that is 0."""
+def stopped_in_a_run(server: Server, runs: memoryview, version: Version) -> int:
+    """The warm-up worker's process id if it stands still in the middle of a run of this version; else it goes on, as
+    when the champion runs beside it, and that is 0."""
     try:
         pid = warmup_worker(server)
         os.kill(pid, signal.SIGSTOP)
         eventually(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     except (ProcessLookupError, psutil.NoSuchProcess):  # it was not wanted while the gates were tried
         return 0
-    if running(runs):
+    if any(names(mark, version) for mark in running(runs)):
         return pid
     os.kill(pid, signal.SIGCONT)
     return 0
