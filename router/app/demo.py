@@ -57,6 +57,7 @@ steps = [25, 100]
 bake_seconds = 3
 min_requests = 50
 check_seconds = 1
+control = 20
 [fallback]
 chain = ["failover"]
 failover = "{STAND_IN}"

@@ -23,7 +23,7 @@ from router.pb.admin_pb2 import Event
 
 HELLO_S: Final = 2.0
 """A command that cannot watch does what it was asked to all the same, without a story."""
-LATE_S: Final = 0.1
+LATE_S: Final = 0.2
 """An event that was told before the answer may come after it, on a stream of its own."""
 POLL_S: Final = 1.0
 """What goes on in the server for long is asked for so often, whether events come or not."""
@@ -129,7 +129,6 @@ def until(client: AdminClient, model: str, ended: Callable[[], Answer | None], s
                     gone = None
                     _watching(client, model, came)
             _told_for(asked + POLL_S, came, story)
-        came.put(None)
         _rest(came, story)
     return answer
 
