@@ -46,7 +46,7 @@ def _narrowing(path: Sequence[Sequence[float]]) -> go.Figure:
     chart.add_scatter(x=compared, y=difference, mode="lines", line={"color": BLUE, "width": 3})
     chart.add_hline(y=0, line={"color": GREY, "dash": "dot"})
     chart.update_layout(
-        title="Of 100 requests so many more (or fewer) right than the champion; the truth lies in the band",
+        title="Of 100 requests so many more right (or fewer): the truth lies in the band",
         xaxis={"title": "requests that were compared"}, template="plotly_white", height=300, font={"size": 13},
         showlegend=False, margin={"l": 60, "r": 20, "t": 50, "b": 50},
     )  # fmt: skip
@@ -64,7 +64,7 @@ def _interval(low: float, difference: float, high: float) -> go.Figure:
     )
     chart.add_vline(x=0, line={"color": GREY, "dash": "dot"})
     chart.update_layout(
-        title="Of 100 requests so many more (or fewer) right than the champion, and where the truth lies",
+        title="Of 100 requests so many more right (or fewer), and where the truth lies",
         xaxis={"title": "of 100 requests"}, template="plotly_white", height=220, font={"size": 13}, showlegend=False,
         margin={"l": 90, "r": 20, "t": 50, "b": 50},
     )  # fmt: skip

@@ -260,5 +260,5 @@ def test_a_page_of_whatever_there_is(data: st.DataObject) -> None:
 def test_a_trial_is_drawn_as_it_went(path: Any, drawn: str) -> None:
     """Where that is known; else as it stands."""
     trial = TRIAL | {"body": TRIAL["body"] | {"path": path}}
-    (chart,) = [each for each in parts(dossier(cases=[trial])) if "more (or fewer) right" in each]
+    (chart,) = [each for each in parts(dossier(cases=[trial])) if "more right (or fewer)" in each]
     assert drawn in chart
