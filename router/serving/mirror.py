@@ -41,7 +41,12 @@ MAX_BYTES: Final = 32 << 20
 BURST_S: Final = 0.1
 """Of the rate, what may come at once."""
 LOOK_S: Final = 0.02
-"""How often the thread looks for copies: to wake it costs as much as four of them do."""
+"""How often the thread looks for copies: to wake it costs as much as four of them do. So it sleeps for longer where few
+may come,"""
+LONGEST_LOOK_S: Final = 0.5
+"""but not for longer than that."""
+FEW: Final = 2
+"""Copies for which it is worth while to look."""
 TOGETHER: Final = 8
 """Runs that are sent at once,"""
 LARGE: Final = 64 << 10
@@ -110,6 +115,12 @@ def connected(path: Path) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def pause_s(order: MirrorOrder) -> float:
+    """How long there is nothing to look for, in seconds."""
+    rate = sum([part.max_per_s for part in order.versions.values()])
+    return min(max(LOOK_S, FEW / rate), LONGEST_LOOK_S) if rate > 0 else LONGEST_LOOK_S
 
 
 class Mirror:
@@ -189,7 +200,7 @@ class Mirror:
         self._calm()
         while not self._stopped.is_set():
             if not self._pass_on():
-                time.sleep(LOOK_S)
+                time.sleep(pause_s(self.order))
         while self._queue:
             self.dropped[ABSENT] += len(self._queue.popleft().calls)
         self._hang_up()

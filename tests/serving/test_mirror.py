@@ -14,7 +14,19 @@ from router.core.mirrored import MirroredRun
 from router.core.request import Header, InputHeader
 from router.core.tensor import ANY, TensorSpec
 from router.edge.mirrors import decode, encode
-from router.serving.mirror import ABSENT, FAULT, FULL, LENGTH, MAX_BYTES, MAX_RUNS, RATE, Mirror, MirrorOrder, Part
+from router.serving.mirror import (
+    ABSENT,
+    FAULT,
+    FULL,
+    LENGTH,
+    MAX_BYTES,
+    MAX_RUNS,
+    RATE,
+    Mirror,
+    MirrorOrder,
+    Part,
+    pause_s,
+)
 from tests.server import eventually
 from tests.serving.fakes import FakeReply, World, request, values, version
 from tests.serving.test_lanes import failing
@@ -364,3 +376,12 @@ def test_the_thread_is_of_a_low_priority(listener: Listener) -> None:
     mirror.start()
     assert called.wait(10)
     mirror.stop()
+
+
+@pytest.mark.parametrize(
+    ("rates", "seconds"), [([100_000.0], 0.02), ([100.0], 0.02), ([10.0, 10.0], 0.1), ([5.0], 0.4), ([0.1], 0.5)]
+)
+def test_where_few_copies_come_they_are_looked_for_less_often(rates: list[float], seconds: float) -> None:
+    """Twenty models on trial have twenty such threads."""
+    order = MirrorOrder("m", {str(place): Part(1.0, rate) for place, rate in enumerate(rates, 1)})
+    assert pause_s(order) == pytest.approx(seconds)
