@@ -16,7 +16,8 @@ from router.model_settings import WarmupSettings
 CALM: Final = 0.2
 """Up to this share of waiting there is room for all, and it does not rest."""
 CROWDED: Final = 0.35
-"""From this share on it rests for `MOST` times as long as it ran; in between for the part of that."""
+"""From this share on it rests for `MOST` times as long as it ran; in between for the square of the part, so that where
+cores are nearly calm nothing is lost yet."""
 MOST: Final = 19.0
 """That leaves it a twentieth of the time."""
 RUNS: Final = 50
@@ -41,7 +42,7 @@ class Rest:
     @property
     def factor(self) -> float:
         """For how many times as long as a run took it rests."""
-        return MOST * min(max((self.share - CALM) / (CROWDED - CALM), 0.0), 1.0)
+        return MOST * min(max((self.share - CALM) / (CROWDED - CALM), 0.0), 1.0) ** 2
 
     def after(self, ran_s: float, waited_s: float, requests: int, least_per_s: float) -> float:
         """Seconds to rest after a run for so many requests, which had a core and waited for one for so long.

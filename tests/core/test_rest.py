@@ -20,7 +20,7 @@ def rested(share: float, runs: int = 1, rest: Rest | None = None, least: float =
 
 @pytest.mark.parametrize(
     ("share", "times"),
-    [(0.0, 0.0), (0.19, 0.0), (CALM, 0.0), (0.275, MOST / 2), (CROWDED, MOST), (0.9, MOST)],
+    [(0.0, 0.0), (0.19, 0.0), (CALM, 0.0), (0.275, MOST / 4), (CROWDED, MOST), (0.9, MOST)],
 )
 def test_it_rests_the_longer_the_scarcer_cores_are(share: float, times: float) -> None:
     """As a multiple of the time that a run took: nothing, a part, nineteen times and no more."""
