@@ -16,10 +16,8 @@ from router.control.events import Events
 from router.control.ledger import Submitted
 from router.control.ledger_file import Actual
 from router.control.records import (
-    EVERYTHING,
     AuditRecord,
     Case,
-    CaseKind,
     Entry,
     ModelView,
     Order,
@@ -30,6 +28,7 @@ from router.control.records import (
 from router.core.audit import Verified
 from router.core.fingerprint import of_version
 from router.core.gate import Distribution, Outcome, Report, Verdict
+from router.core.standing import EVERYTHING, CaseKind
 from router.core.table import Route, Version, VersionState, VersionTable
 from router.core.version import Stage
 from router.edge.admin import Admin, serve_admin

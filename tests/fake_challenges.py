@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from router.control.records import Case, CaseKind, Order
+from router.control.records import Case, Order
 from router.core.split import Match, Split, moved
+from router.core.standing import CaseKind
 from router.errors import Conflict, NotFound, Refused
 
 BEGAN = 1.7e9

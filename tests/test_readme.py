@@ -118,6 +118,7 @@ def test_the_signal_is_sent_as_shown(tmp_path: Path) -> None:
         eventually(lambda: [each.version for each in known(deadline=10)] == ["1", "2"])
 
 
+@pytest.mark.story
 def test_the_life_of_a_version_is_as_shown(tmp_path: Path) -> None:
     """The README's commands one after another, as an operator types them: each does what it says."""
     assert len(LIFE) == 11
@@ -148,6 +149,7 @@ def test_the_stages_are_drawn_from_the_table() -> None:
     assert re.findall(r"```mermaid\n(.*?)```", README, re.DOTALL) == [drawing() + "\n"]
 
 
+@pytest.mark.story
 def test_a_challenger_is_tried_as_shown(tmp_path: Path) -> None:
     """The README's commands one after another, on a server that keeps predictions of `digits`."""
     assert len(CONTEST) == 13

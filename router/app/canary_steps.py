@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from router.core.vitals import Vitals
+from router.core.vitals import Vitals, vitals_of
 
 BUCKETS: Final = 64
 """Of times, at most: no router has more."""
@@ -39,8 +39,8 @@ def steps(body: Mapping[str, Any]) -> Iterator[CanaryStep]:
                 int(each["step"]) + 1,
                 float(each["share"]),
                 float(each["seconds"]),
-                _vitals(each.get("candidate", {})),
-                _vitals(each.get("control", {})),
+                _vitals(each.get("candidate")),
+                _vitals(each.get("control")),
                 tuple(found["text"] for found in told),
                 tuple(found["text"] for found in told if found.get("breach") is True),
             )
@@ -48,12 +48,12 @@ def steps(body: Mapping[str, Any]) -> Iterator[CanaryStep]:
             continue
 
 
-def _vitals(told: Mapping[str, Any]) -> Vitals:
-    counts = [int(told.get(name, 0)) for name in ("requests", "failures", "fallbacks")]
-    buckets = [int(each) for each in told.get("buckets", ())]
-    if min(*counts, *buckets) < 0 or len(buckets) > BUCKETS:
+def _vitals(told: Mapping[str, Any] | None) -> Vitals:
+    """Nothing: none were counted in that step."""
+    made = vitals_of(told) if told else Vitals()
+    if min(*made.counts().values(), *made.buckets) < 0 or len(made.buckets) > BUCKETS:
         raise ValueError("no counts")
-    return Vitals(counts[0], counts[1], counts[2], tuple(buckets))
+    return made
 
 
 def rate(hits: int, vitals: Vitals) -> float | None:

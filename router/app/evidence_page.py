@@ -13,8 +13,9 @@ from router.app.audit import difference
 from router.app.case_text import flat
 from router.app.evidence_charts import canary_charts, trial_charts
 from router.app.report_page import BLUE, document, drawn, escaped, sections
-from router.control.records import Case, CaseKind
+from router.control.records import Case
 from router.control.report_text import from_text
+from router.core.standing import CaseKind
 from router.edge.admin_cases import text
 from router.edge.reports import to_message
 from router.errors import RouterError

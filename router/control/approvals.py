@@ -17,10 +17,11 @@ import structlog
 from router.control.change import Changes, Draft
 from router.control.consent import Consent
 from router.control.exhibits import Cases, Exhibits
-from router.control.records import Case, CaseKind, Order, Swapped, VersionRecord
+from router.control.records import Case, Order, Swapped, VersionRecord
 from router.core.access import Actor
 from router.core.actions import Action, check_actor, check_stage
 from router.core.approval import Approval, Request, check_rejecter, request_of
+from router.core.standing import CaseKind
 from router.core.version import SERVING
 from router.errors import Conflict, InvalidRequest, NotFound, Refused, RouterError
 

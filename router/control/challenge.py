@@ -8,10 +8,11 @@ from dataclasses import replace
 import structlog
 
 from router.control.change import Changes, Draft
-from router.control.records import Case, CaseKind, Order, VersionRecord
+from router.control.records import Case, Order, VersionRecord
 from router.core.gate import Verdict
 from router.core.likeness import signature_gate
 from router.core.split import Match, moved
+from router.core.standing import CaseKind
 from router.core.table import Route, VersionState
 from router.core.version import UNDER_TRIAL, Stage
 from router.errors import InvalidRequest, Refused

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -17,17 +17,16 @@ import structlog
 from router.control.change import Changes, Draft
 from router.control.contest_terms import contest_of_route, how
 from router.control.ledger_since import Page, Pairs
-from router.control.records import Case, CaseKind, Order, VersionRecord
+from router.control.records import Case, Order, VersionRecord
 from router.control.winners import Act, Winners
 from router.core.contest import Contest, contest_of
 from router.core.guardrail import hindrances
+from router.core.standing import CaseKind
 from router.core.verdict import Standing, Winner
 from router.core.version import Stage
-from router.core.vitals import Vitals
-from router.core.warmup import Figures
+from router.core.vitals import AllVitals, Vitals, VitalsOf
+from router.core.warmup import FiguresOf
 from router.errors import InvalidRequest, NotFound, NotReady, Refused, RouterError
-
-__all__ = ["Contests", "Pairs", "VitalsOf"]
 
 log = structlog.get_logger()
 
@@ -50,12 +49,6 @@ STOPPED: Final = "stopped"
 ROUTER: Final = Order()
 
 Value = TypeVar("Value")
-
-
-FiguresOf = Callable[[str, str, str], Figures | None]
-"""Of a version that runs copies of what a reference is asked: model, number, number of the reference."""
-VitalsOf = Callable[[], Awaitable[Mapping[tuple[str, str], Vitals]]]
-"""Of all versions, by model and number. Raises RouterError where they cannot be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +161,7 @@ class Contests:
             )
         return champion
 
-    async def _known_vitals(self) -> Mapping[tuple[str, str], Vitals]:
+    async def _known_vitals(self) -> AllVitals:
         try:
             return await self._vitals()
         except RouterError as error:

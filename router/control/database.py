@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 
 from router.control import migrations
 from router.control.database_errors import damaged, trouble
-from router.control.records import EVERYTHING, AuditRecord, Case, CaseKind, Change, Entry, Stored, VersionRecord
+from router.control.records import AuditRecord, Case, Change, Entry, Stored, VersionRecord
 from router.control.report_text import from_text, to_text
 from router.control.schema import (
     AUDIT,
@@ -38,6 +38,7 @@ from router.control.schema import (
 )
 from router.core.audit import GENESIS, Link, Verified, canonical, linked, verified
 from router.core.gate import Report
+from router.core.standing import EVERYTHING, CaseKind
 from router.core.table import VersionTable
 from router.core.version import Stage
 from router.errors import Refused, RouterError, SettingsError

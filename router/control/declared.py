@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
 import structlog
 
-from router.control.records import Case, CaseKind, ModelView, Order, PromotionPlan, Swapped
+from router.control.acts import Acts
+from router.control.records import Case, ModelView, Order
 from router.control.turns import Turns
 from router.core.access import Role
 from router.core.declared import Declared, declared, fingerprint
 from router.core.difference import Action, Difference, Step, asked, baking, difference, waiting
-from router.core.split import Match, moved
-from router.core.standing import EVERYTHING, Going, Kind, Present, Standing
-from router.core.table import Route, VersionTable
+from router.core.split import moved
+from router.core.standing import EVERYTHING, CaseKind, Going, Present, Standing
+from router.core.table import Route
 from router.errors import Denied, Refused, RouterError
 
 log = structlog.get_logger()
@@ -28,65 +29,18 @@ NOT_DONE: Final = "not done"
 """The outcome of steps after one that failed."""
 
 
-class Lifecycle(Protocol):
+class Lifecycle(Acts, Protocol):
     """What there is, and what changes it: as operators have it."""
-
-    @property
-    def table(self) -> VersionTable:
-        """What serves."""
-
-    @property
-    def frozen(self) -> Collection[str]:
-        """The models that may not be promoted; EVERYTHING among them stands for all."""
 
     @property
     def importance(self) -> Mapping[str, str]:
         """What was declared for models."""
-
-    def versions(self, model: str = "") -> Sequence[ModelView]:
-        """Models with their versions."""
-
-    async def plan(self, model: str, number: str) -> PromotionPlan:
-        """What a promotion would do."""
-
-    async def promote(
-        self, model: str, number: str, order: Order, expected: str = "", override: bool = False, canary: bool = False
-    ) -> Swapped | Case:
-        """Promote a version, or open a canary, or a request for approval."""
-
-    async def challenge(
-        self,
-        model: str,
-        number: str,
-        order: Order,
-        share: float = 0.0,
-        shadow: bool = False,
-        matches: Sequence[Match] = (),
-    ) -> int:
-        """Make a version a challenger, or another one of it."""
-
-    async def split(
-        self, model: str, shares: Mapping[str, float], matches: Sequence[Match] | None, order: Order
-    ) -> int:
-        """Divide a model's requests."""
-
-    async def withdraw(self, model: str, number: str, order: Order) -> int:
-        """Make a challenger one no longer."""
-
-    async def set_alias(self, model: str, alias: str, number: str, order: Order) -> int:
-        """Let a version go by a name, or without a number let the name go."""
 
     async def check_split(self, before: Route, after: Route) -> None:
         """Whether a model's requests may be divided so without others. Raises Refused."""
 
     async def check_alias(self, model: str, alias: str, number: str) -> None:
         """Whether a version may go by a name without others. Raises Refused."""
-
-    async def set_fallback(self, model: str, on: bool, order: Order) -> None:
-        """Switch a model to its fallback, or back."""
-
-    async def freeze(self, model: str, on: bool, order: Order) -> None:
-        """No promotions of a model, or promotions again."""
 
     async def set_importance(self, model: str, level: str, order: Order) -> None:
         """Declare how important a model is."""
@@ -174,7 +128,7 @@ class Declarations:
             view.shadows,
             self._lifecycle.importance.get(view.model, ""),
             0.0 if route is None else route.settings.canary.room,
-            tuple(Going(Kind(each.kind), each.id, each.number, bool(each.body.get("paired"))) for each in view.cases),
+            tuple(Going(each.kind, each.id, each.number, bool(each.body.get("paired"))) for each in view.cases),
         )
 
     async def _applied(self, file: Declared, digest: str, order: Order) -> Difference:

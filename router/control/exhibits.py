@@ -8,8 +8,9 @@ from typing import Any, Final, Protocol
 
 from router.control import artefact
 from router.control.change import Changes
-from router.control.records import Case, CaseKind, VersionRecord
+from router.control.records import Case, VersionRecord
 from router.core.approval import Request, shown
+from router.core.standing import CaseKind
 from router.core.version import Stage
 from router.errors import NotFound
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from router.control.records import Case, CaseKind, VersionRecord
+from router.control.records import Case, VersionRecord
 from router.control.rollout_case import callers, ended, resumed
+from router.core.standing import CaseKind
 from router.core.version import Stage
 from router.errors import RouterError
 

@@ -24,7 +24,7 @@ from router.control.approvals import Approvals
 from router.control.challenge import Challenges
 from router.control.change import Changes, Draft, Store
 from router.control.consent import Consent
-from router.control.contests import Contests, Pairs, VitalsOf
+from router.control.contests import Contests
 from router.control.crashes import CrashesOf, no_crashes
 from router.control.declared import Declarations
 from router.control.demand import Demand
@@ -32,10 +32,11 @@ from router.control.dossier import Dossier, Kept
 from router.control.events import Events
 from router.control.examination import Examination, Warmups
 from router.control.examiner import Evidence, Examiner, Gates, Progress, Trials
+from router.control.ledger_since import Pairs
 from router.control.lookout import Lookout
 from router.control.opening import Opening
 from router.control.planning import Planning
-from router.control.records import Case, CaseKind, ModelView, Order, PromotionPlan, Swapped, VersionRecord
+from router.control.records import Case, ModelView, Order, PromotionPlan, Swapped, VersionRecord
 from router.control.registry import Registry
 from router.control.repository import scan
 from router.control.rollout import Rollouts
@@ -49,8 +50,10 @@ from router.control.turns import Turns
 from router.control.warmup import Wanted
 from router.core.gate import Report
 from router.core.importance import Policy
+from router.core.standing import CaseKind
 from router.core.table import VersionTable
 from router.core.version import SERVING, Stage
+from router.core.vitals import VitalsOf
 from router.core.warmup import Figures
 
 log = structlog.get_logger()

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from router.core.access import Role
 from router.core.gate import Report
 from router.core.split import NO_SPLIT, Split
+from router.core.standing import EVERYTHING, CaseKind
 from router.core.table import VersionTable
 from router.core.version import Stage
-
-EVERYTHING = ""
-"""In the place of a model's name: all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +67,6 @@ class AuditRecord:
     entry: Entry
     previous: str
     hash: str
-
-
-class CaseKind(StrEnum):
-    """What is under way about a version."""
-
-    TRIAL = "trial"
-    ROLLOUT = "rollout"
-    REQUEST = "request"
-    """For approval."""
 
 
 @dataclass(frozen=True, slots=True)

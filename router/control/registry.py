@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from router.control.records import EVERYTHING, Case, CaseKind, ModelView, Order, VersionRecord
+from router.control.records import Case, ModelView, Order, VersionRecord
 from router.control.repository import FoundModel
 from router.core.split import NO_SPLIT
+from router.core.standing import EVERYTHING, CaseKind
 from router.core.table import Route, Version, VersionState
 from router.core.version import SERVING, Stage, check_move
 from router.errors import NotFound

@@ -9,7 +9,7 @@ in the commit that ends the case.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,9 +19,9 @@ from router.control.change import Changes, Draft
 from router.control.crashes import CrashesOf, no_crashes
 from router.control.examination import Examination
 from router.control.planning import Planning
-from router.control.records import Case, CaseKind, Entry, Order
+from router.control.records import Case, Entry, Order
 from router.control.rollout_case import ended, kept_up, opened, resumed, stepped
-from router.control.rollout_seen import AllVitals, FiguresOf, champion_of_case, out, seen
+from router.control.rollout_seen import champion_of_case, out, seen
 from router.control.rollout_terms import champion_of, check, first_step
 from router.control.succession import Succession
 from router.control.warmup import Observed
@@ -30,8 +30,11 @@ from router.core.approval import check_files
 from router.core.bake import NONE
 from router.core.rollout import Advance, Decision, Finish, Hold, Rollout, Undo, decide
 from router.core.split import moved
+from router.core.standing import CaseKind
 from router.core.table import Version, VersionState
 from router.core.version import SERVING, Stage
+from router.core.vitals import AllVitals, VitalsOf
+from router.core.warmup import FiguresOf
 from router.errors import InvalidRequest, Refused, RouterError
 from router.model_settings import CanarySettings, ModelSettings
 
@@ -70,7 +73,7 @@ class Rollouts:
         planning: Planning,
         succession: Succession,
         examination: Examination,
-        vitals: Callable[[], Awaitable[AllVitals]],
+        vitals: VitalsOf,
         figures: FiguresOf,
         clock: Callable[[], float] = time.monotonic,
         crashes: CrashesOf = no_crashes,
@@ -121,7 +124,8 @@ class Rollouts:
             if record.stage is not Stage.CHALLENGER:
                 draft.put(self._registry.moved(record, Stage.CHALLENGER, order, f"canary {case.id}"))
             was = self._changes.route(model).split.shares.get(number, 0.0)
-            await self._shared(draft, case, rollout, order, {"state": "begun"}, was)
+            told = {"state": "begun", "override": True} if override else {"state": "begun"}
+            await self._shared(draft, case, rollout, order, told, was)
             now = self._clock()
             self._going[case.id] = _Going(rollout, now, now, now)
             return case

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
-from router.control.records import Case, CaseKind, Order, VersionRecord
+from router.control.records import Case, Order, VersionRecord
 from router.core.bake import NONE
 from router.core.rollout import Rollout, advanced
-from router.core.vitals import Vitals
+from router.core.standing import CaseKind
+from router.core.vitals import Vitals, vitals_of
 from router.errors import RouterError
 from router.model_settings import CanarySettings
 
@@ -49,9 +49,9 @@ def kept_up(case: Case, rollout: Rollout, now: float, waits: str = "") -> Case:
         **case.body,
         "seconds": rollout.seconds(now),
         "looks": rollout.looks,
-        "served": _told(rollout.served),
-        "counted": None if rollout.counted is None else _told(rollout.counted),
-        "old_champion": {**_told(rollout.champion), "buckets": list(rollout.champion.buckets)},
+        "served": rollout.served.counts(),
+        "counted": None if rollout.counted is None else rollout.counted.counts(),
+        "old_champion": rollout.champion.plain(),
         "text": f"{rollout.step} of the requests" + (f": {waits}" if waits else ""),
     }
     return replace(case, body=body)
@@ -71,7 +71,7 @@ def baked(case: Case, rollout: Rollout, now: float, wall: float) -> Case:
     if bake is not None:
         for name in ("candidate", "control"):
             had = getattr(bake.past[-1], name).since(getattr(bake.began, name)) or NONE
-            made[name] = {**_told(had), "buckets": list(had.buckets)}
+            made[name] = had.plain()
     return replace(case, body={**case.body, "steps": [*(before if isinstance(before, list) else ()), made]})
 
 
@@ -85,7 +85,7 @@ def ended(case: Case, rollout: Rollout, state: str, why: str, now: float, wall: 
     """The case that is over: finished, undone or stopped."""
     had = callers(rollout.served)
     closed = baked(case, rollout, now, wall)
-    body = {**closed.body, "seconds": rollout.seconds(now), "looks": rollout.looks, "served": _told(rollout.served)}
+    body = {**closed.body, "seconds": rollout.seconds(now), "looks": rollout.looks, "served": rollout.served.counts()}
     body |= {"why": why, "text": f"{state}: {why}; {had}"}
     return replace(closed, ended=wall, state=state, body=body)
 
@@ -114,18 +114,9 @@ def resumed(case: Case, now: float) -> Rollout:
             now,
             spent=float(body["seconds"]),
             looks=int(body["looks"]),
-            served=_vitals(body["served"]),
-            counted=None if body["counted"] is None else _vitals(body["counted"]),
-            champion=_vitals(old),
+            served=vitals_of(body["served"]),
+            counted=None if body["counted"] is None else vitals_of(body["counted"]),
+            champion=vitals_of(old),
         )
     except (ValidationError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RouterError(f"case {case.id} of the store holds no rollout that this program can go on with") from error
-
-
-def _told(vitals: Vitals) -> dict[str, int]:
-    return {"requests": vitals.requests, "failures": vitals.failures, "fallbacks": vitals.fallbacks}
-
-
-def _vitals(told: Mapping[str, Any]) -> Vitals:
-    requests, failures, fallbacks = [int(told[name]) for name in ("requests", "failures", "fallbacks")]
-    return Vitals(requests, failures, fallbacks, tuple([int(each) for each in told.get("buckets", ())]))

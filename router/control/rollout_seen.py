@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 from router.control.change import Changes
 from router.control.crashes import CrashesOf
 from router.control.records import Case
 from router.core.bake import NONE, Instant, compared
 from router.core.rollout import Seen
 from router.core.version import Stage
-from router.core.vitals import Vitals
-from router.core.warmup import Figures
-
-AllVitals = Mapping[tuple[str, str], Vitals]
-"""By model and number."""
-FiguresOf = Callable[[str, str, str], Figures | None]
-"""What an observation has seen: of a model, of the version that is run, on copies of the runs of another."""
+from router.core.vitals import AllVitals
+from router.core.warmup import Figures, FiguresOf
 
 
 def seen(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from router.control.planning import Planning
-from router.control.records import CaseKind, VersionRecord
+from router.control.records import VersionRecord
 from router.control.registry import Registry
 from router.core.rollout import Rollout, begin
+from router.core.standing import CaseKind
 from router.core.table import Route
 from router.core.version import Stage
 from router.core.vitals import Vitals

@@ -8,8 +8,9 @@ from typing import Final, get_args
 
 from router.config import ImportanceName
 from router.control.change import Changes, Draft
-from router.control.records import EVERYTHING, Order
+from router.control.records import Order
 from router.core.access import Role
+from router.core.standing import EVERYTHING
 from router.core.table import ROLES
 from router.errors import Denied, InvalidRequest, NotFound, Refused
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Final
 
 from router.control.change import Changes, Draft
-from router.control.records import Case, CaseKind, Order
+from router.control.records import Case, Order
 from router.core.contest import Contest, contest_of
+from router.core.standing import CaseKind
 from router.core.version import Stage
 from router.errors import RouterError
 

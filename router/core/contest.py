@@ -9,7 +9,7 @@ from typing import Any, Final
 from router.core.access import Role
 from router.core.trial import Answer, Judge, Pair, Trial, trial_of
 from router.core.verdict import Standing, standing, words
-from router.core.vitals import Vitals
+from router.core.vitals import Vitals, vitals_of
 from router.errors import InvalidRequest
 from router.model_settings import TrialSettings
 
@@ -87,7 +87,7 @@ class Contest:
 
     def plain(self) -> dict[str, Any]:
         """As plain JSON values, from which `contest_of` makes the same."""
-        vitals = None if self.vitals is None else [_vitals(each) for each in self.vitals]
+        vitals = None if self.vitals is None else [each.plain() for each in self.vitals]
         return {
             "champion": self.champion,
             "champion_digest": self.champion_digest,
@@ -125,7 +125,7 @@ def contest_of(plain: Mapping[str, Any]) -> Contest:
             int(plain["turn"]),
             float(plain["seconds"]),
             trial_of(plain["trial"]),
-            None if vitals is None else (_vitals_of(vitals[0]), _vitals_of(vitals[1])),
+            None if vitals is None else (vitals_of(vitals[0]), vitals_of(vitals[1])),
             int(plain["contradicting"]),
             tuple([(int(seen), float(low), float(mean), float(high)) for seen, low, mean, high in plain["path"]]),
             int(plain.get("anew", 0)),
@@ -133,17 +133,3 @@ def contest_of(plain: Mapping[str, Any]) -> Contest:
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InvalidRequest("what was stored of the trial is damaged: start it anew") from error
-
-
-def _vitals(vitals: Vitals) -> dict[str, Any]:
-    return {
-        "requests": vitals.requests,
-        "failures": vitals.failures,
-        "fallbacks": vitals.fallbacks,
-        "buckets": list(vitals.buckets),
-    }
-
-
-def _vitals_of(plain: Mapping[str, Any]) -> Vitals:
-    counts = [int(plain[key]) for key in ("requests", "failures", "fallbacks")]
-    return Vitals(counts[0], counts[1], counts[2], tuple([int(each) for each in plain["buckets"]]))

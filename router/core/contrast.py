@@ -7,10 +7,10 @@ from typing import Final
 
 from router.core.declared import Declared, DeclaredChallenger, DeclaredModel, short
 from router.core.split import NO_SPLIT, moved
-from router.core.standing import EVERYTHING, Kind, Present
+from router.core.standing import EVERYTHING, CaseKind, Present
 from router.core.version import Stage
 
-_KINDS: Final = (Kind.ROLLOUT, Kind.TRIAL, Kind.REQUEST)
+_KINDS: Final = (CaseKind.ROLLOUT, CaseKind.TRIAL, CaseKind.REQUEST)
 
 
 class Contrast:

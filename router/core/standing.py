@@ -14,12 +14,13 @@ EVERYTHING: Final = ""
 """In the place of a model's name: all of them."""
 
 
-class Kind(StrEnum):
+class CaseKind(StrEnum):
     """What may be under way about a version."""
 
     TRIAL = "trial"
     ROLLOUT = "rollout"
     REQUEST = "request"
+    """For approval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Going:
     """Something that is under way about a version. `id` is its number as a case; a trial is `paired` where both run the
     same inputs."""
 
-    kind: Kind
+    kind: CaseKind
     id: int
     number: str
     paired: bool = False
@@ -58,7 +59,7 @@ class Standing:
         """The version that is its champion."""
         return next((number for number, stage in self.stages.items() if stage is Stage.CHAMPION), None)
 
-    def under_way(self, kind: Kind) -> Going | None:
+    def under_way(self, kind: CaseKind) -> Going | None:
         """What of this kind is."""
         return next((each for each in self.going if each.kind is kind), None)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Any
 
 from router.core.latency import upper_bound_seconds
 
@@ -42,6 +43,14 @@ class Vitals:
             return None
         return Vitals(requests, failures, fallbacks, buckets)
 
+    def plain(self) -> dict[str, Any]:
+        """As plain JSON values, from which `vitals_of` makes the same."""
+        return {**self.counts(), "buckets": list(self.buckets)}
+
+    def counts(self) -> dict[str, int]:
+        """The same without times."""
+        return {"requests": self.requests, "failures": self.failures, "fallbacks": self.fallbacks}
+
     @property
     def timed(self) -> int:
         """Answers whose time is known."""
@@ -74,6 +83,21 @@ class Vitals:
                 return float(upper_bound_seconds(place) * 2.0 ** (part - 1))
             left = over
         return upper_bound_seconds(len(self.buckets) - 1)
+
+
+AllVitals = Mapping[tuple[str, str], Vitals]
+"""By model and number."""
+VitalsOf = Callable[[], Awaitable[AllVitals]]
+"""Asks for those of all versions. Raises RouterError where they cannot be had."""
+
+
+def vitals_of(plain: Mapping[str, Any]) -> Vitals:
+    """Those of which these are the plain values; times may be missing.
+
+    Raises KeyError, TypeError, ValueError, AttributeError, OverflowError: who reads them knows what they are part of.
+    """
+    requests, failures, fallbacks = [int(plain[name]) for name in ("requests", "failures", "fallbacks")]
+    return Vitals(requests, failures, fallbacks, tuple([int(each) for each in plain.get("buckets", ())]))
 
 
 _HALF = 0.5

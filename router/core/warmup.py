@@ -9,7 +9,7 @@ if the end of the one-sided interval of 99 % is. Of equal versions at most one i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -93,6 +93,10 @@ class Figures:
     def live(self) -> int:
         """Those that had just been answered by the champion."""
         return self.samples.get(Source.LIVE, 0)
+
+
+FiguresOf = Callable[[str, str, str], Figures | None]
+"""What was seen of a version that is observed: model, its number, and that of the version whose runs are copied."""
 
 
 @dataclass(frozen=True, slots=True)

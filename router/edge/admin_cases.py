@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from router.control.records import Case, CaseKind
+from router.control.records import Case
 from router.core.audit import canonical
+from router.core.standing import CaseKind
 from router.pb import admin_pb2 as pb
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from router.control.acts import Acts
 from router.control.events import Events
 from router.control.ledger import Submitted
 from router.control.ledger_file import Actual
-from router.control.records import AuditRecord, Case, ModelView, Order, PromotionPlan, Swapped
+from router.control.records import AuditRecord, Case, Order, Swapped
 from router.core.audit import Verified
 from router.core.gate import Report
-from router.core.split import Match
-from router.core.table import VersionTable
 from router.errors import NotReady
 
 
@@ -52,12 +51,8 @@ class Plan(Protocol):
         """Why it cannot be applied; nothing is done then."""
 
 
-class Lifecycle(Protocol):
+class Lifecycle(Acts, Protocol):
     """Versions and what may be done with them. Every method raises RouterErrors; what served goes on then."""
-
-    @property
-    def table(self) -> VersionTable:
-        """What serves."""
 
     @property
     def started(self) -> bool:
@@ -66,13 +61,6 @@ class Lifecycle(Protocol):
     @property
     def events(self) -> Events:
         """What happens."""
-
-    @property
-    def frozen(self) -> frozenset[str]:
-        """Models that may not be promoted; the empty name among them: none may."""
-
-    def versions(self, model: str = "") -> Sequence[ModelView]:
-        """All models, or one."""
 
     async def load(self, model: str, number: str, order: Order) -> None:
         """Serve a version, or what the policy chooses."""
@@ -86,20 +74,6 @@ class Lifecycle(Protocol):
     async def warm(self, model: str, number: str, order: Order) -> Report:
         """Run a version beside the champion until there is a verdict."""
 
-    async def plan(self, model: str, number: str) -> PromotionPlan:
-        """What a promotion would do."""
-
-    async def promote(
-        self,
-        model: str,
-        number: str,
-        order: Order,
-        expected: str = "",
-        override: bool = False,
-        canary: bool = False,
-    ) -> Swapped | Case:
-        """Make a version champion, if the champion is still the `expected` one; or begin what is to make it so."""
-
     async def rollback(self, model: str, number: str, order: Order, expected: str = "") -> Swapped | Case:
         """Go back to a version; the empty number is the standby. A canary that is under way is undone."""
 
@@ -111,25 +85,6 @@ class Lifecycle(Protocol):
 
     async def reject(self, number: int, /, order: Order) -> Case:
         """Do not agree."""
-
-    async def challenge(
-        self,
-        model: str,
-        number: str,
-        order: Order,
-        share: float = 0.0,
-        shadow: bool = False,
-        matches: Sequence[Match] = (),
-    ) -> int:
-        """Make a version a challenger, or another one of it; gives the generation that serves then."""
-
-    async def split(
-        self, model: str, shares: Mapping[str, float], matches: Sequence[Match] | None, order: Order
-    ) -> int:
-        """Divide a model's requests; `matches` None: they stay. Gives the generation that serves then."""
-
-    async def withdraw(self, model: str, number: str, order: Order) -> int:
-        """Make a challenger one no longer; gives the generation that serves then."""
 
     async def start_trial(self, model: str, number: str, order: Order) -> Case:
         """Find out whether a challenger is better than the champion."""
@@ -145,15 +100,6 @@ class Lifecycle(Protocol):
 
     async def evidence(self, model: str, number: str) -> Mapping[str, object]:
         """All that is known of why a version serves, or does not, as plain JSON."""
-
-    async def freeze(self, model: str, on: bool, order: Order) -> None:
-        """Stop promotions of a model, or of all, or let them go on."""
-
-    async def set_alias(self, model: str, alias: str, number: str, order: Order) -> int:
-        """Point an alias at a version, or remove it; gives the generation that serves then."""
-
-    async def set_fallback(self, model: str, on: bool, order: Order) -> None:
-        """Switch a model to its fallback, or back."""
 
 
 class Database(Protocol):

@@ -6,9 +6,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Sequence
 
-from router.control.records import EVERYTHING, Case, ModelView, PromotionPlan, Swapped, VersionRecord
+from router.control.records import Case, ModelView, PromotionPlan, Swapped, VersionRecord
 from router.core.access import Actor
 from router.core.gate import Report
+from router.core.standing import EVERYTHING
 from router.edge import admin_cases, reports
 from router.edge import admin_words as words
 from router.edge.admin_sources import Database, Lifecycle, begun

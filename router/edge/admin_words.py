@@ -7,9 +7,10 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from router.control.records import CaseKind, Order
+from router.control.records import Order
 from router.core.access import Actor
 from router.core.split import Match
+from router.core.standing import CaseKind
 from router.core.table import ROLES
 from router.edge.error_details import BadField
 from router.pb.admin_pb2 import MetadataMatch

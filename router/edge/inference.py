@@ -17,8 +17,9 @@ from router import __version__
 from router.core.access import Caller, bearer
 from router.core.table import VersionState
 from router.core.tensor import TensorSpec
-from router.edge.codec import Decoder, ReplyEncoder, varint
+from router.edge.codec import Decoder
 from router.edge.description import configuration, metadata
+from router.edge.reply_encoder import ReplyEncoder, varint
 from router.edge.transport import Metadata, Rpc, StreamHandler, StreamRpc, UnaryHandler
 from router.errors import InvalidRequest, NotReady, RouterError, Unimplemented
 from router.pb import inference_pb2 as pb

@@ -13,7 +13,8 @@ from google.protobuf.message import DecodeError
 
 from router.core.request import MAX_EMPTY, Checked, Elements
 from router.core.tensor import BYTES, DTYPES, TensorSpec, decode_bytes, encode_bytes
-from router.edge.codec import typed, varint
+from router.edge.codec import typed
+from router.edge.reply_encoder import varint
 from router.errors import Cancelled, InvalidRequest, ModelFailed, RouterError, TooLate
 from router.model_settings import remote_address
 from router.pb.inference_pb2 import ModelInferRequest, ModelInferResponse

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from router.app.case_text import shown
-from router.control.records import Case, CaseKind, Order
+from router.control.records import Case, Order
+from router.core.standing import CaseKind
 from router.edge.admin_cases import text
 from router.pb.admin_pb2 import Case as Message
 from tests.fake_admin import Served, served

@@ -63,6 +63,7 @@ def stages(server: Server, model: str) -> dict[str, str]:
     return {each["number"]: each["stage"] for each in told["versions"]}
 
 
+@pytest.mark.story
 def test_a_version_goes_from_a_file_to_champion_and_back(tmp_path: Path) -> None:
     """Found by itself, tested, promoted, rolled back, unloaded: each from one instant on, without a failed request."""
     models = tmp_path / "models"
@@ -122,6 +123,7 @@ def test_a_version_goes_from_a_file_to_champion_and_back(tmp_path: Path) -> None
         assert "whole" in operate(server, "audit", "--verify").stdout
 
 
+@pytest.mark.story
 def test_what_is_stored_serves_again(tmp_path: Path) -> None:
     """A restart serves exactly what served, standby included, whatever else lies in the repository by then."""
     models = put(tmp_path / "models", "digits:1", "wine")
@@ -274,6 +276,7 @@ def test_the_fallback_switch(tmp_path: Path) -> None:
         assert (reply["y"].item(), reply.served_by, reply.degraded) == (3, "champion", False)
 
 
+@pytest.mark.story
 def test_loads_under_load_lose_nothing(tmp_path: Path) -> None:
     """Models come and go thirty times, from several callers at once, while others are served without a failure."""
     models = put(tmp_path / "models", "digits")

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from router.app import version_name
 from router.app.cli import main
-from router.control.records import CaseKind, Order
+from router.control.records import Order
+from router.core.standing import CaseKind
 from router.core.table import Route
 from tests.fake_admin import Served, served
 from tests.server import free_port

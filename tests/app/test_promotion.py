@@ -9,7 +9,8 @@ import pytest
 
 from router.app import story
 from router.app.promotion import told
-from router.control.records import Case, CaseKind, Order
+from router.control.records import Case, Order
+from router.core.standing import CaseKind
 from router.errors import NotReady
 from router.pb.admin_pb2 import Case as Message
 from router.pb.admin_pb2 import Changed

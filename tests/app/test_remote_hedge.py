@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from router.client import Reply
 from tests import slow_models
@@ -20,6 +21,7 @@ def ask(server: Server) -> Reply:
     return reply
 
 
+@pytest.mark.story
 def test_a_slow_model_is_hedged_to_another_server(tmp_path: Path) -> None:
     """The reply says that it came from elsewhere, and nothing of where."""
     slow_models.save(slow_models.slow(1, 8), tmp_path / "far/models", "quick")

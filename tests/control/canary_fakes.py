@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from router.control.lifecycle import Lifecycle
-from router.control.records import Case, CaseKind
+from router.control.records import Case
 from router.control.rollout import Rollouts
 from router.control.succession import Succession
 from router.core.comparison import Kind, OutputFigures
 from router.core.latency import BUCKETS, bucket
+from router.core.standing import CaseKind
 from router.core.table import Route, Version
 from router.core.vitals import Vitals
 from router.core.warmup import Figures, Source

@@ -17,9 +17,10 @@ from router.control.change import Draft
 from router.control.consent import Consent
 from router.control.database import FILE, Database
 from router.control.lifecycle import Lifecycle
-from router.control.records import Case, CaseKind, Order, Swapped
+from router.control.records import Case, Order, Swapped
 from router.control.succession import Succession
 from router.core.access import Role
+from router.core.standing import CaseKind
 from router.edge.tables import from_text, to_text
 from router.errors import Conflict, Denied, InvalidRequest, NoRoom, NotFound, Refused, RouterError
 from tests.control.crash_fakes import Crash, Process

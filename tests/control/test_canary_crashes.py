@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from router.control.database import FILE, Database
-from router.control.records import CaseKind
+from router.core.standing import CaseKind
 from router.core.version import Stage
 from router.edge.tables import from_text, to_text
 from tests.control.canary_fakes import Canary, Habit, candidate

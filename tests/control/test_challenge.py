@@ -11,8 +11,9 @@ import pytest
 
 from router.control.challenge import Challenges
 from router.control.lifecycle import Lifecycle
-from router.control.records import Case, CaseKind, Change
+from router.control.records import Case, Change
 from router.core.split import Match
+from router.core.standing import CaseKind
 from router.core.table import Route
 from router.core.version import Stage
 from router.errors import InvalidRequest, NotFound, Refused

@@ -17,8 +17,9 @@ from router.control.database import FILE, Database
 from router.control.ledger import FILE as LEDGER
 from router.control.ledger import Actual, Ledger
 from router.control.lifecycle import Lifecycle
-from router.control.records import CaseKind, Order
+from router.control.records import Order
 from router.core.prediction import MIRROR, Form, Prediction
+from router.core.standing import CaseKind
 from router.core.version import Stage
 from router.edge.tables import from_text, to_text
 from tests.control.crash_fakes import Crash, Process

@@ -14,9 +14,10 @@ from router.control.challenge import Challenges
 from router.control.change import Draft
 from router.control.contests import LOOK_S, SAVE_S, Contests
 from router.control.lifecycle import Lifecycle
-from router.control.records import Case, CaseKind, Change, Order
+from router.control.records import Case, Change, Order
 from router.core.access import Role
 from router.core.split import Match
+from router.core.standing import CaseKind
 from router.core.vitals import Vitals
 from router.core.warmup import Figures, Source
 from router.errors import NotFound, NotReady, Refused

@@ -26,10 +26,11 @@ from structlog.testing import capture_logs
 
 from router.control import migrations
 from router.control.database import FILE, KEPT_REPORTS, Database
-from router.control.records import EVERYTHING, Case, CaseKind, Change, Entry, Stored, VersionRecord
+from router.control.records import Case, Change, Entry, Stored, VersionRecord
 from router.control.schema import METADATA
 from router.core.audit import GENESIS
 from router.core.gate import Distribution, Outcome, Report, Verdict
+from router.core.standing import EVERYTHING, CaseKind
 from router.core.table import VersionTable
 from router.core.version import Stage
 from router.errors import Refused, RouterError, SettingsError

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from router.control.declared import Declarations
-from router.control.records import Case, CaseKind, ModelView, Order, PromotionPlan, Swapped, VersionRecord
+from router.control.records import Case, ModelView, Order, PromotionPlan, Swapped, VersionRecord
 from router.core.access import Role
 from router.core.declared import fingerprint
 from router.core.difference import Difference
 from router.core.split import NO_SPLIT, Match, moved
+from router.core.standing import CaseKind
 from router.core.table import Route, VersionTable
 from router.core.version import Stage
 from router.errors import Denied, NoRoom, Refused, RouterError, SettingsError

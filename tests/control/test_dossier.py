@@ -14,9 +14,10 @@ import pytest
 from router.control import dossier
 from router.control.database import FILE, Database
 from router.control.dossier import Dossier
-from router.control.records import EVERYTHING, Case, CaseKind, Change, Entry
+from router.control.records import Case, Change, Entry
 from router.core.gate import Distribution, Outcome, Report, Verdict
 from router.core.split import Match, Split, moved
+from router.core.standing import EVERYTHING, CaseKind
 from router.core.table import VersionTable
 from router.edge.tables import from_text, to_text
 from router.errors import NotFound

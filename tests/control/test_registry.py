@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.control.records import EVERYTHING, Order, VersionRecord
+from router.control.records import Order, VersionRecord
 from router.control.registry import Registry, route_of
 from router.control.repository import FoundModel, FoundVersion
+from router.core.standing import EVERYTHING
 from router.core.table import Route, Version, VersionState
 from router.core.version import SERVING, Stage
 from router.errors import NotFound, Refused

@@ -10,11 +10,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from router.control.crashes import crashes_of
-from router.control.records import CaseKind
 from router.control.rollout import FAULT, SAVE_S
 from router.control.rollout_case import resumed
 from router.core.fingerprint import of_version
 from router.core.split import Match
+from router.core.standing import CaseKind
 from router.core.version import Stage
 from router.core.warmup import Figures
 from router.errors import Refused, RouterError

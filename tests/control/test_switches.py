@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from router.control.records import EVERYTHING, Order
+from router.control.records import Order
 from router.control.switches import LONGEST_ALIAS, Switches
 from router.core.access import Role
+from router.core.standing import EVERYTHING
 from router.errors import Denied, InvalidRequest, NotFound, Refused
 from tests.control.lifecycle_fakes import ADA, BOB, House, champions, promoted, run, settled, stage, started
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from router.core.declared import Declared
 from router.core.difference import Action, Step, difference
 from router.core.split import Match
-from router.core.standing import EVERYTHING, Going, Kind, Present, Standing
+from router.core.standing import EVERYTHING, CaseKind, Going, Present, Standing
 from router.core.version import SERVING, Stage
 
 NUMBERS = ("1", "2", "3", "4", "5")
@@ -44,7 +44,7 @@ def standings(draw: st.DrawFn) -> Standing:
     if challengers and draw(st.integers(0, 2)) == 0:
         going.append(_going(draw, challengers, shares, matches, shadows))
     if draw(st.integers(0, 4)) == 0:
-        going.append(Going(Kind.REQUEST, 2, draw(st.sampled_from(NUMBERS[1:]))))
+        going.append(Going(CaseKind.REQUEST, 2, draw(st.sampled_from(NUMBERS[1:]))))
     aliases = draw(st.dictionaries(st.sampled_from(["x", "y"]), st.sampled_from(NUMBERS)))
     level = draw(st.sampled_from(["", "low", "high"]))
     switched, can = draw(st.booleans()), draw(st.booleans())
@@ -57,12 +57,12 @@ def _going(
     """A trial or a canary that there can be."""
     number = draw(st.sampled_from(challengers))
     if draw(st.booleans()):
-        return Going(Kind.ROLLOUT, 1, number)
+        return Going(CaseKind.ROLLOUT, 1, number)
     drawn = number in shares and number not in {each.number for each in matches}
     return (
-        Going(Kind.TRIAL, 1, number, number in shadows)
+        Going(CaseKind.TRIAL, 1, number, number in shadows)
         if drawn or number in shadows
-        else Going(Kind.ROLLOUT, 1, number)
+        else Going(CaseKind.ROLLOUT, 1, number)
     )
 
 
@@ -71,7 +71,7 @@ def wishes(draw: st.DrawFn, now: Standing) -> dict[str, Any]:
     """What a file may say of a model: mostly what there can be."""
     likely = [number for number, stage in now.stages.items() if stage in {Stage.READY, Stage.CHALLENGER}]
     wish: dict[str, Any] = {"strategy": draw(st.sampled_from(["swap", "canary"]))}
-    going = [each.number for each in now.going if each.kind is not Kind.TRIAL]
+    going = [each.number for each in now.going if each.kind is not CaseKind.TRIAL]
     if draw(st.integers(0, 2)):
         wish["champion"] = int(draw(st.sampled_from(going or [*likely, *likely, *NUMBERS])))
     champion = str(wish.get("champion", now.champion or 1))
@@ -110,7 +110,7 @@ CHALLENGER = st.fixed_dictionaries(
     }
 ).map(lambda each: each if any(each.values()) else {"shadow": True})
 FROZEN = st.sampled_from([None, None, True, False, False])
-KINDS = st.sampled_from([None, Kind.ROLLOUT, Kind.REQUEST])
+KINDS = st.sampled_from([None, CaseKind.ROLLOUT, CaseKind.REQUEST])
 
 
 class World:
@@ -125,7 +125,7 @@ class World:
         """How it stands."""
         return Present(dict(self.models), frozenset(self.frozen))
 
-    def do(self, step: Step, becomes: Kind | None) -> bool:
+    def do(self, step: Step, becomes: CaseKind | None) -> bool:
         """Take a step; whether a promotion is done: it may become a canary or a request instead."""
         if step.action in {Action.FREEZE, Action.THAW}:
             assert step.action is Action.FREEZE or step.model == EVERYTHING or EVERYTHING not in self.frozen
@@ -143,12 +143,12 @@ class World:
                 changed = {"switched": step.on}
             case Action.WITHDRAW:
                 assert now.stages[step.number] is Stage.CHALLENGER
-                assert step.number not in {each.number for each in now.going if each.kind is not Kind.REQUEST}
+                assert step.number not in {each.number for each in now.going if each.kind is not CaseKind.REQUEST}
                 changed = _without(now, step.number) | {"stages": {**now.stages, step.number: Stage.READY}}
             case Action.CHALLENGE:
                 assert now.champion is not None
                 assert now.stages[step.number] in {Stage.READY, Stage.CHALLENGER}
-                assert now.under_way(Kind.ROLLOUT) is None
+                assert now.under_way(CaseKind.ROLLOUT) is None
                 share = step.shares[step.number]
                 assert share or step.on or step.matches, "it is to challenge with nothing"
                 shares = {**now.shares, step.number: share}
@@ -158,7 +158,7 @@ class World:
                 self._divide(step.model, replace(now, stages=stages, shadows=shadows), shares, matches)
                 return True
             case Action.SPLIT:
-                assert now.under_way(Kind.ROLLOUT) is None
+                assert now.under_way(CaseKind.ROLLOUT) is None
                 self._divide(step.model, now, step.shares, step.matches)
                 return True
             case _:
@@ -175,7 +175,7 @@ class World:
         if self.frozen & {model, EVERYTHING}:
             assert all(share <= now.shares.get(number, 0.0) for number, share in after.items())
             assert set(matches) <= set(now.matches)
-        trial = now.under_way(Kind.TRIAL)
+        trial = now.under_way(CaseKind.TRIAL)
         if trial is not None and trial.paired:
             assert trial.number in now.shadows
         elif trial is not None:
@@ -183,16 +183,16 @@ class World:
             assert trial.number not in {each.number for each in matches}
         self.models[model] = replace(now, shares=after, matches=matches)
 
-    def _promote(self, step: Step, now: Standing, becomes: Kind | None) -> bool:
+    def _promote(self, step: Step, now: Standing, becomes: CaseKind | None) -> bool:
         assert not self.frozen & {step.model, EVERYTHING}
         assert now.stages[step.number] in SERVING - {Stage.CHAMPION}
         assert step.expected == (now.champion or "")
-        assert now.under_way(Kind.TRIAL) is None
-        if becomes is Kind.ROLLOUT and not step.on:
+        assert now.under_way(CaseKind.TRIAL) is None
+        if becomes is CaseKind.ROLLOUT and not step.on:
             becomes = None
         if step.on and becomes is None:
-            becomes = Kind.ROLLOUT
-        if becomes is Kind.ROLLOUT:
+            becomes = CaseKind.ROLLOUT
+        if becomes is CaseKind.ROLLOUT:
             mine, others = now.shares.get(step.number, 0.0), {**now.shares, step.number: 0.0}
             assert sum(others.values()) + max(mine, now.canary) <= 100 or not any(others.values())
             assert now.stages[step.number] in {Stage.READY, Stage.CHALLENGER}
@@ -220,7 +220,7 @@ def _without(now: Standing, number: str) -> dict[str, Any]:
     }
 
 
-def taken(world: World, file: Declared, becomes: Kind | None) -> None:
+def taken(world: World, file: Declared, becomes: CaseKind | None) -> None:
     """Take all steps of a file, as `router apply` does."""
     late: set[str] = set()
     for step in difference(file, world.present).open:
@@ -232,7 +232,7 @@ def taken(world: World, file: Declared, becomes: Kind | None) -> None:
 
 @settings(max_examples=120, deadline=None)
 @given(meetings(), KINDS)
-def test_what_was_applied_differs_no_more(meeting: tuple[Declared, Present], becomes: Kind | None) -> None:
+def test_what_was_applied_differs_no_more(meeting: tuple[Declared, Present], becomes: CaseKind | None) -> None:
     """Whatever the file and the state: each step is allowed when its turn comes, and then nothing is left to do, also
     while a canary or an approval is in between; once that is over, the rest is done the same way."""
     file, before = meeting

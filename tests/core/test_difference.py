@@ -10,7 +10,7 @@ import pytest
 from router.core.declared import declared
 from router.core.difference import Action, difference
 from router.core.split import Match
-from router.core.standing import EVERYTHING, Going, Kind, Present, Standing
+from router.core.standing import EVERYTHING, CaseKind, Going, Present, Standing
 from router.core.version import Stage
 
 STAGES = {
@@ -149,7 +149,7 @@ def test_a_canary_comes_last_of_its_model_and_keeps_its_share() -> None:
 
 def test_what_is_on_its_way_is_no_step() -> None:
     """A canary or a request that the file asked for is told; what makes sense only with the new champion waits."""
-    rollout, request = Going(Kind.ROLLOUT, 7, "3"), Going(Kind.REQUEST, 8, "3")
+    rollout, request = Going(CaseKind.ROLLOUT, 7, "3"), Going(CaseKind.REQUEST, 8, "3")
     text = "frozen = true\n[models.a]\nchampion = 3\nfrozen = true\naliases = { stable = 3 }"
     wait = " (waits until version 3 is champion: apply the file again then)"
     for going, told in (
@@ -271,18 +271,28 @@ def test_what_cannot_be(text: str, now: Present, line: str) -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "number", "line"),
     [
-        ("champion = 2", Kind.ROLLOUT, "4", "champion = 2: a canary of version 4 is under way; `router canary a --st"),
-        ("champion = 3", Kind.ROLLOUT, "4", "`router canary a --stop` undoes it"),
-        ("challengers = { 4 = { share = 50 } }", Kind.ROLLOUT, "4", "challengers.4: a canary of this version is under"),
-        ("challengers = {}", Kind.ROLLOUT, "4", "version 4 is not among them, and a canary of it is under way"),
-        ("champion = 3", Kind.TRIAL, "4", "a trial of version 4 is under way; `router trial a --stop` ends it"),
-        ("champion = 4", Kind.TRIAL, "4", "champion = 4: a trial of version 4 is under way"),
-        ("challengers = {}", Kind.TRIAL, "4", "version 4 is not among them, and a trial of it is under way"),
-        ("champion = 3", Kind.REQUEST, "4", "version 4 waits for approval; `router reject 7` ends that"),
-        ("champion = 2", Kind.REQUEST, "4", "champion = 2: version 4 waits for approval"),
+        (
+            "champion = 2",
+            CaseKind.ROLLOUT,
+            "4",
+            "champion = 2: a canary of version 4 is under way; `router canary a --st",
+        ),
+        ("champion = 3", CaseKind.ROLLOUT, "4", "`router canary a --stop` undoes it"),
+        (
+            "challengers = { 4 = { share = 50 } }",
+            CaseKind.ROLLOUT,
+            "4",
+            "challengers.4: a canary of this version is under",
+        ),
+        ("challengers = {}", CaseKind.ROLLOUT, "4", "version 4 is not among them, and a canary of it is under way"),
+        ("champion = 3", CaseKind.TRIAL, "4", "a trial of version 4 is under way; `router trial a --stop` ends it"),
+        ("champion = 4", CaseKind.TRIAL, "4", "champion = 4: a trial of version 4 is under way"),
+        ("challengers = {}", CaseKind.TRIAL, "4", "version 4 is not among them, and a trial of it is under way"),
+        ("champion = 3", CaseKind.REQUEST, "4", "version 4 waits for approval; `router reject 7` ends that"),
+        ("champion = 2", CaseKind.REQUEST, "4", "champion = 2: version 4 waits for approval"),
     ],
 )
-def test_what_fights_with_what_is_under_way(text: str, kind: Kind, number: str, line: str) -> None:
+def test_what_fights_with_what_is_under_way(text: str, kind: CaseKind, number: str, line: str) -> None:
     """The whole file is refused, with the command that ends it."""
     now = present(going=(Going(kind, 7, number),))
     assert line in conflict(f"[models.a]\n{text}\naliases = {{}}", now)
@@ -298,16 +308,16 @@ def test_what_fights_with_what_is_under_way(text: str, kind: Kind, number: str, 
 )
 def test_a_trial_goes_on_as_it_began(challenger: str, paired: bool, line: str) -> None:
     """What it compares keeps coming."""
-    now = present(going=(Going(Kind.TRIAL, 7, "4", paired),))
+    now = present(going=(Going(CaseKind.TRIAL, 7, "4", paired),))
     assert line in conflict(f"[models.a]\nchallengers = {{ 4 = {{ {challenger} }} }}", now)
 
 
 def test_what_does_not_fight() -> None:
     """A share of a challenger in a trial may move, and what a file does not name goes on."""
-    now = present(going=(Going(Kind.TRIAL, 7, "4"),))
+    now = present(going=(Going(CaseKind.TRIAL, 7, "4"),))
     assert len(steps("[models.a]\nchallengers = { 4 = { share = 20, shadow = true } }", now)) == 1
     assert steps("[models.a]\nchampion = 2", now) == []
-    assert len(steps("[models.a]\naliases = {}", present(going=(Going(Kind.ROLLOUT, 7, "4"),)))) == 1
+    assert len(steps("[models.a]\naliases = {}", present(going=(Going(CaseKind.ROLLOUT, 7, "4"),)))) == 1
 
 
 def test_all_conflicts_are_told_at_once() -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from router.control.records import CaseKind, Order
+from router.control.records import Order
 from router.core.access import Actor, Register, Role, digest
+from router.core.standing import CaseKind
 from router.edge.access import Access, Doorkeeper
 from router.edge.admin import Admin, serve_admin
 from router.edge.admin_client import AdminClient, AdminError

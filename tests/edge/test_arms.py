@@ -12,8 +12,8 @@ import pytest
 
 from router.core.split import NO_SPLIT, PLACES, Match, Split, moved, place
 from router.core.table import Route, VersionTable
-from router.edge.codec import ReplyEncoder
 from router.edge.inference import SERVICE, Inference
+from router.edge.reply_encoder import ReplyEncoder
 from router.edge.telemetry import telemetry
 from router.edge.transport import Methods
 from router.pb import inference_pb2 as pb

@@ -12,7 +12,7 @@ import numpy as np
 from router.core.request import Header, InputHeader, Parameters, Request
 from router.core.table import Batching, Route, Version, VersionState, VersionTable
 from router.core.tensor import ANY, DTYPES, Signature, TensorSpec
-from router.edge.codec import ReplyEncoder
+from router.edge.reply_encoder import ReplyEncoder
 from router.errors import RouterError
 from router.pb.inference_pb2 import ModelInferRequest, ModelInferResponse
 from router.serving.executor import Visited

@@ -17,7 +17,7 @@ from router.core.request import Header, InputHeader
 from router.core.split import NO_SPLIT, PLACES, Match, Split, moved, place
 from router.core.table import Route, Version, VersionState, VersionTable
 from router.core.tensor import TensorSpec
-from router.edge.codec import ReplyEncoder
+from router.edge.reply_encoder import ReplyEncoder
 from router.errors import InvalidRequest, NotReady
 from router.model_settings import ModelSettings
 from router.serving import serving_table

@@ -11,7 +11,7 @@ import pytest
 from router.core.breaker import State
 from router.core.fallback import Reason, Step
 from router.core.table import Route, VersionTable
-from router.edge.codec import ReplyEncoder
+from router.edge.reply_encoder import ReplyEncoder
 from router.errors import ModelFailed, NotReady, TooLate
 from router.model_settings import ModelSettings
 from router.serving.serving_table import ServingTable

@@ -11,7 +11,7 @@ import pytest
 from router.core.breaker import Breaker
 from router.core.hedging import KillSwitch, Why
 from router.core.table import Route, VersionTable
-from router.edge.codec import ReplyEncoder
+from router.edge.reply_encoder import ReplyEncoder
 from router.errors import ModelFailed
 from router.model_settings import ModelSettings
 from router.serving.lanes import Lane

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from router.core.table import Route, VersionTable
-from router.edge.codec import ReplyEncoder
+from router.edge.reply_encoder import ReplyEncoder
 from router.errors import InvalidRequest, ModelFailed
 from router.model_settings import ModelSettings
 from router.serving.answers import Answers

@@ -15,7 +15,7 @@ from router.core.prediction import Form, Prediction, Sheet
 from router.core.request import Header, InputHeader
 from router.core.table import Route, VersionTable
 from router.core.tensor import ANY, TensorSpec
-from router.edge.codec import ReplyEncoder
+from router.edge.reply_encoder import ReplyEncoder
 from router.errors import ModelFailed
 from router.model_settings import ModelSettings
 from router.pb.inference_pb2 import ModelInferRequest

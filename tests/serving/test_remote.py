@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.core.table import Route, VersionTable
-from router.edge.codec import ReplyEncoder
 from router.edge.remote import RemoteModel
+from router.edge.reply_encoder import ReplyEncoder
 from router.errors import Cancelled, ModelFailed, RouterError, TooLate
 from router.model_settings import ModelSettings
 from router.pb.inference_pb2 import ModelInferRequest, ModelInferResponse
