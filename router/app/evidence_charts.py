@@ -76,7 +76,10 @@ def canary_charts(body: Mapping[str, Any]) -> Iterator[str]:
     over = [*steps(body)]
     if not over:
         return
-    if any(each.candidate.requests or each.control.requests for each in over):
+    sides = [side for each in over for side in (each.candidate, each.control)]
+    if any(side.requests for side in sides) and not any(side.failures for side in sides):
+        yield "<p>No request failed, of either version.</p>"
+    elif any(side.requests for side in sides):
         yield drawn(_beside(over, "Requests that failed", "percent", lambda side: rate(side.failures, side)))
     if any(each.candidate.timed or each.control.timed for each in over):
         yield drawn(_beside(over, "p99 of the time to an answer", "ms", p99_ms))
@@ -84,8 +87,8 @@ def canary_charts(body: Mapping[str, Any]) -> Iterator[str]:
     for each in over:
         found = [f"<b>{escaped(words)}</b>" for words in each.breaches]
         found += [escaped(words) for words in each.findings if words not in each.breaches]
-        sides = f"{each.candidate.requests} / {each.control.requests}"
-        cells = (str(each.place), percent(each.share), f"{each.seconds:.0f} s", sides, "<br>".join(found))
+        both = f"{each.candidate.requests} / {each.control.requests}"
+        cells = (str(each.place), percent(each.share), f"{each.seconds:.0f} s", both, "<br>".join(found))
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     heads = "".join(f"<th>{each}</th>" for each in ("step", "share", "baked", "requests of both", "what was found"))
     yield f"<table><tr>{heads}</tr>{''.join(rows)}</table>"

@@ -74,10 +74,10 @@ class HedgeBudget:
         self._saved = 0.0
         self._earned = Window(10)
 
-    def deposit(self, now: float) -> None:
-        """A primary has been sent."""
-        self._saved += 1
-        self._earned.add(1, now)
+    def deposit(self, now: float, primaries: int = 1) -> None:
+        """So many primaries have been sent, now or not long ago."""
+        self._saved += primaries
+        self._earned.add(primaries, now)
 
     def covers(self, now: float, looks: int = 64) -> bool:
         """Whether a hedge could be paid for, for a run that has been looked at so often before.

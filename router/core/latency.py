@@ -189,13 +189,13 @@ class RunTimes:
         counts = self._all(now)
         return None if counts is None else quantile(counts, q)
 
-    def count(self, now: float | None = None) -> int:
-        """Recent runs."""
-        counts = self._all(now)
+    def count(self, now: float | None = None, slices: int = Recent.SLICES) -> int:
+        """Recent runs; `slices` narrows that to the latest."""
+        counts = self._all(now, slices)
         return 0 if counts is None else int(counts.sum())
 
-    def _all(self, now: float | None) -> Counts | None:
-        known = [recent.counts(now) for recent in self._recent if recent is not None]
+    def _all(self, now: float | None, slices: int = Recent.SLICES) -> Counts | None:
+        known = [recent.counts(now, slices) for recent in self._recent if recent is not None]
         return np.sum(known, axis=0) if known else None
 
 

@@ -19,7 +19,7 @@ from router.core.fallback import Reason
 from router.core.hedging import Decision, HedgeBudget, HedgeDelay, KillSwitch, Target, Why, decide, executing
 from router.model_settings import HedgeSettings
 from router.serving.remote import RemoteHedge
-from router.serving.run import Run
+from router.serving.run import Held, Run
 from router.serving.stories import Hedging
 
 if TYPE_CHECKING:
@@ -40,13 +40,15 @@ class Hedger:
         self._clock = lane.clock
         self._timers = lane.timers
         self._executor = lane.executor
-        self._delay = HedgeDelay(lane.pace.times, settings.budget, settings.min_delay_ms / 1e3)
+        self._times = lane.pace.times
+        self._delay = HedgeDelay(self._times, settings.budget, settings.min_delay_ms / 1e3)
         self._budget = HedgeBudget(settings.budget)
         self._share = 1.0 - settings.budget
         self._switch = KillSwitch()
         self._lock = threading.Lock()  # of the next line
         self._watching = False
         self._armed: list[weakref.ref[Run]] = []
+        self._inline_runs = 0
         self._elsewhere: set[RemoteHedge] = set()
         self.sent = 0
         self.won = 0
@@ -55,6 +57,17 @@ class Hedger:
     def began(self, run: Run) -> None:
         """A primary run has begun."""
         self._budget.deposit(run.began)
+        self.watch(run)
+
+    def moved(self, run: Run, inline_runs: int) -> None:
+        """A primary run has been taken from the loop thread, where this lane has had so many runs so far.
+
+        Those are not counted one by one. What they have earned is added up now, but for what is long ago.
+        """
+        now = self._clock.monotonic()
+        lately = self._times.count(now, slices=2)
+        self._budget.deposit(now, min(inline_runs - self._inline_runs, lately) + 1)
+        self._inline_runs = inline_runs
         self.watch(run)
 
     def watch(self, run: Run) -> None:
@@ -113,7 +126,7 @@ class Hedger:
 
     def _look(self, held: weakref.ref[Run]) -> None:
         run, lane = held(), self._lane()
-        if run is None or lane is None or run.over:
+        if run is None or lane is None or (run.over and run.held is not Held.MOVED):
             return
         lane.overstays(run)
         if run.hedge:

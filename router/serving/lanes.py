@@ -459,6 +459,8 @@ class Lane:
         for call in moved:
             call.plan.fallback.join(call, Reason.SLOW)
         self._rewatch(moved)
+        if self.hedger is not None:
+            self.hedger.moved(run, self.loop_cell.runs)
         return True
 
     def _returned(self, run: Run) -> None:

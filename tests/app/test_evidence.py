@@ -262,3 +262,11 @@ def test_a_trial_is_drawn_as_it_went(path: Any, drawn: str) -> None:
     trial = TRIAL | {"body": TRIAL["body"] | {"path": path}}
     (chart,) = [each for each in parts(dossier(cases=[trial])) if "more right (or fewer)" in each]
     assert drawn in chart
+
+
+def test_where_no_request_failed_that_is_said() -> None:
+    """A chart of nothing looks like one that could not be drawn."""
+    well = STEP | {"candidate": {"requests": 200, "failures": 0, "fallbacks": 0, "buckets": [0, 0, 200]}}
+    told = "".join(parts(dossier(cases=[ROLLOUT | {"body": {"text": "finished", "steps": [well]}}])))
+    assert "No request failed, of either version." in told
+    assert "Requests that failed" not in told

@@ -15,6 +15,7 @@ from router.edge.reply_encoder import ReplyEncoder
 from router.errors import ModelFailed
 from router.model_settings import ModelSettings
 from router.serving.lanes import Lane
+from router.serving.pace import PROOF_RUNS
 from router.serving.serving_table import ServingTable
 from tests.serving.fakes import Array, FakeReply, FakeSession, World, values, version
 from tests.serving.test_fallback import FAILOVER, Spared, marks
@@ -79,6 +80,52 @@ def test_a_stalled_run_is_answered_by_the_other_session() -> None:
     assert world.lane.hedger is not None
     assert (world.lane.hedger.sent, world.lane.hedger.won) == (1, 1)
     assert (world.lane.pending, world.lane._tokens) == (0, 0)
+
+
+def test_a_run_that_is_taken_from_the_loop_is_hedged() -> None:
+    """A model that is quick as a rule: what its inline runs have earned pays for the one that stalls."""
+    world = Twice(budget=0.02)
+    for _ in range(60):
+        world.send(0)
+        world.work()
+    world.runs_take(0.0005)
+    world.lane.pace.good_runs = PROOF_RUNS
+    world.lane.inline = True
+    for _ in range(100):
+        world.send(0)
+        world.work()
+    assert world.lane.inline
+    hedger = world.lane.hedger
+    assert hedger is not None
+    while hedger._budget.withdraw(world.clock.now):  # nothing is left of what came before
+        pass
+    reply = world.send(3, deadline=1.0)
+    answers: list[int] = []
+    world.stalls(0.1, lambda: answers.append(reply.answers))
+    world.router.work()
+    assert answers[-1] == 1
+    assert marks(reply)["served_by"] == "hedge"
+    assert (hedger.sent, hedger.won) == (1, 1)
+    world.work()
+    assert (world.lane.pending, world.lane._tokens) == (0, 0)
+
+
+def test_inline_runs_of_long_ago_pay_for_nothing() -> None:
+    """A thousand of them, a minute before: the run that stalls then is left to itself."""
+    world = Twice(budget=0.02)
+    hedger = world.lane.hedger
+    assert hedger is not None
+    while hedger._budget.withdraw(world.clock.now):
+        pass
+    world.lane.loop_cell.runs += 1000
+    world.clock.now += 25.0
+    world.lane.pace.good_runs = PROOF_RUNS
+    world.lane.inline = True
+    reply = world.send(3, deadline=1.0)
+    world.stalls(0.1)
+    world.work()
+    assert marks(reply)["served_by"] == "champion"
+    assert hedger.sent == 0
 
 
 def test_runs_that_stall_lend_their_slots() -> None:
