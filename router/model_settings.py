@@ -314,6 +314,26 @@ class CanarySettings(_Settings):
         return self
 
 
+class HealthSettings(_Settings):
+    """`[health]`: when a model is well."""
+
+
+class DriftSettings(_Settings):
+    """`[drift]`: whether what comes is still what the model was made for."""
+
+
+class AccuracySettings(_Settings):
+    """`[accuracy]`: whether what it says still comes true."""
+
+
+class RecordingSettings(_Settings):
+    """`[recording]`: requests and answers that are kept."""
+
+
+class HumilitySettings(_Settings):
+    """`[humility]`: predictions that are not to be trusted."""
+
+
 class FaultSettings(_Settings):
     """`[[faults]]`: how a model is made to fail. Only a server that is started with --allow-faults does it."""
 
@@ -374,6 +394,11 @@ class ModelSettings(_Settings):
     ledger: LedgerSettings = LedgerSettings()
     trial: TrialSettings = TrialSettings()
     canary: CanarySettings = CanarySettings()
+    health: HealthSettings = HealthSettings()
+    drift: DriftSettings = DriftSettings()
+    accuracy: AccuracySettings = AccuracySettings()
+    recording: RecordingSettings = RecordingSettings()
+    humility: HumilitySettings = HumilitySettings()
     faults: Annotated[tuple[FaultSettings, ...], BeforeValidator(_listed)] = ()
     """One table, or several."""
 

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,7 @@ from router.app.board import CONTROLLER, Board, Phase, Slot, warmup_slot, worker
 from router.app.child import EX_CONFIG, QUARANTINE, adopt, link_path
 from router.app.logs import configure
 from router.app.memory import free_bytes
+from router.app.monitoring import Monitoring, Part
 from router.app.rounds import rounds
 from router.app.warmup_process import WarmupProcess
 from router.config import ServerSettings
@@ -134,6 +135,7 @@ class Controller:
             crashes=crashes_of(Quarantine(settings.state / QUARANTINE)),
             events=self._events,
         )
+        self._monitoring = Monitoring(self._parts())
         self._faults = FaultBoard(self._lifecycle) if settings.allow_faults else None
         self._doorkeeper = Doorkeeper(register_of(settings))
         self._repository = RepositoryService(self._lifecycle, self._figures, explicit, self._doorkeeper)
@@ -154,7 +156,9 @@ class Controller:
         for shortage in shortages(self._settings):
             log.warning(str(shortage))
         access = Access(self._doorkeeper)
-        admin = await serve_admin(self._settings.admin, self._admin(), access, admin_credentials(self._settings))
+        admin = await serve_admin(
+            self._settings.admin, self._admin(), access, admin_credentials(self._settings), self._monitoring.services()
+        )
         http = http_server(application(self._figures, self._facts, self._ready), self._settings.http)
         serving = self._keep(http.serve())
         link = LinkServer(self, {ROLE: WarmupHandle})
@@ -167,6 +171,8 @@ class Controller:
             self._keep(self._look_after())
             self._keep(self._look_after_canaries())
             self._keep(self._watch())
+            for each in self._monitoring.work():
+                self._keep(each)
         await self._stop.wait()
         self._slot.phase = Phase.DRAINING
         http.should_exit = True
@@ -180,6 +186,10 @@ class Controller:
         return Admin(
             self._lifecycle, self._status, self._explain, quarantine, self._faults, self._database, self._ledger
         )
+
+    def _parts(self) -> Iterable[Part]:
+        """What looks at models while they serve."""
+        return ()
 
     async def _until_stopped(self, work: Coroutine[None, None, None]) -> None:
         """Until the work is done or a signal says stop, whichever is first. Raises what the work raises."""

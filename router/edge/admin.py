@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from grpc import aio
@@ -291,14 +291,20 @@ class AdminServer:
 
 
 async def serve_admin(
-    address: str, admin: Admin, access: Access | None = None, credentials: Credentials | None = None
+    address: str,
+    admin: Admin,
+    access: Access | None = None,
+    credentials: Credentials | None = None,
+    others: Iterable[Callable[[aio.Server], None]] = (),
 ) -> AdminServer:
     """Open the admin port, with TLS where there are `credentials`. Raises SettingsError when it cannot.
 
-    Without `access` whoever reaches the port may do everything.
+    Without `access` whoever reaches the port may do everything. `others` add their services beside `admin`.
     """
     server = aio.server(interceptors=[Guard()] if access is None else [Guard(), access])
     admin_pb2_grpc.add_AdminServicer_to_server(admin, server)  # type: ignore[no-untyped-call]
+    for add in others:
+        add(server)
     try:
         if credentials is None:
             server.add_insecure_port(address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -84,6 +84,13 @@ class AdminClient:
     def close(self) -> None:
         """End the connection, and with it whatever is asked on it."""
         self._channel.close()
+
+    def other(self, stub: Callable[[grpc.Channel], Any], method: str, request: Any, *, changes: bool = False) -> Any:
+        """Ask a method of another service of the admin port, by the stub made for it; the answer is its message.
+
+        `changes`: it does something, so that it may take longer, and is not said to be undone when no answer came.
+        """
+        return self._ask(getattr(stub(self._channel), method), request, CHANGE_S if changes else None, changes=changes)
 
     # ---- the server ----
 
