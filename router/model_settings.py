@@ -321,6 +321,41 @@ class HealthSettings(_Settings):
 class DriftSettings(_Settings):
     """`[drift]`: whether what comes is still what the model was made for."""
 
+    enabled: bool = True
+    """What it costs is bounded by `max_per_s`, and a look that nobody has asked for is the one that finds something."""
+    max_per_s: Number = Field(20.0, gt=0, le=10_000)
+    """Rows that are looked at, a second in each worker."""
+    reference_rows: int = Field(1000, ge=100, le=100_000)
+    """So many rows of the champion are the reference, where `router reference` has set none."""
+    window_s: Number = Field(15.0, ge=1, le=3600)
+    """A window takes so long,"""
+    min_samples: int = Field(200, ge=50, le=100_000)
+    """and longer until it has so many rows. Two windows in a row make a warning."""
+    yellow: Number = Field(0.1, gt=0, le=10)
+    """From this population stability index on something has shifted,"""
+    red: Number = Field(0.2, gt=0, le=10)
+    """from this one on a lot has. Below what chance alone may do with so few rows nothing is said."""
+    features: dict[str, tuple[str, ...]] = {}
+    """Names for the elements of inputs, in their order: `features = { x = ["age", "income"] }`."""
+    ignore: tuple[str, ...] = ()
+    """Features, or whole tensors, that are not looked at."""
+
+    @field_validator("features")
+    @classmethod
+    def _names_are_names(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        names = [name for each in value.values() for name in each]
+        if any(not name or len(name) > 100 for name in names):
+            raise ValueError("a name has 1 to 100 characters")
+        if len(set(names)) != len(names):
+            raise ValueError("each name stands there once")
+        return value
+
+    @model_validator(mode="after")
+    def _red_is_above_yellow(self) -> DriftSettings:
+        if self.red < self.yellow:
+            raise ValueError(f"`red` = {self.red:g}: at least `yellow`, which is {self.yellow:g}")
+        return self
+
 
 class AccuracySettings(_Settings):
     """`[accuracy]`: whether what it says still comes true."""
