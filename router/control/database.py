@@ -167,6 +167,22 @@ class Database:
                 raise damaged(self._path, wrong.reason) from error
             raise RouterError(f"the store cannot be read: {wrong.reason}; {wrong.mend}") from error
 
+    @contextmanager
+    def changing(self) -> Iterator[Connection]:
+        """A change to tables that others keep here, all of it or nothing. Raises Refused; nothing has changed then."""
+        try:
+            with self._writing() as connection:
+                yield connection
+        except (DBAPIError, sqlite3.Error) as error:
+            wrong = trouble(error)
+            raise Refused(f"the store cannot be written: {wrong.reason}; {wrong.mend}") from error
+
+    @contextmanager
+    def looking(self) -> Iterator[Connection]:
+        """One moment of the store, for tables that others keep here. Raises RouterError."""
+        with self._reading() as connection:
+            yield connection
+
     # ---- what serves ----
 
     def load(self) -> Stored:
@@ -257,13 +273,13 @@ class Database:
         if model:
             wanted = wanted.where(AUDIT.c.model.in_((model, EVERYTHING)))
         with self._reading() as connection:
-            return [_record(row) for row in reversed(connection.execute(wanted).mappings().all())]
+            return [record_of(row) for row in reversed(connection.execute(wanted).mappings().all())]
 
     def champions(self, model: str) -> list[str]:
         """The versions that have been a model's champion, by the audit log; the latest first. Raises RouterError."""
         wanted = select(AUDIT).where(AUDIT.c.model == model, AUDIT.c.number != "").order_by(AUDIT.c.sequence.desc())
         with self._reading() as connection:
-            records = [_record(row) for row in connection.execute(wanted).mappings()]
+            records = [record_of(row) for row in connection.execute(wanted).mappings()]
         return list(dict.fromkeys([each.entry.number for each in records if _crowns(each.entry)]))
 
     def verify(self, head: str = "") -> Verified:
@@ -353,7 +369,8 @@ def _case(row: RowMapping) -> Case:
     return Case(**{**row, "kind": kind, "body": body})
 
 
-def _record(row: RowMapping) -> AuditRecord:
+def record_of(row: RowMapping) -> AuditRecord:
+    """A row of the audit log. Raises RouterError."""
     try:
         told = {name: json.loads(row[name]) for name in ("before", "after")}
     except (ValueError, TypeError) as error:

@@ -86,6 +86,48 @@ AUDIT_HEAD: Final = Table(
     Column("sequence", Integer, nullable=False),
     Column("hash", Text, nullable=False),
 )
+REFERENCES: Final = Table(
+    "references",
+    METADATA,
+    Column("model", Text, primary_key=True),
+    Column("side", Text, primary_key=True),  # inputs or outputs
+    Column("number", Text, nullable=False),  # of the version whose outputs they are
+    Column("source", Text, nullable=False),
+    Column("made", Float, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("body", Text, nullable=False),  # JSON
+)
+OUTBOX: Final = Table(
+    "outbox",
+    METADATA,
+    Column("id", Integer, primary_key=True),  # the order in which they were told; never given twice
+    Column("event", Text, nullable=False),  # the id that a receiver sees
+    Column("kind", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("number", Text, nullable=False),
+    Column("told", Float, nullable=False),
+    Column("body", Text, nullable=False),  # a CloudEvent in JSON
+    Column("state", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("refusals", Integer, nullable=False),
+    Column("next_try", Float, nullable=False),
+    Column("error", Text, nullable=False),
+    UniqueConstraint("event"),
+    Index("outbox_state", "state", "id"),
+    Index("outbox_told", "told"),
+    sqlite_autoincrement=True,
+)
+OUTBOX_HEAD: Final = Table(
+    "outbox_head",
+    METADATA,
+    Column("one", Integer, primary_key=True),  # always 1
+    Column("audit", Integer, nullable=False),  # the last record of the audit log that became an event
+    Column("delivered", Integer, nullable=False),
+    Column("dropped", Integer, nullable=False),
+    Column("last_delivered", Float, nullable=False),
+    Column("last_error", Float, nullable=False),
+    Column("error", Text, nullable=False),
+)
 
 for _act in ("UPDATE", "DELETE"):
     event.listen(
