@@ -91,6 +91,10 @@ class Refused(RouterError):
     status = Status.FAILED_PRECONDITION
 
 
+class Doubted(Refused):
+    """The model has answered, and a rule of its owner says that this answer is not to be trusted."""
+
+
 class Conflict(RouterError):
     """Somebody else was first; the message says who and what."""
 

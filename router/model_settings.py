@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from router.config import explain, read_toml
 from router.errors import SettingsError
@@ -21,6 +31,14 @@ _REMOTE: Final = re.compile(r"grpc://(?P<address>[^/\s]+:\d{1,5})/(?P<model>[^/\
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Value = bool | int | Number | str
+Bounds = float | Annotated[tuple[float, ...], Field(min_length=1, max_length=4096)]
+Category = Annotated[int, Field(strict=True)] | Annotated[str, Field(strict=True)]
+_RULES: Final = {
+    "uncertain": (("output",), ("low", "high", "margin")),
+    "outlying": (("input",), ("low", "high", "feature")),
+    "low_observation": (("input", "known"), ("feature",)),
+}
+"""Kinds of humility rules: the keys that each needs, and those that it takes beside them."""
 
 
 def remote_address(target: str) -> tuple[str, str]:
@@ -137,8 +155,14 @@ class ContractSettings(_Settings):
 class LifecycleSettings(_Settings):
     """`[lifecycle]`: what becomes of versions."""
 
-    on_new_version: Literal["none", "test", "warm"] = "none"
-    """What is done by itself with a version that appears: nothing, its gates, or gates and warm-up."""
+    on_new_version: Literal["none", "test", "warm", "challenge", "promote"] = "none"
+    """What is done by itself with a version that appears: nothing, its gates, or gates and warm-up. challenge: then it
+    is on trial against the champion. promote: then it is promoted, if it is its parent trained anew (what is not is a
+    new model, and has to challenge)."""
+    challenge_share: Number = Field(0.0, ge=0, le=50)
+    """Percent of the requests that it answers when it challenges by itself; 0: it is a shadow, on copies."""
+    promote_by: Literal["swap", "canary"] = "canary"
+    """How it is promoted by itself."""
     initial_champion: int | None = Field(None, ge=1)
     """Which version begins, where nothing is stored; without it the newest whose blocking gates pass."""
     promote_needs: Literal["test", "warm"] = "test"
@@ -317,6 +341,21 @@ class CanarySettings(_Settings):
 class HealthSettings(_Settings):
     """`[health]`: when a model is well."""
 
+    target_ms: Number | None = Field(None, gt=0, le=3_600_000)
+    """An answer is in time that takes no longer; without it `deadline.sla_ms`, without both every answer is."""
+    availability: Number = Field(0.999, gt=0, lt=1)
+    """Share of the requests that are to be answered in time; the rest is the error budget."""
+    min_requests: int = Field(100, ge=1, le=1_000_000)
+    """With fewer in a minute, 5 minutes are judged, then an hour; with fewer in that, none of the following is."""
+    max_error_rate: Number = Field(0.01, ge=0, le=1)
+    """Share of the requests that may fail: above it the model is yellow, above five times as much or a half, red."""
+    max_fallback_rate: Number = Field(0.05, ge=0, le=1)
+    """The same of those that something else answers."""
+    calm_s: Number = Field(30.0, ge=0, le=86_400)
+    """All has to be better for so long before it is told that it is."""
+    idle_s: Number = Field(3600.0, ge=60, le=86_400)
+    """After so long without a request that is told; the model stays green."""
+
 
 class DriftSettings(_Settings):
     """`[drift]`: whether what comes is still what the model was made for."""
@@ -358,15 +397,135 @@ class DriftSettings(_Settings):
 
 
 class AccuracySettings(_Settings):
-    """`[accuracy]`: whether what it says still comes true."""
+    """`[accuracy]`: whether what it says still comes true. Needs `[ledger]`."""
+
+    baseline: Literal["first", "exam"] = "first"
+    """What a version is compared with: itself, on its first requests of which it came true what was right, or what its
+    exam showed when it was tested; where there was no exam, the first requests."""
+    baseline_requests: int = Field(1000, ge=30, le=1_000_000)
+    """So many of these."""
+    max_drop: Number = Field(0.02, gt=0, le=1)
+    """How many more of its labels may be wrong, as a share,"""
+    max_rise: Number = Field(0.2, gt=0, le=1000)
+    """and by what part of the baseline the mean absolute error of its numbers may be greater, before it is a decline."""
 
 
 class RecordingSettings(_Settings):
     """`[recording]`: requests and answers that are kept."""
 
+    enabled: bool = False
+    share: Number = Field(0.01, gt=0, le=1)
+    """Of the runs of champion and challengers so many are recorded,"""
+    max_per_s: Number = Field(50.0, gt=0, le=1000)
+    """but no more than so many rows a second in each worker."""
+    redact: tuple[str, ...] = ()
+    """Inputs and outputs whose values are not kept: numbers are 0 instead, truth values false, texts empty."""
+    max_mib: int = Field(256, ge=1, le=1 << 20)
+    """All files of the model together; the oldest go first."""
+    rotate_s: Number = Field(300.0, ge=1, le=86_400)
+    """A file is finished after so long,"""
+    rotate_mib: Number = Field(16.0, ge=0.01, le=1024)
+    """or when it holds so much."""
+    keep_s: Number = Field(2_592_000.0, ge=60, le=315_360_000)
+    """Files that are older than this go."""
+
+
+class HumilityRuleSettings(_Settings):
+    """`[[humility.rules]]`: which predictions are not to be trusted, and what is done about them."""
+
+    name: str = Field(pattern="^[a-z0-9_-]{1,40}$")
+    """As replies and metrics say it."""
+    kind: Literal["uncertain", "outlying", "low_observation"]
+    """`uncertain`: the top score in a row of `output` is below `low`, or with `high` from `low` to `high`, or leads the
+    second one by less than `margin`. `outlying`: an element of `input` is below `low` or above `high`, or is NaN.
+    `low_observation`: one is not among the `known`."""
+    output: str | None = None
+    input: str | None = None
+    low: Bounds | None = None
+    high: Bounds | None = None
+    """Of `outlying` also a list, with a bound for each element of a row; -inf and inf bound nothing."""
+    margin: Number | None = Field(None, gt=0)
+    known: tuple[Category, ...] | None = Field(None, min_length=1, max_length=4096)
+    """Whole numbers or texts: all that has been seen often enough."""
+    feature: int | None = Field(None, ge=0)
+    """Of `outlying` and `low_observation`: only this element of each row is looked at, counted from 0."""
+    then: Literal["override", "error", "note"] = "note"
+    """`override`: the caller gets the values of `override` instead. `error`: an error. `note`: it is only marked."""
+    override: dict[str, Value | list[Any]] = {}
+    """For each output that is overridden a value that is repeated, or the values of one row."""
+
+    @field_validator("low", "high")
+    @classmethod
+    def _are_numbers(cls, value: Bounds | None) -> Bounds | None:
+        if value is not None and any(math.isnan(each) for each in (value if isinstance(value, tuple) else (value,))):
+            raise ValueError("nan: a bound is a number")
+        return value
+
+    @field_serializer("low", "high", when_used="json")
+    def _as_json(self, value: Bounds | None) -> Any:
+        """JSON knows no infinity; its name is read back."""
+        if isinstance(value, tuple):
+            return [str(each) if math.isinf(each) else each for each in value]
+        return str(value) if value is not None and math.isinf(value) else value
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> HumilityRuleSettings:
+        needs, takes = _RULES[self.kind]
+        for key in ("output", "input", "low", "high", "margin", "known", "feature"):
+            given = getattr(self, key) is not None
+            if key in needs and not given:
+                raise ValueError(f"the kind `{self.kind}` needs `{key}`")
+            if given and key not in (*needs, *takes):
+                raise ValueError(f"the kind `{self.kind}` takes no `{key}`: remove it")
+        if (self.then == "override") != bool(self.override):
+            raise ValueError('then = "override" and values in `override` go together: give both, or neither')
+        if self.kind == "uncertain":
+            self._check_scores()
+        elif self.kind == "outlying":
+            self._check_bounds()
+        return self
+
+    def _check_scores(self) -> None:
+        if self.low is None and self.high is not None:
+            raise ValueError("`high` alone says nothing of doubt: give `low` too")
+        if self.low is None and self.margin is None:
+            raise ValueError("the kind `uncertain` needs `low`, `low` and `high`, or `margin`: else it can never fire")
+        for key, bound in (("low", self.low), ("high", self.high)):
+            if isinstance(bound, tuple) or (bound is not None and math.isinf(bound)):
+                raise ValueError(f"`{key}` of the kind `uncertain` is one number")
+        if self.low is not None and self.high is not None and self.low > self.high:  # type: ignore[operator]
+            raise ValueError(f"`low` = {self.low}: at most `high`, which is {self.high}")
+
+    def _check_bounds(self) -> None:
+        if self.low is None and self.high is None:
+            raise ValueError("the kind `outlying` needs `low`, `high` or both: else it can never fire")
+        lows = self.low if isinstance(self.low, tuple) else (-math.inf if self.low is None else self.low,)
+        highs = self.high if isinstance(self.high, tuple) else (math.inf if self.high is None else self.high,)
+        if self.feature is not None and max(len(lows), len(highs)) > 1:
+            raise ValueError("with `feature` there is one element: its bounds are single numbers")
+        if len(lows) > 1 and len(highs) > 1 and len(lows) != len(highs):
+            raise ValueError(f"`low` has {len(lows)} bounds and `high` has {len(highs)}: one for each element of a row")
+        if all(math.isinf(each) for each in (*lows, *highs)):
+            raise ValueError("-inf and inf bound nothing: it can never fire")
+        many = max(len(lows), len(highs))
+        for low, high in zip(lows * (many // len(lows)), highs * (many // len(highs)), strict=True):
+            if low > high or low == math.inf or high == -math.inf:
+                raise ValueError(f"`low` = {low}: at most `high`, which is {high}")
+
 
 class HumilitySettings(_Settings):
     """`[humility]`: predictions that are not to be trusted."""
+
+    rules: tuple[HumilityRuleSettings, ...] = Field((), max_length=32)
+
+    @field_validator("rules")
+    @classmethod
+    def _names_differ(cls, value: tuple[HumilityRuleSettings, ...]) -> tuple[HumilityRuleSettings, ...]:
+        names = [rule.name for rule in value]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two rules are named '{twice}': replies and metrics could not tell them apart")
+        return value
 
 
 class FaultSettings(_Settings):

@@ -1,4 +1,4 @@
-"""Whether models' settings fit the models: what a fallback gives, what a contract promises, who stands in for whom.
+"""Whether models' settings fit the models: fallbacks, contracts, humility rules, who stands in for whom.
 
 A model whose settings do not fit does not begin to serve: a fallback that would fail when it is needed is worse than
 none. One that serves goes on with the settings it had.
@@ -14,6 +14,7 @@ from typing import Final
 from router.control.artefact import shown
 from router.core.contract import contract_of
 from router.core.fallback import check_default
+from router.core.humility_terms import humility_of
 from router.core.prediction import check_ledger
 from router.core.table import Route, Version, VersionState
 from router.core.tensor import ANY, Signature, TensorSpec
@@ -95,6 +96,7 @@ def misfit(route: Route, version: Version, routes: Mapping[str, Route]) -> str:
     try:
         contract_of(route.settings.contract, version.signature)
         check_ledger(route.settings.ledger, version.signature)
+        humility_of(route.settings.humility, version.signature)
         if fallback.default:
             _check_default(fallback.default, version.signature)
         if fallback.failover is not None:

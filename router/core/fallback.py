@@ -44,26 +44,26 @@ class Reason(StrEnum):
     """An operator has switched it to its fallback."""
 
 
-def default_row(value: object, spec: TensorSpec) -> Array:
+def default_row(value: object, spec: TensorSpec, key: str = "fallback.default") -> Array:
     """The values of one row of an output (of all of it where its first dimension is fixed). Raises SettingsError.
 
-    A single value fills the row; a list gives it whole.
+    A single value fills the row; a list gives it whole. `key` is the setting that errors name, before the output.
     """
     shape = spec.shape[1:] if spec.shape and spec.shape[0] == ANY else spec.shape
-    _check_kind(value, spec)
+    _check_kind(value, spec, key)
     try:
         if spec.datatype == BYTES:
             array = np.array(_encoded(value), dtype=object)
         else:
             array = np.array(value, DTYPES[spec.datatype])
     except (ValueError, TypeError, OverflowError) as error:
-        raise _wrong(value, spec, shape) from error
+        raise _wrong(value, spec, shape, key) from error
     if not isinstance(value, list):
         if ANY in shape:
-            raise _wrong(value, spec, shape)
+            raise _wrong(value, spec, shape, key)
         return np.broadcast_to(array, shape)
     if len(array.shape) != len(shape) or any(b not in (ANY, a) for a, b in zip(array.shape, shape, strict=True)):
-        raise _wrong(value, spec, shape)
+        raise _wrong(value, spec, shape, key)
     return array
 
 
@@ -97,7 +97,7 @@ def _leaves(value: object) -> list[object]:
     return [value]
 
 
-def _check_kind(value: object, spec: TensorSpec) -> None:
+def _check_kind(value: object, spec: TensorSpec, key: str) -> None:
     """Each value is of the output's kind and in its range: numbers are never rounded or wrapped."""
     for leaf in _leaves(value):
         if spec.datatype == BYTES:
@@ -111,9 +111,7 @@ def _check_kind(value: object, spec: TensorSpec) -> None:
             limits = np.iinfo(DTYPES[spec.datatype])
             fits = isinstance(leaf, int) and not isinstance(leaf, bool) and limits.min <= leaf <= limits.max
         if not fits:
-            raise SettingsError(
-                f"`fallback.default.{spec.name}` holds {str(leaf)[:40]!r}; the output is {spec.datatype}"
-            )
+            raise SettingsError(f"`{key}.{spec.name}` holds {str(leaf)[:40]!r}; the output is {spec.datatype}")
 
 
 def _encoded(value: object) -> object:
@@ -122,10 +120,10 @@ def _encoded(value: object) -> object:
     return str(value).encode()
 
 
-def _wrong(value: object, spec: TensorSpec, shape: Sequence[int]) -> SettingsError:
+def _wrong(value: object, spec: TensorSpec, shape: Sequence[int], key: str) -> SettingsError:
     sizes = ", ".join("any" if size == ANY else str(size) for size in shape)
     return SettingsError(
-        f"`fallback.default.{spec.name}` = {str(value)[:60]}: expected "
+        f"`{key}.{spec.name}` = {str(value)[:60]}: expected "
         + (f"a list of shape [{sizes}]" if shape else "a single value")
         + (", the values of one row" if spec.shape and spec.shape[0] == ANY else "")
         + ("" if ANY in shape or not shape else ", or a single value for all of it")

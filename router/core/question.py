@@ -28,16 +28,19 @@ class Question:
 
     Made once for each kind of request (model, version, shapes, outputs); immutable. `outputs` are in the order in
     which the reply has them. `refresh_ns` says for how long an answer need not be written again: a tenth of the
-    shortest age `age_s` (seconds) at which anybody asks for it, at least a second.
+    shortest age `age_s` (seconds) at which anybody asks for it, at least a second. `rules` are the humility rules by
+    which answers are given: those by other rules are other answers.
     """
 
     __slots__ = ("_by_input", "_by_name", "_feeds", "refresh_ns", "version")
 
-    def __init__(self, version: Version, checked: Checked, age_s: float) -> None:
+    def __init__(self, version: Version, checked: Checked, age_s: float, rules: str = "") -> None:
         self.version = version.number
         self.refresh_ns = round(max(1.0, age_s / 10) * 1e9)
         self._feeds = tuple([(feed.position, feed.datatype) for feed in checked.feeds])
-        asked = [version.model, version.number, version.digest, str(len(checked.outputs))]
+        asked = [version.model, version.number, version.digest]
+        asked += [f"humility {rules}"] if rules else []
+        asked += [str(len(checked.outputs))]
         asked += [spec.name for spec in checked.outputs]
         self._by_name = hashlib.blake2b(_fields(asked), digest_size=KEY_BYTES, person=b"callers key")
         for feed in checked.feeds:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -30,12 +31,22 @@ class ServerFacts:
         self.restarts = restarts
 
 
+class HealthGauge(NamedTuple):
+    """How a model does. `level` is 0 green, 1 yellow, 2 red; `attainment` is None without requests."""
+
+    model: str
+    level: int
+    attainment: float | None
+    budget_left: float
+
+
 class _Figures(Collector):
     """One scrape: the figures of all workers as metric families."""
 
-    def __init__(self, figures: Telemetry, facts: ServerFacts) -> None:
+    def __init__(self, figures: Telemetry, facts: ServerFacts, health: Iterable[HealthGauge]) -> None:
         self._figures = figures
         self._facts = facts
+        self._health = tuple(health)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing ahead of time."""
@@ -45,6 +56,7 @@ class _Figures(Collector):
         """The project's own names, then those that Triton's dashboards know."""
         yield from self._server()
         yield from self._own()
+        yield from self._well()
         yield from self._known()
 
     def _server(self) -> Iterator[Metric]:
@@ -73,6 +85,16 @@ class _Figures(Collector):
             handed.add_metric([each.model, "kept"], each.kept)
             handed.add_metric([each.model, "lost"], each.lost)
         yield handed
+        rows = CounterMetricFamily(
+            "router_observed_rows",
+            "Rows that were looked at only, or recorded too, or whose turn it was and that found no room",
+            labels=["model", "outcome"],
+        )
+        for seen in self._figures.observations:
+            rows.add_metric([seen.model, "looked"], seen.looked)
+            rows.add_metric([seen.model, "recorded"], seen.recorded)
+            rows.add_metric([seen.model, "missed"], seen.missed)
+        yield rows
         yield GaugeMetricFamily(
             "router_hung_threads",
             "Threads in runs that have been given up",
@@ -111,6 +133,14 @@ class _Figures(Collector):
             "Requests without a key, which a split sends by chance: nothing holds their callers to a version",
             labels=_LABELS,
         )
+        doubted = CounterMetricFamily(
+            "router_humility",
+            "Predictions (rows of requests) in which a rule of [humility] fired, by what it does",
+            labels=[*_LABELS, "rule", "then"],
+        )
+        late = CounterMetricFamily(
+            "router_late_answers", "Successful requests that took longer than the model's target", labels=_LABELS
+        )
         for each in self._figures.models:
             fresh.add_metric([each.name, each.version], each.inference_stats.cache_hit.count)
         for gauge in self._figures.gauges:
@@ -123,6 +153,8 @@ class _Figures(Collector):
             hedges.add_metric([*key, "won"], gauge.hedges_won)
             for why, count in sorted(gauge.hedges_refused.items()):
                 refused.add_metric([*key, why], count)
+            for rule in gauge.doubted:
+                doubted.add_metric([*key, rule.rule, rule.then], rule.rows)
             total = 0
             buckets = []
             for index, count in enumerate(gauge.request_buckets):
@@ -135,7 +167,30 @@ class _Figures(Collector):
             breakers.add_metric(key, gauge.breakers_open)
             opened.add_metric(key, gauge.breakers_opened)
             keyless.add_metric(key, gauge.keyless)
+            late.add_metric(key, gauge.late)
         yield from (times, pending, inline, fallbacks, waited, hedges, refused, breakers, opened, fresh, keyless)
+        yield from (doubted, late)
+
+    def _well(self) -> Iterator[Metric]:
+        status = GaugeMetricFamily(
+            "router_health_status", "How a model serves its callers: 0 green, 1 yellow, 2 red", labels=["model"]
+        )
+        attainment = GaugeMetricFamily(
+            "router_sla_attainment",
+            "Share (0 to 1) of the requests of the last 5 minutes that were answered in time",
+            labels=["model"],
+        )
+        left = GaugeMetricFamily(
+            "router_error_budget_left",
+            "Share of the last day's error budget that is left: 1 all of it, below 0 overspent",
+            labels=["model"],
+        )
+        for each in self._health:
+            status.add_metric([each.model], each.level)
+            if each.attainment is not None:
+                attainment.add_metric([each.model], each.attainment)
+            left.add_metric([each.model], each.budget_left)
+        yield from (status, attainment, left)
 
     def _known(self) -> Iterator[Metric]:
         def counter(name: str, text: str, labels: list[str] = _LABELS) -> CounterMetricFamily:
@@ -185,12 +240,17 @@ def _plain(family: CounterMetricFamily, labels: list[str], value: float) -> None
 Figures = Callable[[], Awaitable[Telemetry]]
 
 
-def application(figures: Figures, facts: Callable[[], ServerFacts], ready: Callable[[], bool]) -> Starlette:
+def application(
+    figures: Figures,
+    facts: Callable[[], ServerFacts],
+    ready: Callable[[], bool],
+    health: Callable[[], Iterable[HealthGauge]] = tuple,
+) -> Starlette:
     """The ASGI application."""
 
     async def metrics(request: Request) -> Response:
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Figures(await figures(), facts()))
+        registry.register(_Figures(await figures(), facts(), health()))
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), media_type=content_type)
 

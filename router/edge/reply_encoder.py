@@ -13,7 +13,7 @@ from router.pb.inference_pb2 import ModelInferResponse
 _RAW_TAG: Final = bytes([6 << 3 | 2])
 """raw_output_contents of a reply."""
 _MAX_SHAPES: Final = 256
-"""Shapes that an encoder remembers."""
+"""Shapes that an encoder remembers, and marks."""
 
 
 def varint(value: int) -> bytes:
@@ -26,21 +26,28 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+def _encoded(parameters: Parameters) -> bytes:
+    """Parameters as they stand in a reply."""
+    response = ModelInferResponse()
+    for name, value in parameters.items():
+        if isinstance(value, bool):
+            response.parameters[name].bool_param = value
+        elif isinstance(value, int):
+            response.parameters[name].int64_param = value
+        else:
+            response.parameters[name].string_param = str(value)
+    return response.SerializeToString(deterministic=True)
+
+
 class ReplyEncoder:
     """Encodes the replies of one plan: everything but id and elements is made once per shape."""
 
-    __slots__ = ("_cached", "_outputs", "_prefix", "_variable")
+    __slots__ = ("_cached", "_marks", "_outputs", "_prefix", "_variable")
 
     def __init__(self, model: str, version: str, parameters: Parameters, outputs: Sequence[TensorSpec]) -> None:
         response = ModelInferResponse(model_name=model, model_version=version)
-        for name, value in parameters.items():
-            if isinstance(value, bool):
-                response.parameters[name].bool_param = value
-            elif isinstance(value, int):
-                response.parameters[name].int64_param = value
-            else:
-                response.parameters[name].string_param = str(value)
-        self._prefix = response.SerializeToString(deterministic=True)
+        self._prefix = response.SerializeToString() + _encoded(parameters)
+        self._marks: dict[tuple[object, ...], bytes] = {}
         self._outputs = tuple((output.name, output.datatype) for output in outputs)
         self._variable = any(output.datatype == BYTES for output in outputs)
         self._cached: dict[tuple[tuple[int, ...], ...], tuple[bytes, ...]] = {}
@@ -54,6 +61,17 @@ class ReplyEncoder:
         response = ModelInferResponse()
         response.parameters["age_ms"].int64_param = age_ms
         return b"".join((id_field, self._prefix, response.SerializeToString(), body))
+
+    def marked(self, id_field: bytes, message: bytes, marks: Parameters) -> bytes:
+        """The same reply with these marks behind its own: `body` has them too. Of the same marks one form is kept."""
+        key = tuple(marks.items())
+        more = self._marks.get(key)
+        if more is None:
+            if len(self._marks) >= _MAX_SHAPES:
+                self._marks.clear()
+            more = self._marks[key] = _encoded(marks)
+        at = len(id_field) + len(self._prefix)
+        return b"".join((message[:at], more, message[at:]))
 
     def _parts(self, shapes: tuple[tuple[int, ...], ...]) -> tuple[bytes, ...]:
         """What stands before the elements of each output; the length of BYTES elements is not in it."""

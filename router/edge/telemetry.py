@@ -61,6 +61,8 @@ def telemetry(lanes: Iterable[Lane]) -> pb.Telemetry:
             breakers_open=lane.replicas.refused,
             breakers_opened=lane.replicas.opened,
             keyless=cell.keyless,
+            late=cell.late,
+            doubted=[pb.Doubted(rule=rule, then=then, rows=rows) for (rule, then), rows in sorted(cell.doubts.items())],
         )
         if hedger is not None:
             gauge.hedges_sent, gauge.hedges_won = hedger.sent, hedger.won
@@ -132,6 +134,8 @@ def merged(parts: Iterable[pb.Telemetry]) -> pb.Telemetry:
     gauges: dict[tuple[str, str], pb.ModelGauges] = {}
     fallbacks: dict[tuple[str, str, str, str], pb.Fallback] = {}
     predictions: dict[str, pb.PredictionFigures] = {}
+    observations: dict[str, pb.ObservationFigures] = {}
+    doubts: dict[tuple[str, str, str, str], pb.Doubted] = {}
     for part in parts:
         total.resident_bytes += part.resident_bytes
         total.loop_taken += part.loop_taken
@@ -140,6 +144,12 @@ def merged(parts: Iterable[pb.Telemetry]) -> pb.Telemetry:
                 predictions[handed.model] = total.predictions.add(model=handed.model)
             predictions[handed.model].kept += handed.kept
             predictions[handed.model].lost += handed.lost
+        for seen in part.observations:
+            if seen.model not in observations:
+                observations[seen.model] = total.observations.add(model=seen.model)
+            observations[seen.model].looked += seen.looked
+            observations[seen.model].recorded += seen.recorded
+            observations[seen.model].missed += seen.missed
         for each in part.models:
             key = (each.name, each.version)
             have = models.get(key)
@@ -179,6 +189,12 @@ def merged(parts: Iterable[pb.Telemetry]) -> pb.Telemetry:
                 fallbacks[way].count += fallback.count
                 fallbacks[way].ns += fallback.ns
             mine.keyless += gauge.keyless
+            mine.late += gauge.late
+            for doubted in gauge.doubted:
+                rule = (gauge.model, gauge.version, doubted.rule, doubted.then)
+                if rule not in doubts:
+                    doubts[rule] = mine.doubted.add(rule=doubted.rule, then=doubted.then)
+                doubts[rule].rows += doubted.rows
             mine.hedges_sent += gauge.hedges_sent
             mine.hedges_won += gauge.hedges_won
             for why, count in gauge.hedges_refused.items():

@@ -1,5 +1,6 @@
 from router.pb import faults_pb2 as _faults_pb2
 from router.pb import inference_pb2 as _inference_pb2
+from router.pb import observation_pb2 as _observation_pb2
 from router.pb import story_pb2 as _story_pb2
 from router.pb import table_pb2 as _table_pb2
 from google.protobuf.internal import containers as _containers
@@ -11,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class FromWorker(_message.Message):
-    __slots__ = ("joined", "prepared", "telemetry", "question", "take_back", "told", "predictions", "handed_over", "retired", "preloaded", "warmed")
+    __slots__ = ("joined", "prepared", "telemetry", "question", "take_back", "told", "predictions", "handed_over", "retired", "preloaded", "warmed", "observations")
     JOINED_FIELD_NUMBER: _ClassVar[int]
     PREPARED_FIELD_NUMBER: _ClassVar[int]
     TELEMETRY_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +24,7 @@ class FromWorker(_message.Message):
     RETIRED_FIELD_NUMBER: _ClassVar[int]
     PRELOADED_FIELD_NUMBER: _ClassVar[int]
     WARMED_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATIONS_FIELD_NUMBER: _ClassVar[int]
     joined: Joined
     prepared: Prepared
     telemetry: Telemetry
@@ -34,7 +36,8 @@ class FromWorker(_message.Message):
     retired: Retired
     preloaded: Preloaded
     warmed: Warmed
-    def __init__(self, joined: _Optional[_Union[Joined, _Mapping]] = ..., prepared: _Optional[_Union[Prepared, _Mapping]] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ..., take_back: _Optional[_Union[TakeBack, _Mapping]] = ..., told: _Optional[_Union[Told, _Mapping]] = ..., predictions: _Optional[_Union[Predictions, _Mapping]] = ..., handed_over: _Optional[_Union[HandedOver, _Mapping]] = ..., retired: _Optional[_Union[Retired, _Mapping]] = ..., preloaded: _Optional[_Union[Preloaded, _Mapping]] = ..., warmed: _Optional[_Union[Warmed, _Mapping]] = ...) -> None: ...
+    observations: _observation_pb2.Observations
+    def __init__(self, joined: _Optional[_Union[Joined, _Mapping]] = ..., prepared: _Optional[_Union[Prepared, _Mapping]] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ..., take_back: _Optional[_Union[TakeBack, _Mapping]] = ..., told: _Optional[_Union[Told, _Mapping]] = ..., predictions: _Optional[_Union[Predictions, _Mapping]] = ..., handed_over: _Optional[_Union[HandedOver, _Mapping]] = ..., retired: _Optional[_Union[Retired, _Mapping]] = ..., preloaded: _Optional[_Union[Preloaded, _Mapping]] = ..., warmed: _Optional[_Union[Warmed, _Mapping]] = ..., observations: _Optional[_Union[_observation_pb2.Observations, _Mapping]] = ...) -> None: ...
 
 class ToWorker(_message.Message):
     __slots__ = ("prepare", "retire", "ask_telemetry", "bind", "answer", "set_faults", "ask_stories", "kept", "ask_predictions", "preload", "set_mirrors", "set_warmings", "came_true")
@@ -141,7 +144,7 @@ class AskTelemetry(_message.Message):
     def __init__(self, question: _Optional[int] = ...) -> None: ...
 
 class Telemetry(_message.Message):
-    __slots__ = ("question", "models", "gauges", "resident_bytes", "loop_taken", "predictions", "mirrors")
+    __slots__ = ("question", "models", "gauges", "resident_bytes", "loop_taken", "predictions", "mirrors", "observations")
     QUESTION_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
     GAUGES_FIELD_NUMBER: _ClassVar[int]
@@ -149,6 +152,7 @@ class Telemetry(_message.Message):
     LOOP_TAKEN_FIELD_NUMBER: _ClassVar[int]
     PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
     MIRRORS_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATIONS_FIELD_NUMBER: _ClassVar[int]
     question: int
     models: _containers.RepeatedCompositeFieldContainer[_inference_pb2.ModelStatistics]
     gauges: _containers.RepeatedCompositeFieldContainer[ModelGauges]
@@ -156,7 +160,8 @@ class Telemetry(_message.Message):
     loop_taken: int
     predictions: _containers.RepeatedCompositeFieldContainer[PredictionFigures]
     mirrors: _containers.RepeatedCompositeFieldContainer[MirrorFigures]
-    def __init__(self, question: _Optional[int] = ..., models: _Optional[_Iterable[_Union[_inference_pb2.ModelStatistics, _Mapping]]] = ..., gauges: _Optional[_Iterable[_Union[ModelGauges, _Mapping]]] = ..., resident_bytes: _Optional[int] = ..., loop_taken: _Optional[int] = ..., predictions: _Optional[_Iterable[_Union[PredictionFigures, _Mapping]]] = ..., mirrors: _Optional[_Iterable[_Union[MirrorFigures, _Mapping]]] = ...) -> None: ...
+    observations: _containers.RepeatedCompositeFieldContainer[ObservationFigures]
+    def __init__(self, question: _Optional[int] = ..., models: _Optional[_Iterable[_Union[_inference_pb2.ModelStatistics, _Mapping]]] = ..., gauges: _Optional[_Iterable[_Union[ModelGauges, _Mapping]]] = ..., resident_bytes: _Optional[int] = ..., loop_taken: _Optional[int] = ..., predictions: _Optional[_Iterable[_Union[PredictionFigures, _Mapping]]] = ..., mirrors: _Optional[_Iterable[_Union[MirrorFigures, _Mapping]]] = ..., observations: _Optional[_Iterable[_Union[ObservationFigures, _Mapping]]] = ...) -> None: ...
 
 class PredictionFigures(_message.Message):
     __slots__ = ("model", "kept", "lost")
@@ -168,8 +173,20 @@ class PredictionFigures(_message.Message):
     lost: int
     def __init__(self, model: _Optional[str] = ..., kept: _Optional[int] = ..., lost: _Optional[int] = ...) -> None: ...
 
+class ObservationFigures(_message.Message):
+    __slots__ = ("model", "looked", "recorded", "missed")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LOOKED_FIELD_NUMBER: _ClassVar[int]
+    RECORDED_FIELD_NUMBER: _ClassVar[int]
+    MISSED_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    looked: int
+    recorded: int
+    missed: int
+    def __init__(self, model: _Optional[str] = ..., looked: _Optional[int] = ..., recorded: _Optional[int] = ..., missed: _Optional[int] = ...) -> None: ...
+
 class ModelGauges(_message.Message):
-    __slots__ = ("model", "version", "pending", "lane", "failures", "load_ns", "request_buckets", "request_ns", "fallbacks", "hung", "breakers_open", "breakers_opened", "hedges_sent", "hedges_won", "hedges_refused", "keyless")
+    __slots__ = ("model", "version", "pending", "lane", "failures", "load_ns", "request_buckets", "request_ns", "fallbacks", "hung", "breakers_open", "breakers_opened", "hedges_sent", "hedges_won", "hedges_refused", "keyless", "doubted", "late")
     class FailuresEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -200,6 +217,8 @@ class ModelGauges(_message.Message):
     HEDGES_WON_FIELD_NUMBER: _ClassVar[int]
     HEDGES_REFUSED_FIELD_NUMBER: _ClassVar[int]
     KEYLESS_FIELD_NUMBER: _ClassVar[int]
+    DOUBTED_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     pending: int
@@ -216,7 +235,9 @@ class ModelGauges(_message.Message):
     hedges_won: int
     hedges_refused: _containers.ScalarMap[str, int]
     keyless: int
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., pending: _Optional[int] = ..., lane: _Optional[str] = ..., failures: _Optional[_Mapping[str, int]] = ..., load_ns: _Optional[int] = ..., request_buckets: _Optional[_Iterable[int]] = ..., request_ns: _Optional[int] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., hung: _Optional[int] = ..., breakers_open: _Optional[int] = ..., breakers_opened: _Optional[int] = ..., hedges_sent: _Optional[int] = ..., hedges_won: _Optional[int] = ..., hedges_refused: _Optional[_Mapping[str, int]] = ..., keyless: _Optional[int] = ...) -> None: ...
+    doubted: _containers.RepeatedCompositeFieldContainer[Doubted]
+    late: int
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., pending: _Optional[int] = ..., lane: _Optional[str] = ..., failures: _Optional[_Mapping[str, int]] = ..., load_ns: _Optional[int] = ..., request_buckets: _Optional[_Iterable[int]] = ..., request_ns: _Optional[int] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., hung: _Optional[int] = ..., breakers_open: _Optional[int] = ..., breakers_opened: _Optional[int] = ..., hedges_sent: _Optional[int] = ..., hedges_won: _Optional[int] = ..., hedges_refused: _Optional[_Mapping[str, int]] = ..., keyless: _Optional[int] = ..., doubted: _Optional[_Iterable[_Union[Doubted, _Mapping]]] = ..., late: _Optional[int] = ...) -> None: ...
 
 class Fallback(_message.Message):
     __slots__ = ("step", "reason", "count", "ns")
@@ -229,6 +250,16 @@ class Fallback(_message.Message):
     count: int
     ns: int
     def __init__(self, step: _Optional[str] = ..., reason: _Optional[str] = ..., count: _Optional[int] = ..., ns: _Optional[int] = ...) -> None: ...
+
+class Doubted(_message.Message):
+    __slots__ = ("rule", "then", "rows")
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    THEN_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    rule: str
+    then: str
+    rows: int
+    def __init__(self, rule: _Optional[str] = ..., then: _Optional[str] = ..., rows: _Optional[int] = ...) -> None: ...
 
 class AskStories(_message.Message):
     __slots__ = ("question", "wanted")

@@ -15,6 +15,7 @@ from router.serving.stories import SAMPLED, run_facts
 
 if TYPE_CHECKING:
     from router.serving.call import Call
+    from router.serving.humility import Doubts
     from router.serving.lanes import Lane
     from router.serving.run import Run
 
@@ -40,7 +41,7 @@ def execute(run: Run, cell: Cell) -> bool:
         place = lane.inflight.began(marks)
         feeds = plan.feeds(calls)
         fed = clock()
-        outputs = run.session.run(plan.outputs, feeds, run.stop)
+        outputs = run.session.run(plan.wanted, feeds, run.stop)
     except ModelFailed as error:
         # It would hold this frame, which holds it.
         failed = _ended(lane) if run.stop.terminate else error.with_traceback(None)
@@ -55,17 +56,26 @@ def execute(run: Run, cell: Cell) -> bool:
         # Long by the wall clock. Did it compute so long, or did its thread lose the core meanwhile?
         lane.pace.stolen = lane.clock.thread_time_ns() - busy_before < (inferred - fed) // 2
     if outputs is not None:
+        doubts: Doubts | None = None
         try:
+            if plan.rules is not None:
+                doubts = plan.doubts(calls, feeds, outputs)
+                outputs = outputs[: len(plan.outputs)]
             broken = plan.broken(calls, outputs) if plan.contract is not None else None
-            replies = plan.replies(calls, outputs, hedge=run.hedge)
+            if doubts is None:
+                replies = plan.replies(calls, outputs, hedge=run.hedge)
+            else:
+                replies = plan.doubted_replies(calls, doubts, hedge=run.hedge)
         except ModelFailed as error:
             failed = error.with_traceback(None)
         except Exception:  # noqa: BLE001  # as above
             failed = _fault(lane)
         else:
-            _answer(run, replies, outputs, broken, cell, marks, (began, fed, inferred), mine=mine)
+            _answer(run, replies, outputs, broken, doubts, cell, marks, (began, fed, inferred), mine=mine)
             if lane.mirror is not None and mine and broken is None and not run.hedge:
                 lane.mirror.offer(lane.version, calls, outputs, inferred - fed, inferred)
+            if lane.observer is not None and mine and broken is None and not run.hedge:
+                lane.observer.offer(lane.version, calls, outputs, inferred - fed, inferred)
             return mine
     if lane.guarded and mine:
         # Of a batch each call is judged when it runs alone; of a run that we have stopped nothing can be said.
@@ -79,13 +89,14 @@ def _answer(
     replies: list[bytes],
     outputs: list[Array],
     broken: list[str] | None,
+    doubts: Doubts | None,
     cell: Cell,
     marks: list[int],
     times: tuple[int, int, int],
     *,
     mine: bool,
 ) -> None:
-    """Send the replies, but for those that break the contract, and remember what the run was like."""
+    """Send the replies, but for those that break the contract or are held back, and remember what the run was like."""
     lane, calls = run.lane, run.calls
     plan = calls[0].plan
     began, fed, inferred = times
@@ -93,11 +104,16 @@ def _answer(
     rows = sum([call.plan.rows for call in calls]) if joined else plan.rows
     if broken is not None:
         calls, replies, marks = _kept(run, replies, broken, marks)
-    if plan.notes is None:
+    if doubts is not None:
+        calls, replies, marks = _sure(run, calls, replies, doubts, cell, marks)
+    if plan.notes is None and doubts is None:
         answered = [call.received for call, reply in zip(calls, replies, strict=True) if call.finish(reply)]
     else:
         won = [call for call, reply in zip(calls, replies, strict=True) if call.finish(reply)]
-        plan.notes.take(run.calls, won, outputs, inferred, hedge=run.hedge)
+        if plan.notes is not None:
+            plan.notes.take(run.calls, won, outputs, inferred, hedge=run.hedge)
+        if doubts is not None:
+            doubts.count(won, cell)
         answered = [call.received for call in won]
     if run.hedge:
         run.won = bool(answered)
@@ -129,6 +145,31 @@ def _kept(
             call.give_up(Reason.CONTRACT, error, Failure.BACKEND)
     kept = [each for each, reason in enumerate(broken) if not reason]
     return [run.calls[each] for each in kept], [replies[each] for each in kept], [marks[each] for each in kept]
+
+
+def _sure(
+    run: Run, calls: list[Call], replies: list[bytes], doubts: Doubts, cell: Cell, marks: list[int]
+) -> tuple[list[Call], list[bytes], list[int]]:
+    """The calls whose answers no rule holds back, with replies and fingerprints; the others are told that one does.
+
+    Nothing else answers them: that a model is in doubt is no failure of it. But a failover model that is in doubt is
+    no help, and what the caller's own model has left is tried.
+    """
+    lane, kept = run.lane, []
+    for each, call in enumerate(calls):
+        doubt = doubts.calls.get(call)
+        if doubt is None or doubt.error is None:
+            kept.append(each)
+        elif call.asked is not call:
+            call.give_up(Reason.FAILED, doubt.error, Failure.OTHER)
+        elif call.claim():
+            now = lane.clock.monotonic_ns()
+            cell.fail(Failure.OTHER, now - call.received)
+            doubt.count(cell)
+            call.send_error(doubt.error)
+            call.ran = run_facts(run, now, over=True)
+            lane.teller.failed(call, None, doubt.error)
+    return [calls[each] for each in kept], [replies[each] for each in kept], [marks[each] for each in kept]
 
 
 def _ended(lane: Lane) -> ModelFailed:

@@ -11,11 +11,13 @@ import numpy as np
 
 from router.core.contract import Contract
 from router.core.fingerprint import SAMPLE, of_elements, of_feeds, of_version
+from router.core.humility import Humility
 from router.core.request import Checked, Elements, Parameters
 from router.core.tensor import BYTES, DTYPES, TensorSpec, decode_bytes, encode_bytes
 from router.errors import InvalidRequest, ModelFailed
 from router.model_settings import DeadlineSettings
 from router.serving.call import Call
+from router.serving.humility import Doubts, Rules
 
 if TYPE_CHECKING:
     from router.serving.fallback import Fallback
@@ -37,6 +39,9 @@ class Encoder(Protocol):
 
     def remembered(self, id_field: bytes, age_ms: int, body: bytes) -> bytes:
         """A reply with the outputs of another one, which was made so many milliseconds ago."""
+
+    def marked(self, id_field: bytes, message: bytes, marks: Parameters) -> bytes:
+        """The same reply with these marks beside its own; they are part of its body."""
 
     def replies(self, id_fields: Sequence[bytes], shapes: Shapes, elements: Sequence[Sequence[Any]]) -> list[bytes]:
         """One reply for each id; `elements` holds for each output the elements for each id."""
@@ -72,6 +77,7 @@ class Plan:
 
     `rows` is the size of the first dimension that all inputs share, 1 where there is none or it is 0. Calls join a
     run when their plans have the same `batch_key`; None joins with nobody. `special`: not every call is simply run.
+    `outputs` go to the caller, `wanted` is what the model is asked for: humility rules may look at more.
     """
 
     __slots__ = (
@@ -97,10 +103,12 @@ class Plan:
         "remote",
         "reserve_s",
         "rows",
+        "rules",
         "served_by",
         "sla_s",
         "special",
         "switched",
+        "wanted",
     )
 
     def __init__(
@@ -119,6 +127,7 @@ class Plan:
         served_by: str = "champion",
         remote: Remote | None = None,
         notes: Notes | None = None,
+        humility: Humility | None = None,
     ) -> None:
         self.lane = lane
         self.generation = generation
@@ -136,6 +145,8 @@ class Plan:
         self.remote = remote
         self.notes = notes
         self.contract = None if contract is None else contract.of(self.outputs)
+        self.rules = None if humility is None else Rules(humility, self.outputs, lane.version.model)
+        self.wanted = self.outputs if self.rules is None else self.rules.outputs
         self.special = switched or memory is not None
         self._asked_rows = 1 if checked.rows is None else checked.rows
         self._inputs = tuple(
@@ -211,6 +222,22 @@ class Plan:
         sizes = [call.plan._asked_rows for call in calls]  # noqa: SLF001  # its own kind
         reasons = contract.broken_parts(outputs, sizes)
         return reasons if any(reasons) else None
+
+    def doubts(self, calls: Sequence[Call], feeds: dict[str, Array], outputs: Sequence[Array]) -> Doubts | None:
+        """What the model's humility rules say of a run that was asked for the `wanted` outputs; None for nothing."""
+        assert self.rules is not None
+        sizes = [call.plan._asked_rows for call in calls]  # noqa: SLF001  # its own kind
+        return self.rules.doubts(calls, sizes, feeds, outputs)
+
+    def doubted_replies(self, calls: Sequence[Call], doubts: Doubts, *, hedge: bool) -> list[bytes]:
+        """The replies of a run of which rules said something: with what they put in, and their marks."""
+        encoder = self._hedge_encoder if hedge else self._encoder
+        made = self.replies(calls, doubts.outputs, hedge=hedge)
+        for at, call in enumerate(calls):
+            doubt = doubts.calls.get(call)
+            if doubt is not None:
+                made[at] = encoder.marked(call.id_field, made[at], doubt.marks)
+        return made
 
     def remember(
         self, calls: Sequence[Call], replies: Sequence[bytes], marks: Sequence[int], now_ns: int, *, hedge: bool

@@ -25,6 +25,7 @@ from router.serving.timers import Clock
 
 if TYPE_CHECKING:
     from router.serving.call import Call
+    from router.serving.humility import Doubts
     from router.serving.plan import Encoder
 
 Array = np.ndarray[Any, Any]
@@ -173,7 +174,7 @@ class RemoteHedge:
 class _Question:
     """One call, asked of a remote target."""
 
-    __slots__ = ("_asked", "_back", "_began", "_clock", "_remote", "_take_back", "call")
+    __slots__ = ("_asked", "_back", "_began", "_clock", "_doubts", "_remote", "_take_back", "call")
 
     def __init__(self, call: Call, remote: Remote, clock: Clock, back: Callable[[bool], None]) -> None:
         self.call = call
@@ -182,6 +183,7 @@ class _Question:
         self._back = back
         self._began = 0
         self._asked = False
+        self._doubts: Doubts | None = None
         self._take_back: Callable[[], Any] | None = None
 
     def ask(self) -> None:
@@ -219,6 +221,8 @@ class _Question:
                 cell = call.plan.lane.stats.own_cell()
                 began = self._began
                 cell.ran([call.received], call.plan.rows, began, began, came, self._clock.monotonic_ns())
+                if self._doubts is not None:
+                    self._doubts.count([call], cell)
             self._back(won)
             return
         if isinstance(reply, Cancelled) and self._asked and call.due is not None and call.due <= came / 1e9:
@@ -228,17 +232,27 @@ class _Question:
         if call.attempt_over() and call.trouble is not None:  # who tried before it has given up meanwhile
             call.plan.fallback.answer(call, call.trouble[0])
 
-    def _reply(self, answer: bytes) -> bytes | ModelFailed:
-        """The reply for the caller, in our own words; what is wrong with the target's where something is."""
+    def _reply(self, answer: bytes) -> bytes | ModelFailed | Cancelled:
+        """The reply for the caller, in our own words; what is wrong with the target's where something is.
+
+        Cancelled where it answered well and is not to be trusted.
+        """
         call, remote = self.call, self._remote
         try:
-            outputs = remote.words.outputs(call.id_field, answer)
-            broken = call.plan.broken([call], outputs)
+            came, plan = remote.words.outputs(call.id_field, answer), call.plan
+            outputs: Sequence[Array] = came[: len(plan.outputs)]
+            broken = plan.broken([call], outputs)
             if broken is not None:
                 return ModelFailed(f"it broke the contract: {broken[0]}")
+            doubts = None if plan.rules is None else plan.doubts([call], plan.feeds([call]), came)
+            if doubts is not None:
+                if doubts.calls[call].error is not None:
+                    return Cancelled("a rule holds its answer back: what the model here says decides")
+                outputs, self._doubts = doubts.outputs, doubts
             shapes = tuple([output.shape for output in outputs])
-            elements = [(each,) for each in call.plan.elements(outputs)]
-            return remote.encoder.replies((call.id_field,), shapes, elements)[0]
+            elements = [(each,) for each in plan.elements(outputs)]
+            reply = remote.encoder.replies((call.id_field,), shapes, elements)[0]
+            return reply if doubts is None else remote.encoder.marked(call.id_field, reply, doubts.calls[call].marks)
         except ModelFailed as error:
             return error.with_traceback(None)
         except Exception:

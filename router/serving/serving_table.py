@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -11,6 +12,8 @@ import structlog
 
 from router.core.contract import Contract, contract_of
 from router.core.fallback import Reason, Step, check_default
+from router.core.humility import Humility
+from router.core.humility_terms import humility_of
 from router.core.prediction import form_of, predicted
 from router.core.question import Question
 from router.core.request import Checked, Header, Parameters, Request, check, expected
@@ -63,6 +66,7 @@ class ServingTable:
         self._unfit: dict[str, set[str]] = {}
         self._keys: dict[tuple[object, ...], object] = {}
         self._contracts: dict[tuple[str, str], Contract | None] = {}
+        self._humility: dict[tuple[str, str], Humility | None] = {}
         self._defaults: dict[tuple[str, str], dict[str, np.ndarray[Any, Any]]] = {}
 
     def route(self, model: str) -> Route:
@@ -209,6 +213,7 @@ class ServingTable:
             str(marks["served_by"]),
             remote,
             notes,
+            self._humble(version),
         )
 
     def _notes(self, lane: Lane, checked: Checked, route: Route, served_by: str) -> Notes | None:
@@ -229,6 +234,16 @@ class ServingTable:
             self._contracts[key] = contract_of(self.routes[version.model].settings.contract, version.signature)
         return self._contracts[key]
 
+    def _humble(self, version: Version) -> Humility | None:
+        """The humility rules of a version; None where its model has none."""
+        settings = self.routes[version.model].settings.humility
+        if not settings.rules:
+            return None
+        key = (version.model, version.number)
+        if key not in self._humility:
+            self._humility[key] = humility_of(settings, version.signature)
+        return self._humility[key]
+
     def _encode(self, header: Header, number: str, marks: Parameters, checked: Checked) -> Encoder:
         known: dict[str, bool | int | float | str] = {"model_version": number, "generation": self.generation}
         return self._encoder(header.model, number, {**marks, **known}, checked.outputs)
@@ -240,7 +255,12 @@ class ServingTable:
         if peer is None:
             return None
         version = lane.version
-        outputs = expected(checked, version.signature, rows=version.batching.max_size > 1)
+        humility = self._humble(version)
+        specs = {spec.name: spec for spec in version.signature.outputs}
+        looked_at = () if humility is None else humility.outputs
+        more = [specs[name] for name in looked_at if specs[name] not in checked.outputs]
+        wanted = replace(checked, outputs=(*checked.outputs, *more))
+        outputs = expected(wanted, version.signature, rows=version.batching.max_size > 1)
         marks: Parameters = {"served_by": "hedge", "degraded": False, "remote": True}
         return Remote(peer, peer.target.words(checked, outputs), self._encode(header, "", marks, checked))
 
@@ -285,12 +305,13 @@ class ServingTable:
             return None
         max_age_s = fallback.cached_max_age_s if cached else 0.0
         shortest_s = min([age for age in (max_age_s, fresh_s) if age])
+        rules = route.settings.humility.model_dump_json() if route.settings.humility.rules else ""
         versions = [lane.version]
         if fallback.cached_other_versions:
             others = [each for each in route.versions.values() if each.signature == lane.version.signature]
             versions += [each for each in reversed(others) if each is not lane.version]
         asked = [
-            Asked(Question(version, checked, shortest_s), self._cached_encoder(header, version, lane, checked))
+            Asked(Question(version, checked, shortest_s, rules), self._cached_encoder(header, version, lane, checked))
             for version in versions
         ]
         return Memory(self._store, asked, max_age_s, fresh_s)

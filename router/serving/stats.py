@@ -21,8 +21,12 @@ class Failure(IntEnum):
     OTHER = 3
 
 
+NEVER_NS = 1 << 62
+"""A target that no answer is too late for."""
 MAX_SIZES = 128
 """Sizes of batches that are counted apart."""
+MAX_RULES = 256
+"""Humility rules that are counted apart, over all changes of a model's settings."""
 
 
 class Cell:
@@ -34,6 +38,7 @@ class Cell:
         "compute_infer",
         "compute_input",
         "compute_output",
+        "doubts",
         "failed",
         "failures",
         "fallbacks",
@@ -42,11 +47,13 @@ class Cell:
         "hits",
         "keyless",
         "last_ms",
+        "late",
         "queue",
         "request",
         "rows",
         "runs",
         "success",
+        "target_ns",
     )
 
     def __init__(self) -> None:
@@ -61,6 +68,7 @@ class Cell:
         self.failed = 0  # time spent on requests that failed
         self.failures = [0] * len(Failure)
         self.fallbacks: dict[tuple[Step, Reason], list[int]] = {}  # → calls, time
+        self.doubts: dict[tuple[str, str], int] = {}  # humility rule, what it does → rows
         self.buckets = [0] * BUCKETS
         self.hits = 0  # of `success`, those that needed no run
         self.hit_ns = 0
@@ -68,6 +76,8 @@ class Cell:
         self.keyless = 0  # requests without a key: the split of which this is the champion sent them by chance
         self.batches: dict[int, list[int]] = {}  # rows → runs, input, infer, output
         self.last_ms = 0
+        self.target_ns = NEVER_NS
+        self.late = 0  # of `success`, those that took longer than the target of their time
 
     def fail(self, reason: Failure, nanoseconds: int) -> None:
         """Count a failed request."""
@@ -80,12 +90,20 @@ class Cell:
         figures[0] += 1
         figures[1] += nanoseconds
 
+    def doubted(self, rule: str, then: str, rows: int) -> None:
+        """Count rows in which a humility rule fired. Owners rename rules: beyond a bound all new ones are one."""
+        key = (rule, then)
+        if key not in self.doubts and len(self.doubts) >= MAX_RULES:
+            key = ("others", then)
+        self.doubts[key] = self.doubts.get(key, 0) + rows
+
     def remembered(self, nanoseconds: int) -> None:
         """Count a request that needed no run: the model had said the same just now."""
         at = bucket(nanoseconds)
         self.success += 1
         self.request += nanoseconds
         self.buckets[at] += 1
+        self.late += nanoseconds > self.target_ns
         self.hits += 1
         self.hit_ns += nanoseconds
         self.hit_buckets[at] += 1
@@ -93,13 +111,17 @@ class Cell:
     def ran(self, received: Iterable[int], rows: int, began: int, fed: int, inferred: int, ended: int) -> None:
         """Count a run and the requests that it answered: when each was `received`, and the run's four instants."""
         count = waited = 0
-        buckets = self.buckets
+        buckets, on_time = self.buckets, ended - self.target_ns
+        late = 0
         for instant in received:
             count += 1
             waited += began - instant
+            if instant < on_time:
+                late += 1
             place = (ended - instant >> 10).bit_length()  # `bucket` without the price of a call
             buckets[place if place < BUCKETS else -1] += 1
         self.success += count
+        self.late += late
         self.rows += rows
         self.runs += 1
         self.queue += waited
@@ -125,6 +147,7 @@ class Stats:
 
     def __init__(self) -> None:
         self._cells: list[Cell] = []
+        self._target_ns = NEVER_NS
         self._by_thread: dict[int, Cell] = {}
         self.load_ns = 0
         self._last = (0, 0)
@@ -132,8 +155,15 @@ class Stats:
     def cell(self) -> Cell:
         """A cell for a thread that is going to write."""
         cell = Cell()
+        cell.target_ns = self._target_ns
         self._cells.append(cell)
         return cell
+
+    def aim(self, seconds: float | None) -> None:
+        """From now on an answer is late that takes longer; None: none is."""
+        self._target_ns = NEVER_NS if seconds is None else int(seconds * 1e9)
+        for cell in list(self._cells):
+            cell.target_ns = self._target_ns
 
     def own_cell(self) -> Cell:
         """The cell of the thread that asks."""
@@ -165,6 +195,7 @@ class Stats:
                 "hits",
                 "hit_ns",
                 "keyless",
+                "late",
             ):
                 setattr(total, name, getattr(total, name) + getattr(cell, name))
             total.failures = [a + b for a, b in zip(total.failures, cell.failures, strict=True)]
@@ -173,6 +204,8 @@ class Stats:
             for key, figures in list(cell.fallbacks.items()):
                 have = total.fallbacks.get(key, [0, 0])
                 total.fallbacks[key] = [a + b for a, b in zip(have, figures, strict=True)]
+            for rule, doubted in list(cell.doubts.items()):
+                total.doubts[rule] = total.doubts.get(rule, 0) + doubted
             for rows, figures in list(cell.batches.items()):
                 have = total.batches.get(rows, [0, 0, 0, 0])
                 total.batches[rows] = [a + b for a, b in zip(have, figures, strict=True)]

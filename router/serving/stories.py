@@ -199,8 +199,8 @@ class Teller:
         """A call was answered by a step of its chain, by this model if it is another one."""
         self._end(call, "degraded", served_by=step.value, served_model=model, reason=reason)
 
-    def failed(self, call: Call, reason: Reason, error: RouterError) -> None:
-        """A call was answered with an error."""
+    def failed(self, call: Call, reason: Reason | None, error: RouterError) -> None:
+        """A call was answered with an error; without a reason the model has answered, and its answer was held back."""
         self._end(call, "failed", reason=reason, error=error)
 
     def cancelled(self, call: Call) -> None:

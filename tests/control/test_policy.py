@@ -79,6 +79,7 @@ def test_settings_that_fit_change_nothing() -> None:
             "chain": ["failover", "default"], "failover": "spare", "default": {"y": [0.5, 0.5], "label": -1},
         },
         "contract": {"rows": True, "outputs": {"y": {"low": 0, "high": 1}, "label": {"labels": [1, 2]}}},
+        "humility": {"rules": [{"name": "far", "kind": "outlying", "input": "x", "low": [0, 0, 0]}]},
     }  # fmt: skip
     routes = table(route("m", settings), route("spare", v1=OTHER_NAMES), route("plain"))
     assert fitted(routes) == routes
@@ -95,6 +96,10 @@ def test_settings_that_fit_change_nothing() -> None:
         ({"contract": {"outputs": {"y": {"low": 2, "high": 1}}}}, "model.toml: `contract.outputs.y.low` = 2.0:"),
         ({"contract": {"outputs": {"y": {"labels": [1]}}}}, "model.toml: `contract.outputs.y.labels` = 1:"),
         ({"contract": {"outputs": {"label": {"labels": ["a"]}}}}, "model.toml: `contract.outputs.label.labels`: 'a'"),
+        (
+            {"humility": {"rules": [{"name": "far", "kind": "outlying", "input": "x", "low": [0, 0]}]}},
+            "model.toml: `humility.rules.0.low` = [0.0, 0.0]: a row of the input has 3 elements",
+        ),
         (failover("x"), "`fallback.failover` = 'x': the repository holds no such model; it holds 'spare', 'other'"),
         (failover("spare:9"), "`fallback.failover` = 'spare:9': model 'spare' has no such version; it has 1, 2"),
         (failover("spare:"), "`fallback.failover` = 'spare:': model 'spare' has no such version; it has 1, 2"),

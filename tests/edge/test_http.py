@@ -35,6 +35,7 @@ def figures() -> Telemetry:
     gauge.hedges_sent, gauge.hedges_won = 6, 5
     gauge.hedges_refused["budget_spent"] = 7
     gauge.keyless = 13
+    gauge.doubted.add(rule="far-off", then="override", rows=17)
     return message
 
 
@@ -104,6 +105,15 @@ def test_what_was_answered_without_the_model_names_step_and_reason() -> None:
     family = next(f for f in plain(ask("/metrics").text) if f.name == "router_fallback")
     (sample,) = [sample for sample in family.samples if sample.name == "router_fallback_total"]
     assert sample.labels == {"model": 'a "b"\\', "version": "3", "step": "default", "reason": "slow"}
+
+
+def test_rows_in_which_a_rule_fired_name_it_and_what_it_does() -> None:
+    """Beside the model and the version that answered."""
+    family = next(f for f in plain(ask("/metrics").text) if f.name == "router_humility")
+    (sample,) = [sample for sample in family.samples if sample.name == "router_humility_total"]
+    assert (sample.labels, sample.value) == (
+        {"model": 'a "b"\\', "version": "3", "rule": "far-off", "then": "override"}, 17,
+    )  # fmt: skip
 
 
 def test_the_buckets_of_times_only_grow() -> None:

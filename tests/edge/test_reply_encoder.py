@@ -100,3 +100,22 @@ def test_an_encoder_remembers_few_shapes() -> None:
         reply = ModelInferResponse.FromString(encoder.replies([b""], ((size,),), [[bytes(size)]])[0])
         assert (list(reply.outputs[0].shape), reply.raw_output_contents) == ([size], [bytes(size)])
     assert len(encoder._cached) <= reply_encoder._MAX_SHAPES
+
+
+def test_marks_of_one_reply_are_part_of_its_body() -> None:
+    """Its other bytes stay as they are; what is remembered of it has them too. Few marks are kept."""
+    encoder = ReplyEncoder("m", "1", {"served_by": "champion"}, [TensorSpec("y", "UINT8", (-1,))])
+    id_field = ModelInferRequest(id="a").SerializeToString()
+    plain = encoder.replies([id_field], ((2,),), [[b"ab"]])[0]
+    marks = {"humility": "far", "humility_rows": "0,1"}
+    marked = encoder.marked(id_field, plain, marks)
+    reply = ModelInferResponse.FromString(marked)
+    assert {name: value.string_param for name, value in reply.parameters.items()} == {"served_by": "champion", **marks}
+    for name in marks:
+        del reply.parameters[name]
+    assert reply == ModelInferResponse.FromString(plain)
+    again = ModelInferResponse.FromString(encoder.remembered(b"", 5, encoder.body(id_field, marked)))
+    assert (again.parameters["humility"].string_param, again.raw_output_contents) == ("far", [b"ab"])
+    for row in range(1000):
+        encoder.marked(id_field, plain, {"humility_rows": str(row)})
+    assert len(encoder._marks) <= reply_encoder._MAX_SHAPES

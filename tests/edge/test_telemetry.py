@@ -250,3 +250,19 @@ def test_what_callers_had_of_a_version() -> None:
     after = vitals(total.all())
     assert after["m", "1"].since(before["m", "1"]) == before["m", "1"] + before["m", "1"]
     assert after["m", "2"] == Vitals(2, 0, 0, after["m", "2"].buckets)
+
+
+def test_rows_in_which_rules_fired_are_added_by_rule() -> None:
+    """Over threads and workers, versions apart; a dead worker's still count."""
+    one, two, other = FakeLane(), FakeLane(), FakeLane(number="2")
+    one.stats.own_cell().doubted("far", "note", 2)
+    one.stats.cell().doubted("far", "note", 3)
+    two.stats.own_cell().doubted("far", "note", 10)
+    two.stats.own_cell().doubted("far", "error", 1)
+    other.stats.own_cell().doubted("torn", "override", 7)
+    total = Total()
+    total.put("a", figures(one))
+    total.bury("a")
+    total.put("b", figures(two, other))
+    found = {(gauge.version, each.rule, each.then): each.rows for gauge in total.all().gauges for each in gauge.doubted}
+    assert found == {("1", "far", "note"): 15, ("1", "far", "error"): 1, ("2", "torn", "override"): 7}
