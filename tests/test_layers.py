@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROUTER = Path(__file__).parents[1] / "router"
-ROWS = (("errors", "config", "model_settings", "pb"), ("core",), ("serving",), ("control",), ("edge",), ("app",))
+ROWS = (("errors", "config", "model_settings", "schedule", "pb"), ("core",), ("serving",), ("control",), ("edge",), ("app",))
 """A row may import itself and the rows before it."""
 STANDARD_ONLY = (
     *(f"app.{name}" for name in ("supervisor", "board", "child", "ports", "refusal", "state", "watch", "crashes")),
@@ -19,19 +19,21 @@ STANDARD_ONLY = (
 """Small and up at once: they import the standard library and each other."""
 CLIENT_MAY = {"router.pb", "router.core.tensor", "router.errors"}
 PLACES = {
-    "grpc": ("edge.", "client", "pb."),
+    "cronsim": ("schedule",),
+    "grpc": ("edge.", "client", "pb.", "app.monitoring", "app.outbox", "app.health_part", "app.retraining_part", "app.drift_part"),
     "grpc_health": ("edge.",),
     "grpc_reflection": ("edge.",),
     "grpc_status": ("edge.",),
     "lmdb": ("serving.answer_file", "serving.answers"),
     "onnxruntime": ("serving.session", "app.inspect"),
-    "plotly": ("app.report_page", "app.evidence_page", "app.evidence_charts"),
+    "plotly": ("app.drift_page", "app.health_page", "app.report_page", "app.evidence_page", "app.evidence_charts"),
     "prometheus_client": ("edge.http",),
+    "httpx": ("edge.webhook_post",),
     "starlette": ("edge.http",),
     "uvicorn": ("edge.http",),
     "watchfiles": ("control.repository_watch",),
     "alembic": ("control.migrations",),
-    "sqlalchemy": ("control.database", "control.ledger_", "control.schema", "control.migrations"),
+    "sqlalchemy": ("control.reference_rows", "control.database", "control.ledger_", "control.outbox_rows", "control.schema", "control.migrations"),
     "sqlite3": (
         "control.database",
         "control.ledger_",

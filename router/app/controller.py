@@ -24,15 +24,21 @@ from router.app.approvers import shortages
 from router.app.banner import Loading, banner
 from router.app.board import CONTROLLER, Board, Phase, Slot, warmup_slot, worker_slot
 from router.app.child import EX_CONFIG, QUARANTINE, adopt, link_path
+from router.app.drift_part import DriftPart
+from router.app.health_part import HealthPart
 from router.app.logs import configure
 from router.app.memory import free_bytes
 from router.app.monitoring import Monitoring, Part
+from router.app.observing import Observing
+from router.app.outbox import WebhookPart
+from router.app.retraining_part import RetrainingPart
 from router.app.rounds import rounds
 from router.app.warmup_process import WarmupProcess
 from router.config import ServerSettings
 from router.control.crashes import crashes_of
 from router.control.database import FILE, Database
 from router.control.events import Events
+from router.control.drift import Drift
 from router.control.evidence import Evidence
 from router.control.faults import FaultBoard
 from router.control.gates import Gates
@@ -40,6 +46,7 @@ from router.control.inspection import TRIED, Inspector
 from router.control.ledger import FILE as LEDGER
 from router.control.ledger import Ledger
 from router.control.lifecycle import LOOK_S, Lifecycle
+from router.control.reference_rows import ReferenceRows
 from router.control.repository_watch import changes
 from router.control.room import Room
 from router.control.warmup import Warmups
@@ -59,6 +66,7 @@ from router.errors import RouterError, SettingsError
 from router.pb.admin_pb2 import Process, Status
 from router.pb.link_pb2 import PredictionFigures, Telemetry
 from router.pb.link_pb2 import Predictions as PredictionsMessage
+from router.pb.observation_pb2 import Observations
 from router.pb.story_pb2 import ExplainRequest, Stories
 from router.serving.quarantine import Quarantine
 
@@ -135,7 +143,11 @@ class Controller:
             crashes=crashes_of(Quarantine(settings.state / QUARANTINE)),
             events=self._events,
         )
+        life = self._lifecycle
+        self._drift = Drift(lambda: life.table.routes, ReferenceRows(self._database), self._events)
+        self._health = HealthPart(lambda: life.table.routes, lambda: life.started, self._events)
         self._monitoring = Monitoring(self._parts())
+        self._observing = Observing(self._monitoring.observed)
         self._faults = FaultBoard(self._lifecycle) if settings.allow_faults else None
         self._doorkeeper = Doorkeeper(register_of(settings))
         self._repository = RepositoryService(self._lifecycle, self._figures, explicit, self._doorkeeper)
@@ -159,7 +171,8 @@ class Controller:
         admin = await serve_admin(
             self._settings.admin, self._admin(), access, admin_credentials(self._settings), self._monitoring.services()
         )
-        http = http_server(application(self._figures, self._facts, self._ready), self._settings.http)
+        answers = application(self._figures, self._facts, self._ready, self._health.gauges)
+        http = http_server(answers, self._settings.http)
         serving = self._keep(http.serve())
         link = LinkServer(self, {ROLE: WarmupHandle})
         await link.start(link_path(self._settings.state))
@@ -171,8 +184,8 @@ class Controller:
             self._keep(self._look_after())
             self._keep(self._look_after_canaries())
             self._keep(self._watch())
-            for each in self._monitoring.work():
-                self._keep(each)
+            for looking in self._monitoring.work():
+                self._keep(looking)
         await self._stop.wait()
         self._slot.phase = Phase.DRAINING
         http.should_exit = True
@@ -189,7 +202,10 @@ class Controller:
 
     def _parts(self) -> Iterable[Part]:
         """What looks at models while they serve."""
-        return ()
+        yield self._health
+        yield DriftPart(self._drift, lambda: life.table.routes if life.started else None)
+        yield WebhookPart(self._settings.webhook, self._database, self._events)
+        yield RetrainingPart(self._lifecycle, self._settings.retraining, self._settings.state)
 
     async def _until_stopped(self, work: Coroutine[None, None, None]) -> None:
         """Until the work is done or a signal says stop, whichever is first. Raises what the work raises."""
@@ -301,18 +317,24 @@ class Controller:
         if self._faults is not None:
             self._faults.leave(worker)
         self._total.bury(worker.incarnation)
+        self._health.left(worker.incarnation)
         if self._workers.get(worker.index) is worker:
             del self._workers[worker.index]
 
     def reported(self, worker: WorkerHandle, telemetry: Telemetry) -> None:
         """A worker has sent its figures."""
         self._total.put(worker.incarnation, telemetry)
+        self._health.reported(worker.incarnation, telemetry)
         self._warmups.mirrored(worker, mirrored(telemetry))
 
     def predicted(self, worker: WorkerHandle, predictions: PredictionsMessage) -> None:
         """A worker hands over predictions; it is told when they are kept."""
         sheet = predictions_from(predictions)
         self._ledger.take(sheet.model, sheet, lambda: worker.kept(predictions.number))
+
+    def observed(self, worker: WorkerHandle, observations: Observations) -> None:  # noqa: ARG002
+        """A worker has looked at rows that came by."""
+        self._observing.take(observations)
 
     async def _hand_over(self) -> None:
         """Have all workers hand over what they have; one that does not come or answer in time is not waited for."""

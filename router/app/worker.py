@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NoReturn
@@ -34,6 +34,7 @@ from router.config import ServerSettings
 from router.control import artefact
 from router.control.swap import Refusal
 from router.core.faults import Fault
+from router.core.health import target_ms
 from router.core.table import Route, Version, VersionState, VersionTable
 from router.edge.aio_transport import AioTransport
 from router.edge.core_transport import CoreTransport
@@ -41,6 +42,7 @@ from router.edge.health import Health
 from router.edge.inference import EXTENSIONS, FAULT_INJECTION, SERVICE, Inference, reply_encoder
 from router.edge.link import LinkClient
 from router.edge.mirrors import encode
+from router.edge.observations import figures as observed_figures
 from router.edge.reflection import Reflection
 from router.edge.remote import Remotes
 from router.edge.stories import told
@@ -57,6 +59,7 @@ from router.serving.inflight import REGION, InFlight, mapped, region
 from router.serving.lanes import Executor, Lane, Runnable
 from router.serving.loop import Loop
 from router.serving.mirror import Mirror, MirrorOrder, connected
+from router.serving.observer import Observer, wishes_of
 from router.serving.predictions import Predictions
 from router.serving.quarantine import Quarantine
 from router.serving.remote import Peer
@@ -141,6 +144,7 @@ class Worker:
         self._past = Telemetry()
         self._answers: Answers | None = None
         self._predictions: Predictions | None = None
+        self._observer: Observer | None = None
         self._remotes = Remotes(settings.max_message_mib << 20)
         self._peers: dict[str, Peer] = {}
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="aside")
@@ -272,6 +276,7 @@ class Worker:
                 kept = {number: each for number, each in self._tables.items() if number not in given_up}
                 self._tables = {**kept, table.generation: prepared}
                 self.router.install(prepared)
+                self._observe(table, lanes)
                 with self._figures_lock:
                     for lane in lanes.values():
                         self._coming.pop(lane, None)
@@ -300,12 +305,15 @@ class Worker:
                 if version.state is not VersionState.READY:
                     continue
                 try:
-                    lanes[version.model, version.number] = self._lane(version, route.settings)
+                    lane = lanes[version.model, version.number] = self._lane(version, route.settings)
                 except ModelBroken as error:
                     refusals.append(Refusal(version.model, version.number, str(error)))
                 except Exception:  # a fault of ours costs this version, not the worker
                     log.exception("a version could not be loaded", model=version.model, version=version.number)
                     refusals.append(Refusal(version.model, version.number, "a worker failed to load it"))
+                else:
+                    target = target_ms(route.settings)
+                    lane.stats.aim(None if target is None else target / 1e3)
         return lanes, refusals
 
     def _memory(self, table: VersionTable) -> Answers | None:
@@ -326,6 +334,17 @@ class Worker:
             self._predictions = Predictions(self._link.send_predictions)
             self._predictions.start()
         return self._predictions if asked else None
+
+    def _observe(self, table: VersionTable, lanes: Mapping[tuple[str, str], Lane]) -> None:
+        """Have rows looked at and recorded as this table says. The observer begins when the first model asks for it."""
+        wishes = {model: wishes_of(route.settings) for model, route in table.routes.items()}
+        wishes = {model: each for model, each in wishes.items() if any(each)}
+        if wishes and self._observer is None:
+            self._observer = Observer(self._link.send_observations)
+            self._observer.start()
+        turns = {} if self._observer is None else self._observer.turns(wishes)
+        for (model, _), lane in lanes.items():
+            lane.observer = turns.get(model)
 
     def _peers_of(self, table: VersionTable) -> dict[str, Peer]:
         """The models on other servers that the table names, by URL."""
@@ -435,6 +454,8 @@ class Worker:
         if self._predictions is not None:
             for model, each in self._predictions.figures().items():
                 figures.predictions.append(PredictionFigures(model=model, kept=each.kept, lost=each.lost))
+        if self._observer is not None:
+            figures.observations.extend(map(observed_figures, self._observer.figures()))
         figures.mirrors.extend(mirror_figures(list(self._mirrors.values())))
         figures.resident_bytes = psutil.Process().memory_info().rss
         return figures

@@ -58,6 +58,9 @@ METHODS: Final[Mapping[str, Role]] = {
     "StartTrial": Role.OPERATOR,
     "StopTrial": Role.OPERATOR,
     "StopRollout": Role.OPERATOR,
+    "Retrain": Role.OPERATOR,
+    "StopRetraining": Role.OPERATOR,
+    "ListRetrainings": Role.VIEWER,
     "Approve": Role.APPROVER,
     "Reject": Role.OPERATOR,  # of what they asked for themselves; else it takes an approver (core.approval)
     "ListCases": Role.VIEWER,
@@ -67,6 +70,13 @@ METHODS: Final[Mapping[str, Role]] = {
     "SetAlias": Role.OPERATOR,
     "SetFallback": Role.OPERATOR,
     "SubmitActuals": Role.OPERATOR,
+    "GetHealth": Role.VIEWER,
+    "GetAccuracy": Role.VIEWER,
+    "GetWebhook": Role.VIEWER,
+    "TestWebhook": Role.OPERATOR,
+    "RetryWebhook": Role.OPERATOR,
+    "GetDrift": Role.VIEWER,
+    "SetReference": Role.OPERATOR,
     "SetFaults": Role.ADMIN,
     "ClearQuarantine": Role.ADMIN,
     # Of the inference protocol, on its own port.
