@@ -74,6 +74,8 @@ def _parts(story: Story) -> Iterator[str]:
         yield f"{story.fallback_reason or 'error'}: {story.cause}"
     elif story.fallback_reason:
         yield f"the model did not answer: {story.fallback_reason}"
+    if story.humility:
+        yield f"not to be trusted by the rules {story.humility.replace(',', ', ')}"
     yield _end(story)
 
 

@@ -76,6 +76,7 @@ def _message(story: stories.Story, worker: int, zero: int) -> pb.Story:
         fallback_reason="" if story.reason is None else story.reason.value,
         cause=story.cause,
         status=story.status.name,
+        humility=story.humility,
     )
     if story.left is not None:
         # Who has less than two reserves leaves one half of the time.

@@ -27,7 +27,7 @@ class Stories(_message.Message):
     def __init__(self, stories: _Optional[_Iterable[_Union[Story, _Mapping]]] = ..., kept: _Optional[int] = ..., oldest_unix_ns: _Optional[int] = ...) -> None: ...
 
 class Story(_message.Message):
-    __slots__ = ("id", "model", "version", "generation", "worker", "kept_as", "received_unix_ns", "took_ms", "deadline_ms", "reserve_ms", "rows", "expected", "run", "hedge", "served_by", "served_model", "fallback_reason", "cause", "status")
+    __slots__ = ("id", "model", "version", "generation", "worker", "kept_as", "received_unix_ns", "took_ms", "deadline_ms", "reserve_ms", "rows", "expected", "run", "hedge", "served_by", "served_model", "fallback_reason", "cause", "status", "humility")
     ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +47,7 @@ class Story(_message.Message):
     FALLBACK_REASON_FIELD_NUMBER: _ClassVar[int]
     CAUSE_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    HUMILITY_FIELD_NUMBER: _ClassVar[int]
     id: str
     model: str
     version: str
@@ -66,7 +67,8 @@ class Story(_message.Message):
     fallback_reason: str
     cause: str
     status: str
-    def __init__(self, id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., generation: _Optional[int] = ..., worker: _Optional[int] = ..., kept_as: _Optional[str] = ..., received_unix_ns: _Optional[int] = ..., took_ms: _Optional[float] = ..., deadline_ms: _Optional[float] = ..., reserve_ms: _Optional[float] = ..., rows: _Optional[int] = ..., expected: _Optional[_Union[Expected, _Mapping]] = ..., run: _Optional[_Union[Run, _Mapping]] = ..., hedge: _Optional[_Union[Run, _Mapping]] = ..., served_by: _Optional[str] = ..., served_model: _Optional[str] = ..., fallback_reason: _Optional[str] = ..., cause: _Optional[str] = ..., status: _Optional[str] = ...) -> None: ...
+    humility: str
+    def __init__(self, id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., generation: _Optional[int] = ..., worker: _Optional[int] = ..., kept_as: _Optional[str] = ..., received_unix_ns: _Optional[int] = ..., took_ms: _Optional[float] = ..., deadline_ms: _Optional[float] = ..., reserve_ms: _Optional[float] = ..., rows: _Optional[int] = ..., expected: _Optional[_Union[Expected, _Mapping]] = ..., run: _Optional[_Union[Run, _Mapping]] = ..., hedge: _Optional[_Union[Run, _Mapping]] = ..., served_by: _Optional[str] = ..., served_model: _Optional[str] = ..., fallback_reason: _Optional[str] = ..., cause: _Optional[str] = ..., status: _Optional[str] = ..., humility: _Optional[str] = ...) -> None: ...
 
 class Expected(_message.Message):
     __slots__ = ("wait_ms", "behind")

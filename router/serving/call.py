@@ -79,6 +79,8 @@ class Call:
     alone = False
     listens = False
     cache_key: CallersKey | None = None
+    doubt = ""
+    """The humility rules that fired for its answer, for its story."""
     trouble: tuple[Reason, RouterError, Failure] | None = None
     expected: Expected
     ran: RunFacts

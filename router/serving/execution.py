@@ -158,6 +158,8 @@ def _sure(
     lane, kept = run.lane, []
     for each, call in enumerate(calls):
         doubt = doubts.calls.get(call)
+        if doubt is not None:
+            call.doubt = doubt.names
         if doubt is None or doubt.error is None:
             kept.append(each)
         elif call.asked is not call:

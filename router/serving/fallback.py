@@ -66,6 +66,7 @@ class Attempt(Call):
         """Send the answer; it counts as a fallback of the model that was asked for."""
         super().send(message)
         self._won()
+        self.owner.doubt = self.doubt
         plan = self.owner.plan
         plan.fallback.count(self.owner, Step.FAILOVER, self.reason)
         plan.lane.teller.fell_back(self.owner, Step.FAILOVER, self.reason, self.plan.lane.version.model)

@@ -249,6 +249,7 @@ class _Question:
                 if doubts.calls[call].error is not None:
                     return Cancelled("a rule holds its answer back: what the model here says decides")
                 outputs, self._doubts = doubts.outputs, doubts
+                call.doubt = doubts.calls[call].names
             shapes = tuple([output.shape for output in outputs])
             elements = [(each,) for each in plan.elements(outputs)]
             reply = remote.encoder.replies((call.id_field,), shapes, elements)[0]

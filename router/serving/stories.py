@@ -90,6 +90,8 @@ class Story(NamedTuple):
     cause: str
     """What went wrong, also where the caller was not told."""
     status: Status
+    humility: str = ""
+    """The rules that fired for its answer, as the reply says it."""
 
 
 class Stories:
@@ -262,6 +264,7 @@ class Teller:
                 reason=reason,
                 cause=cause,
                 status=status,
+                humility=call.doubt,
             )
         )
 

@@ -65,6 +65,10 @@ def test_a_hedged_request() -> None:
         ({"served_by": "failover", "fallback_reason": "slow"}, "the model did not answer: slow"),
         ({"status": "RESOURCE_EXHAUSTED", "expected": Expected(wait_ms=80, behind=9)}, "never ran: 80 ms expected, 9"),
         ({"status": "RESOURCE_EXHAUSTED", "took_ms": 0.1}, "refused with RESOURCE_EXHAUSTED after 0.1 ms"),
+        (
+            {"run": run(), "served_by": "champion", "humility": "far,torn"},
+            "not to be trusted by the rules far, torn · answered by champion",
+        ),
         ({"status": "CANCELLED", "took_ms": 123.4}, "the caller went away after 123 ms"),
     ],
 )

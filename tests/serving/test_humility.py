@@ -352,6 +352,26 @@ def test_the_story_of_an_answer_that_was_held_back() -> None:
     assert story.run is not None
     assert story.run.over
     assert "rule 'far'" in story.cause
+    assert story.humility == "far"
+
+
+def test_the_story_of_an_answer_that_is_marked() -> None:
+    """It has the rules; that of its neighbour has none. Of a failover model's doubt tells the story of who asked it."""
+    world = Humble(put(FAR, y=0.0), TORN)
+    for at, value in enumerate((50, 1, 0.1)):
+        world.ask(value, request_id=f"r{at}")
+    told = world.lane.teller.stories.find(lambda _: True, 10)
+    assert [(story.why, story.humility) for story in reversed(told)] == [
+        ("sample", "far"), ("sample", ""), ("sample", "torn"),
+    ]  # fmt: skip
+    broken = Humble(FAR, contract={"outputs": {"y": {"high": 30}}})
+    broken.ask(50)
+    (story,) = broken.lane.teller.stories.find(lambda _: True, 10)
+    assert (story.reason, story.humility) == (Reason.CONTRACT, "")
+    spare = HumbleSpare(FAR)
+    spare.ask(50)
+    (story,) = spare.lane.teller.stories.find(lambda _: True, 10)
+    assert (story.served_model, story.humility) == ("spare", "far")
 
 
 def test_rules_that_are_counted_are_bounded() -> None:
