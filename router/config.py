@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -111,6 +113,124 @@ POLICY: Final[Mapping[str, PolicySettings]] = {
 """What holds for models of an importance, the least first, where its table does not say otherwise."""
 
 
+class WebhookSettings(_Settings):
+    """`[webhook]`: where events go. Without a `url` nowhere; with one, a secret signs them."""
+
+    url: str = ""
+    """http:// or https://; what it holds beside the host is shown to nobody."""
+    secret_file: File | None = None
+    """Holds the secret that signs, at least 16 bytes."""
+    secret_env: str = Field("", pattern="^([A-Za-z_][A-Za-z0-9_]{0,99})?$")
+    """Or the variable of the environment that does."""
+    ca_file: File | None = None
+    """The authority of the receiver's certificate (PEM), where it is none of the system's."""
+    events: tuple[Annotated[str, Field(pattern="^[a-z][a-z_]{0,39}$")], ...] = Field((), max_length=100)
+    """Kinds; none: all but `progress`."""
+    source: str = Field("/router", min_length=1, max_length=200, pattern="^[!-~]+$")
+    """What events say they come from: another one for each server that has the same receiver."""
+    timeout_s: float = Field(10.0, gt=0, le=60, allow_inf_nan=False)
+    """From the beginning of a try to the last byte of its answer."""
+    keep_s: float = Field(259_200.0, ge=60, le=2_592_000, allow_inf_nan=False)
+    """What could not be delivered for so long is dropped."""
+
+    @field_validator("url")
+    @classmethod
+    def _leads_somewhere(cls, value: str) -> str:
+        if not value:
+            return value
+        wrong = "expected http://HOST or https://HOST, with a port and a path as needed"
+        if not re.fullmatch("[!-~]{1,2000}", value):
+            raise ValueError(wrong)
+        try:
+            parts = urlsplit(value)
+            known = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port that is none, half an IPv6 address
+            raise ValueError(wrong) from None
+        if not known:
+            raise ValueError(wrong)
+        if "@" in parts.netloc or parts.fragment:
+            raise ValueError("a url here holds neither a name and password nor a fragment: events are signed instead")
+        return value
+
+    @model_validator(mode="after")
+    def _is_signed(self) -> WebhookSettings:
+        if self.url and (self.secret_file is None) == (not self.secret_env):
+            raise ValueError("`url` in [webhook] goes with one of `secret_file` and `secret_env`: events are signed")
+        return self
+
+
+CronLine = Annotated[str, Field(min_length=1, max_length=200)]
+"""Minute, hour, day of the month, month, day of the week."""
+Decline = Literal["yellow", "red"]
+"""From which status on."""
+
+
+def _cron() -> Any:
+    """What knows of cron, for those who have a schedule only."""
+    from router import schedule  # noqa: PLC0415
+
+    return schedule
+
+
+class RetrainingSettings(_Settings):
+    """`[retraining.MODEL]`: when a model is trained anew, by whom, and what becomes of the version that comes back.
+
+    With neither `command` nor `webhook` there is only an event, for whoever watches.
+    """
+
+    schedule: CronLine | None = None
+    """Five fields of cron, such as `0 3 * * *`; what fell due while no server ran is not made up for."""
+    timezone: str = "UTC"
+    """Of the schedule, such as Europe/Berlin."""
+    on_drift: Decline | None = None
+    """When what comes is no longer what the model was made for,"""
+    on_accuracy: Decline | None = None
+    """when what it says comes true less often,"""
+    on_health: Decline | None = None
+    """when its service declines."""
+    min_interval_s: float = Field(3600.0, ge=0, le=31_536_000, allow_inf_nan=False)
+    """From the beginning of one run to the next that begins by itself; what declines sooner waits until then."""
+    command: tuple[Annotated[str, Field(max_length=4096)], ...] = Field((), max_length=256)
+    """A program and its arguments; no shell reads them. It writes model.onnx, and what belongs to it, into the folder
+    that ROUTER_OUTPUT_DIR names."""
+    timeout_s: float = Field(3600.0, ge=1, le=604_800, allow_inf_nan=False)
+    """The command is ended then; without one, a new version of the model is waited for so long."""
+    webhook: bool = False
+    """Others train: who hears of the event is to put a new version into the repository."""
+    then: Literal["test", "warm", "challenge", "promote"] = "test"
+    """How far the new version goes by itself: as `[lifecycle] on_new_version`, which this goes before."""
+
+    @field_validator("command")
+    @classmethod
+    def _names_a_program(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value and not value[0].strip():
+            raise ValueError("the first is the program, and it is empty")
+        if any("\0" in each for each in value):
+            raise ValueError("an argument holds no NUL character")
+        return value
+
+    @field_validator("schedule")
+    @classmethod
+    def _fires(cls, value: str | None) -> str | None:
+        if value is not None and (wrong := _cron().wrong_line(value)):
+            raise ValueError(wrong)
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_zone(cls, value: str) -> str:
+        if wrong := _cron().wrong_zone(value):
+            raise ValueError(wrong)
+        return value
+
+    @field_validator("webhook")
+    @classmethod
+    def _has_one_action(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("command"):
+            raise ValueError("`command` and `webhook` are two ways to train: give one of them")
+        return value
+
+
 class ServerSettings(_Settings):
     """What `router serve` is told, by flags or by the table `[server]` of a file. The descriptions are its help."""
 
@@ -173,6 +293,8 @@ class ServerSettings(_Settings):
     access: AccessSettings = Field(AccessSettings(), description="Who may do what with a certificate.")
     policy: dict[ImportanceName, PolicySettings] = Field({}, description="Who may promote models of an importance.")
     importance: dict[str, ImportanceName] = Field({}, description="How important models are; low, if not named.")
+    retraining: dict[str, RetrainingSettings] = Field({}, description="When models are trained anew, and by whom.")
+    webhook: WebhookSettings = Field(WebhookSettings(), description="Where events go.")
 
     @field_validator("policy", mode="before")
     @classmethod
@@ -242,7 +364,7 @@ class ServerSettings(_Settings):
         return bool(self.tokens or self.access.certificates)
 
 
-TABLES: Final = ("tokens", "access", "policy", "importance")
+TABLES: Final = ("tokens", "access", "policy", "importance", "retraining", "webhook")
 """Keys of the settings that are tables of the file beside `[server]`; all others have a flag."""
 
 
@@ -274,7 +396,7 @@ def explain(error: ValidationError, where: str, flags: Collection[str] = ()) -> 
         return f"{where}: unknown key `{key}`; remove it or correct its spelling"
     message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     message = message[0].lower() + message[1:]
-    if first["loc"][-1:] == ("sha256",):  # it may be the token, by mistake
+    if first["loc"] == ("webhook",) or first["loc"][-1:] in {("sha256",), ("url",)}:  # a token, a password
         return f"{where}: `{key}`: {message}"
     if not key:  # of several keys, which the message names
         return message
@@ -315,7 +437,7 @@ def settings_in(tables: Mapping[str, Any], config: Path | None, flags: dict[str,
     if unknown:
         raise SettingsError(
             f"{config}: unknown table [{_shown(min(unknown))}]; known are [server], [tokens.NAME], [access],"
-            " [policy.LEVEL] and [importance]"
+            " [policy.LEVEL], [importance], [retraining.MODEL] and [webhook]"
         )
     table = tables.get("server", {})
     if not isinstance(table, dict):

@@ -43,15 +43,15 @@ def test_flags_go_before_the_file_which_goes_before_the_defaults(tmp_path: Path)
         ("[[server]]", "router.toml: `server` = [{}]: expected a table, that is a line [server] above the keys"),
         (
             "[serve]",
-            "router.toml: unknown table [serve]; known are [server], [tokens.NAME], [access], [policy.LEVEL] and",
+            "router.toml: unknown table [serve]; known are [server], [tokens.NAME], [access], [policy.LEVEL], ",
         ),
         (
             "grpc = 1",
-            "router.toml: unknown table [grpc]; known are [server], [tokens.NAME], [access], [policy.LEVEL] and",
+            "router.toml: unknown table [grpc]; known are [server], [tokens.NAME], [access], [policy.LEVEL], ",
         ),
         (
             '"a\\nb\\u001b" = 1',
-            "router.toml: unknown table [a\\nb\\x1b]; known are [server], [tokens.NAME], [access], [policy.LEVEL] and",
+            "router.toml: unknown table [a\\nb\\x1b]; known are [server], [tokens.NAME], [access], [policy.LEVEL], ",
         ),
         ("[server]\nspeed = 3", "router.toml: [server]: unknown key `speed`; remove it or correct its spelling"),
         ("[server]\nworkers = 0", "router.toml: [server]: `workers` = 0: it should be greater than or equal to 1"),
@@ -233,12 +233,13 @@ def test_the_more_depends_on_a_model_the_more_must_agree() -> None:
         "[access.certificates]\nada = 'admin'",
         "[policy.high]\napprovals = 0",
         "[importance]\na = 'low'",
+        "[retraining.a]\ncommand = ['train']",
     ],
 )
 def test_a_model_gives_nobody_a_role(tmp_path: Path, table: str) -> None:
     """Roles stand in the server's file only, and who must approve: a model's files may come from somebody else."""
     (tmp_path / "model.toml").write_text(table)
-    with pytest.raises(SettingsError, match=r"unknown key `(tokens|access|policy|importance)`"):
+    with pytest.raises(SettingsError, match=r"unknown key `(tokens|access|policy|importance|retraining)`"):
         model_settings(tmp_path / "model.toml")
 
 

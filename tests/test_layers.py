@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 ROUTER = Path(__file__).parents[1] / "router"
-ROWS = (("errors", "config", "model_settings", "schedule", "pb"), ("core",), ("serving",), ("control",), ("edge",), ("app",))
+ROWS = (
+    ("errors", "config", "model_settings", "schedule", "pb"),
+    ("core",),
+    ("serving",),
+    ("control",),
+    ("edge",),
+    ("app",),
+)
 """A row may import itself and the rows before it."""
 STANDARD_ONLY = (
     *(f"app.{name}" for name in ("supervisor", "board", "child", "ports", "refusal", "state", "watch", "crashes")),
@@ -20,7 +27,16 @@ STANDARD_ONLY = (
 CLIENT_MAY = {"router.pb", "router.core.tensor", "router.errors"}
 PLACES = {
     "cronsim": ("schedule",),
-    "grpc": ("edge.", "client", "pb.", "app.monitoring", "app.outbox", "app.health_part", "app.retraining_part", "app.drift_part"),
+    "grpc": (
+        "edge.",
+        "client",
+        "pb.",
+        "app.monitoring",
+        "app.outbox",
+        "app.health_part",
+        "app.retraining_part",
+        "app.drift_part",
+    ),
     "grpc_health": ("edge.",),
     "grpc_reflection": ("edge.",),
     "grpc_status": ("edge.",),
@@ -33,7 +49,14 @@ PLACES = {
     "uvicorn": ("edge.http",),
     "watchfiles": ("control.repository_watch",),
     "alembic": ("control.migrations",),
-    "sqlalchemy": ("control.reference_rows", "control.database", "control.ledger_", "control.outbox_rows", "control.schema", "control.migrations"),
+    "sqlalchemy": (
+        "control.reference_rows",
+        "control.database",
+        "control.ledger_",
+        "control.outbox_rows",
+        "control.schema",
+        "control.migrations",
+    ),
     "sqlite3": (
         "control.database",
         "control.ledger_",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from pathlib import Path
 from typing import Final
@@ -40,6 +41,21 @@ def check_tls(settings: ServerSettings) -> None:
     _check_pem("--admin-tls", settings.admin_tls_cert, settings.admin_tls_key, settings.admin_tls_client_ca)
 
 
+def check_webhook(settings: ServerSettings) -> None:
+    """Whether events can be signed and their receiver trusted; it is not asked. Raises Refused."""
+    given = settings.webhook
+    if not given.url:
+        return
+    from router.edge.webhook_post import secret_of, trusted  # noqa: PLC0415  # for those who have one
+
+    try:
+        secret_of(given.secret_file, given.secret_env, os.environ.get)
+        trusted(given.ca_file)
+    except SettingsError as error:
+        wrong, _, mend = str(error).partition("; ")
+        raise Refused(wrong, mend) from error
+
+
 def _check_pem(flag: str, certificate: Path | None, key: Path | None, client_ca: Path | None) -> None:
     if certificate is None or key is None:
         return
@@ -64,5 +80,5 @@ def _check_pem(flag: str, certificate: Path | None, key: Path | None, client_ca:
             raise Refused(wrong, "give the authority's certificate in PEM") from error
 
 
-BEFORE_START: Final = (check_repository, check_tls, check_transport)
+BEFORE_START: Final = (check_repository, check_tls, check_webhook, check_transport)
 """Those that the supervisor, which needs nothing but the standard library, cannot do itself."""

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 from rich.markup import escape
@@ -20,11 +21,11 @@ from rich.table import Table
 
 from router.app.access import open_doors
 from router.app.approvers import needy, shortages
-from router.app.checks import check_repository, check_tls, check_transport
+from router.app.checks import check_repository, check_tls, check_transport, check_webhook
 from router.app.ports import claim_ports
 from router.app.refusal import Refused
 from router.app.state import examine as check_state
-from router.config import ServerSettings
+from router.config import ServerSettings, local
 from router.control.database import FILE, Database
 from router.control.examiner import Progress
 from router.control.inspection import Inspector
@@ -36,6 +37,7 @@ from router.core.gate import named
 from router.core.table import Route, Version, VersionState, VersionTable
 from router.core.version import SERVING, Stage
 from router.edge.tables import from_text, to_text
+from router.edge.webhook_service import shown
 from router.errors import ModelBroken, SettingsError
 
 MEMORY_PER_FILE_BYTE = 2.0
@@ -67,6 +69,7 @@ def examine(settings: ServerSettings, progress: Progress = lambda done, of, upco
     yield from _ports(settings)
     yield from _state(settings)
     yield from _tls(settings)
+    yield from _webhook(settings)
     yield from _access(settings)
     yield from _approvals(settings)
     yield from _models(settings, progress)
@@ -150,6 +153,23 @@ def _tls(settings: ServerSettings) -> Iterator[Finding]:
         yield Finding(Grade.BAD, "TLS", refused.wrong, refused.mend)
     else:
         yield Finding(Grade.GOOD, "TLS", f"{' and '.join(map(str, used))}: each belongs with its key")
+
+
+def _webhook(settings: ServerSettings) -> Iterator[Finding]:
+    if not settings.webhook.url:
+        return
+    try:
+        check_webhook(settings)
+    except Refused as refused:
+        yield Finding(Grade.BAD, "webhook", refused.wrong, refused.mend)
+        return
+    where = shown(settings.webhook.url)
+    if where.startswith("http://") and not local(f"{urlsplit(settings.webhook.url).hostname}:0"):
+        yield Finding(
+            Grade.WARNING, "webhook", f"events go to {where} in the clear", "give a url that begins with https://"
+        )
+    else:
+        yield Finding(Grade.GOOD, "webhook", f"events are signed and go to {where}")
 
 
 def _access(settings: ServerSettings) -> Iterator[Finding]:

@@ -31,6 +31,7 @@ class Events:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._watchers: set[asyncio.Queue[Event | None]] = set()
+        self._followers: list[Callable[[Event], None]] = []
         self.closed = False
         """Nothing more will be told."""
 
@@ -40,12 +41,18 @@ class Events:
         """Something has happened."""
         told = {name: str(value) for name, value in facts.items()}
         event = Event(self._clock(), kind, model, number, text, told, generation)
+        for follow in self._followers:
+            follow(event)
         for watcher in list(self._watchers):
             if watcher.qsize() < PENDING:
                 watcher.put_nowait(event)
             else:
                 self._watchers.discard(watcher)
                 watcher.put_nowait(None)
+
+    def follow(self, follower: Callable[[Event], None]) -> None:
+        """Have it called with every event from now on, for good. It returns at once and raises nothing."""
+        self._followers.append(follower)
 
     def close(self) -> None:
         """Nothing more will be told: all watches end when they have given what is still to be given."""

@@ -113,7 +113,7 @@ OUTBOX: Final = Table(
     Column("next_try", Float, nullable=False),
     Column("error", Text, nullable=False),
     UniqueConstraint("event"),
-    Index("outbox_state", "state", "id"),
+    Index("outbox_state", "state", "tries", "id"),
     Index("outbox_told", "told"),
     sqlite_autoincrement=True,
 )

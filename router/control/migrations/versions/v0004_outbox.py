@@ -28,7 +28,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("event"),
         sqlite_autoincrement=True,
     )
-    op.create_index("outbox_state", "outbox", ["state", "id"])
+    op.create_index("outbox_state", "outbox", ["state", "tries", "id"])
     op.create_index("outbox_told", "outbox", ["told"])
     op.create_table(
         "outbox_head",
