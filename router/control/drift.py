@@ -1,0 +1,307 @@
+"""Drift of all models: rows that workers have looked at, compared with the references, on a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import structlog
+
+from router.control.drift_model import DriftOfModel
+from router.control.events import Events
+from router.control.records import Entry, Order
+from router.control.reference_rows import ReferenceRecord
+from router.core.drift import WORDS
+from router.core.drift_report import INPUTS, OUTPUTS, SIDES, ModelDrift
+from router.core.observation import Array, Observation
+from router.core.reference import Reference, UnreadableReference, from_text
+from router.core.table import Route
+from router.errors import InvalidRequest, NotFound, Refused, RouterError
+
+log = structlog.get_logger()
+
+TICK_S: Final = 2.0
+"""What comes in such a time is one piece: rows that come together may be alike."""
+MOST_ROWS: Final = 4096
+"""Of one model, that wait for the thread."""
+MOST_BYTES: Final = 64 << 20
+"""Of all models together."""
+TEXT_BYTES: Final = 64
+"""What an element that is a text is taken to need, beside what it holds."""
+
+
+class Clock(Protocol):
+    """Of the calendar (since 1970) and of this machine, both in seconds."""
+
+    def time(self) -> float:
+        """Jumps when it is set."""
+
+    def monotonic(self) -> float:
+        """Never jumps."""
+
+
+class References(Protocol):
+    """Where references are kept. Both block and raise RouterErrors."""
+
+    def load(self) -> Sequence[ReferenceRecord]:
+        """All of them."""
+
+    def keep(self, records: Sequence[ReferenceRecord], act: Entry | None = None) -> None:
+        """In the place of those of the same sides; `act` is for the audit log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drifting:
+    """A model as it stands now, for metrics: the `level` of its status, and the highest index of its features."""
+
+    level: int
+    psi: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A change of status."""
+
+    model: str
+    number: str
+    text: str
+    facts: Mapping[str, object]
+
+
+class Drift:
+    """Used on the event loop. `routes` are those that serve now.
+
+    What a thread of its own computes is handed over every `tick_s`; what does not fit until then is counted as missed.
+    """
+
+    def __init__(
+        self,
+        routes: Callable[[], Mapping[str, Route]],
+        references: References,
+        events: Events,
+        clock: Clock = time,
+        tick_s: float = TICK_S,
+    ) -> None:
+        self._routes = routes
+        self._references = references
+        self._events = events
+        self._clock = clock
+        self._tick_s = tick_s
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="drift")
+        self._pending: dict[str, list[Observation]] = {}
+        self._rows: dict[str, int] = {}
+        self._bytes = 0
+        self._missed: dict[str, int] = {}
+        # The thread's own.
+        self._models: dict[str, DriftOfModel] = {}
+        self._loaded = False
+        self.now: Mapping[str, Drifting] = {}
+        """Models that have been compared."""
+
+    # ---- on the event loop ----
+
+    def observed(self, observation: Observation) -> None:
+        """Rows came by. Returns at once."""
+        route = self._routes().get(observation.model)
+        if route is None or not route.settings.drift.enabled:
+            return
+        model, rows = observation.model, len(observation)
+        size = sum(map(_bytes, (*observation.inputs.values(), *observation.outputs.values())))
+        if self._rows.get(model, 0) + rows > MOST_ROWS or self._bytes + size > MOST_BYTES:
+            self._missed[model] = self._missed.get(model, 0) + rows + observation.missed
+            return
+        self._pending.setdefault(model, []).append(observation)
+        self._rows[model] = self._rows.get(model, 0) + rows
+        self._bytes += size
+
+    async def run(self) -> None:
+        """Look at what came, again and again."""
+        while True:
+            await asyncio.sleep(self._tick_s)
+            await self.tick()
+
+    async def tick(self) -> None:
+        """Look at what came since the last time."""
+        pending, self._pending, self._rows, self._bytes = self._pending, {}, {}, 0
+        missed, self._missed = self._missed, {}
+        told = await self._do(self._look, dict(self._routes()), pending, missed)
+        for each in told:
+            self._events.tell("drift", each.model, each.number, each.text, **each.facts)
+
+    async def report(self, model: str = "") -> list[ModelDrift]:
+        """How a model stands, or all. Raises NotFound, Refused where it is not looked at."""
+        routes = dict(self._routes())
+        if model:
+            route = _known(routes, model)
+            if not route.settings.drift.enabled:
+                raise Refused(f"drift of model '{model}' is not looked at: set `enabled = true` in its [drift]")
+        found: list[ModelDrift] = await self._do(self._report, routes, model)
+        return found
+
+    async def set_reference(self, model: str, bodies: Mapping[str, str], source: str, order: Order) -> dict[str, int]:
+        """Compare with these from now on: texts of `core.reference`, by side. How many features each has.
+
+        Raises NotFound, InvalidRequest, Refused when it could not be kept; nothing has changed then.
+        """
+        route = _known(self._routes(), model)
+        made: dict[str, int] = await self._do(self._set, dict(self._routes()), route, bodies, source, order)
+        return made
+
+    async def _do(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    def close(self) -> None:
+        """The thread ends when it has done what it is about."""
+        self._thread.shutdown(wait=False)
+
+    # ---- on the thread ----
+
+    def _load(self, routes: Mapping[str, Route]) -> None:
+        """What was kept, once. A store that cannot be read is asked again the next time."""
+        if self._loaded:
+            return
+        records = self._references.load()
+        self._loaded = True
+        now = self._clock.monotonic()
+        for each in records:
+            route = routes.get(each.model)
+            if route is None or each.side not in SIDES:
+                continue
+            try:
+                reference = from_text(each.body)
+            except UnreadableReference as error:
+                log.warning("a reference is made anew", model=each.model, side=each.side, reason=str(error))
+                continue
+            self._of(each.model).restore(each, reference, route.settings.drift, now)
+
+    def _of(self, model: str) -> DriftOfModel:
+        return self._models.setdefault(model, DriftOfModel(model))
+
+    def _look(
+        self, routes: Mapping[str, Route], pending: Mapping[str, list[Observation]], missed: Mapping[str, int]
+    ) -> list[_Told]:
+        told: list[_Told] = []
+        try:
+            self._load(routes)
+        except RouterError as error:
+            log.warning("references could not be read", reason=str(error))
+        for model in [name for name in self._models if name not in routes or not routes[name].settings.drift.enabled]:
+            del self._models[model]
+        for model, count in missed.items():
+            if model in routes:
+                self._of(model).missed += count
+        now, wall = self._clock.monotonic(), self._clock.time()
+        current: dict[str, Drifting] = {}
+        for model, route in routes.items():
+            if not route.settings.drift.enabled:
+                continue
+            try:
+                told += self._look_at(model, route, pending.get(model, ()), now, wall)
+            except Exception:  # a fault of ours
+                log.exception("drift could not be looked at", model=model)
+                self._models.pop(model, None)
+            if model in self._models and (found := self._models[model].summary(route.settings.drift)) is not None:
+                current[model] = Drifting(*found)
+        self.now = current
+        return told
+
+    def _look_at(
+        self, model: str, route: Route, observations: Sequence[Observation], now: float, wall: float
+    ) -> list[_Told]:
+        if model not in self._models and not observations:
+            return []
+        one = self._of(model)
+        if route.champion:
+            one.crowned(route.champion)
+        if observations and (made := one.take(observations, route, now, wall)):
+            try:
+                self._references.keep(made)
+            except RouterError as error:
+                log.warning("a reference serves and was not kept", model=model, reason=str(error))
+        if not one.look(now):
+            return []
+        return self._changed(one, route)
+
+    @staticmethod
+    def _changed(one: DriftOfModel, route: Route) -> list[_Told]:
+        """What is told when a model's status is another than before."""
+        found = one.summary(route.settings.drift)
+        if found is None or found[0] == one.level:
+            return []
+        one.level = found[0]
+        report = one.report(route.settings.drift)
+        worst = report.features[0]
+        text = f"drift of '{one.model}' is {report.status}: {report.reason}" + (
+            f"; {report.next_step}" if report.next_step else ""
+        )
+        facts = {
+            "status": report.status,
+            "feature": worst.name,
+            "side": worst.side,
+            "psi": f"{worst.psi or 0.0:.4f}",
+            "floor": f"{worst.floor or 0.0:.4f}",
+            "rows": worst.rows,
+            "horizon": worst.horizon,
+            "drifted": sum(each.status != WORDS[0] for each in report.features),
+        }
+        return [_Told(one.model, route.champion or "", text, facts)]
+
+    def _report(self, routes: Mapping[str, Route], model: str) -> list[ModelDrift]:
+        self._load(routes)
+        names = [model] if model else [name for name, each in routes.items() if each.settings.drift.enabled]
+        found = [(self._models.get(name) or DriftOfModel(name), routes[name].settings.drift) for name in names]
+        return [one.report(settings) for one, settings in found]
+
+    def _set(
+        self, routes: Mapping[str, Route], route: Route, bodies: Mapping[str, str], source: str, order: Order
+    ) -> dict[str, int]:
+        self._load(routes)
+        version = route.versions.get(route.champion or "")
+        wall, now = self._clock.time(), self._clock.monotonic()
+        made: list[tuple[ReferenceRecord, Reference]] = []
+        for side, body in bodies.items():
+            try:
+                reference = from_text(body)
+            except UnreadableReference as error:
+                raise InvalidRequest(
+                    f"the reference of the {side} cannot be read: make it with `router reference`"
+                ) from error
+            if version is not None:
+                specs = version.signature.inputs if side == INPUTS else version.signature.outputs
+                _check(reference, side, [spec.name for spec in specs])
+            number = (route.champion or "") if side == OUTPUTS else ""
+            made.append((ReferenceRecord(route.model, side, number, source, wall, order.actor, body), reference))
+        features = {record.side: len(reference.features) for record, reference in made}
+        act = Entry(wall, order.actor, "reference", route.model, "", order.reason, {}, {"source": source, **features})
+        self._references.keep([record for record, _ in made], act)
+        one = self._of(route.model)
+        for record, reference in made:
+            one.restore(record, reference, route.settings.drift, now)
+        log.info("a reference was set", model=route.model, source=source, actor=order.actor)
+        return features
+
+
+def _known(routes: Mapping[str, Route], model: str) -> Route:
+    if model not in routes:
+        raise NotFound(f"unknown model '{model[:200]}'")
+    return routes[model]
+
+
+def _check(reference: Reference, side: str, names: Sequence[str]) -> None:
+    """Whether it is of this model's tensors. Raises InvalidRequest."""
+    for each in reference.features:
+        if each.column.tensor not in names:
+            have = ", ".join(f"'{name[:80]}'" for name in names) or "none"
+            raise InvalidRequest(
+                f"the reference has a feature of '{each.column.tensor[:80]}', which is none of the {side}: {have}"
+            )
+
+
+def _bytes(array: Array) -> int:
+    if array.dtype != object:
+        return int(array.nbytes)
+    return TEXT_BYTES * array.size + sum(len(each) for each in array.ravel().tolist() if isinstance(each, bytes | str))

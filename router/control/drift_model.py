@@ -1,0 +1,221 @@
+"""The drift of one model: its references, made or being made, and its windows. Used on one thread only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from router.control.reference_rows import ReferenceRecord
+from router.core.drift import GREEN, WORDS
+from router.core.drift_report import (
+    INPUTS,
+    OUTPUTS,
+    SIDES,
+    UNKNOWN,
+    FeatureDrift,
+    ModelDrift,
+    ReferenceInfo,
+    features_of,
+    model_reason,
+    worst_first,
+)
+from router.core.drift_windows import DriftWindows, learned
+from router.core.features import Array, Cells, Column, Layout, columns, free_sizes, joined
+from router.core.observation import Observation
+from router.core.reference import Reference, to_text
+from router.core.table import Route
+from router.core.tensor import Signature
+from router.model_settings import DriftSettings
+
+LIVE: Final = "live"
+MOST_CELLS: Final = 4 << 20
+"""Values that are kept while a reference is being made: of wide models fewer rows are one."""
+NO_SIGNATURE: Final = Signature((), ())
+
+
+@dataclass(slots=True)
+class _Making:
+    """Rows that are to become a reference."""
+
+    columns: list[Column]
+    layout: Layout
+    pieces: list[Cells] = field(default_factory=list)
+    rows: int = 0
+
+
+class _Side:
+    """Inputs or outputs of a model."""
+
+    def __init__(self, side: str) -> None:
+        self.side = side
+        self.record: ReferenceRecord | None = None
+        self.windows: DriftWindows | None = None
+        self.making: _Making | None = None
+        self.notes: tuple[str, ...] = ()
+
+    def set(self, record: ReferenceRecord, reference: Reference, settings: DriftSettings, now: float) -> None:
+        """From now on this is the reference."""
+        self.record, self.making = record, None
+        self.windows = DriftWindows(reference, settings, now)
+
+    def forget(self) -> None:
+        """There is none any more."""
+        self.record = self.windows = self.making = None
+
+    def take(
+        self, observations: Sequence[Observation], settings: DriftSettings, signature: Signature
+    ) -> Reference | None:
+        """Rows that came together; the reference, where they complete one."""
+        if self.windows is not None:
+            self.windows.settings = settings
+            layout = self.windows.reference.layout
+            cells = joined([layout.cells(self._tensors(each), len(each)) for each in observations])
+            self.windows.add(self.windows.reference.counted(cells))
+            return None
+        return self._make(observations, settings, signature)
+
+    def _make(
+        self, observations: Sequence[Observation], settings: DriftSettings, signature: Signature
+    ) -> Reference | None:
+        making = self.making
+        if making is None:
+            specs = signature.inputs if self.side == INPUTS else signature.outputs
+            found, notes = columns(
+                self._tensors(observations[0]),
+                free_sizes(specs),
+                settings.features,
+                settings.ignore,
+                outputs=self.side == OUTPUTS,
+            )
+            self.notes = tuple(notes)
+            if not found:
+                return None
+            making = self.making = _Making(found, Layout(found))
+        cells = joined([making.layout.cells(self._tensors(each), len(each)) for each in observations])
+        making.pieces.append(cells)
+        making.rows += len(cells)
+        wanted = self.wanted(settings)
+        if making.rows < wanted:
+            return None
+        return learned(making.columns, making.pieces)
+
+    def wanted(self, settings: DriftSettings) -> int:
+        """Rows of a reference that is made of what comes."""
+        width = len(self.making.columns) if self.making is not None else 1
+        return min(settings.reference_rows, max(MOST_CELLS // width, 100))
+
+    def _tensors(self, observation: Observation) -> Mapping[str, Array]:
+        return observation.inputs if self.side == INPUTS else observation.outputs
+
+    def ignored(self, settings: DriftSettings) -> Array:
+        """Which features of the reference are not looked at, by now."""
+        assert self.windows is not None
+        out = set(settings.ignore)
+        return np.array(
+            [each.column.name in out or each.column.tensor in out for each in self.windows.reference.features]
+        )
+
+    def info(self, settings: DriftSettings) -> ReferenceInfo:
+        """Where its reference is from."""
+        if self.record is not None and self.windows is not None:
+            kept = self.record
+            rows = self.windows.reference.rows
+            return ReferenceInfo(self.side, kept.source, rows, rows, kept.made, kept.actor, kept.number)
+        return ReferenceInfo(self.side, LIVE, self.making.rows if self.making else 0, self.wanted(settings))
+
+
+class DriftOfModel:
+    """A model. Times in seconds, `now` of a clock that never jumps, `wall` since 1970."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.level = GREEN
+        self.observed = 0
+        self.missed = 0
+        self._making_for = ""
+        self._sides = {side: _Side(side) for side in SIDES}
+
+    def restore(self, record: ReferenceRecord, reference: Reference, settings: DriftSettings, now: float) -> None:
+        """A reference that was kept, or that somebody has set."""
+        self._sides[record.side].set(record, reference, settings, now)
+
+    def crowned(self, number: str) -> None:
+        """This version is the champion: a reference for the outputs of another one is none for its own."""
+        side = self._sides[OUTPUTS]
+        if side.record is not None and side.record.number != number:
+            side.forget()
+
+    def take(self, observations: Sequence[Observation], route: Route, now: float, wall: float) -> list[ReferenceRecord]:
+        """Rows that came together, in the order in which they came. The references that they complete."""
+        settings, champion = route.settings.drift, route.champion or ""
+        self.missed += sum(each.missed for each in observations)
+        self.observed += sum(map(len, observations))
+        version = route.versions.get(champion)
+        signature = version.signature if version is not None else NO_SIGNATURE
+        own = [each for each in observations if each.number == champion and len(each)]
+        made = []
+        for side in self._sides.values():
+            whole = [each for each in observations if len(each)]
+            # What comes is the model's, whichever version answers; what is answered is the champion's.
+            fits = own if side.side == OUTPUTS or side.windows is None else whole
+            if not fits:
+                continue
+            if side.making is not None and side.side == OUTPUTS and self._making_for != champion:
+                side.forget()
+            if side.side == OUTPUTS:
+                self._making_for = champion
+            reference = side.take(fits, settings, signature)
+            if reference is not None:
+                number = champion if side.side == OUTPUTS else ""
+                record = ReferenceRecord(self.model, side.side, number, LIVE, wall, "router", to_text(reference))
+                side.set(record, reference, settings, now)
+                made.append(record)
+        return made
+
+    def look(self, now: float) -> bool:
+        """Compare what is full. Whether anything was."""
+        looked = [side.windows.look(now) for side in self._sides.values() if side.windows is not None]
+        return any(looked)
+
+    def summary(self, settings: DriftSettings) -> tuple[int, float] | None:
+        """The model's level, and the highest index of a last window; None before there is one."""
+        levels, indices = [], []
+        for side in self._sides.values():
+            if side.windows is None or not side.windows.closed:
+                continue
+            kept = ~side.ignored(settings)
+            last = side.windows.last
+            if last is not None and kept.any():
+                levels.append(int(side.windows.status[kept].max()))
+                indices.append(float(last.measures.psi[kept].max()))
+        return (max(levels), max(indices)) if levels else None
+
+    def report(self, settings: DriftSettings) -> ModelDrift:
+        """How it stands."""
+        features: list[FeatureDrift] = []
+        windows = 0
+        for side in self._sides.values():
+            if side.windows is not None:
+                features += features_of(side.windows, side.side, side.ignored(settings))
+                windows += side.windows.closed
+        features = worst_first(features)
+        infos = tuple([side.info(settings) for side in self._sides.values()])
+        notes = tuple([note for side in self._sides.values() for note in side.notes])
+        found = self.summary(settings)
+        if found is None:
+            status, reason, step = UNKNOWN, self._waiting(infos, settings), ""
+        else:
+            status = WORDS[found[0]]
+            reason, step = model_reason(self.model, status, features)
+        return ModelDrift(
+            self.model, status, reason, step, infos, tuple(features), self.observed, self.missed, windows, notes
+        )
+
+    def _waiting(self, infos: Sequence[ReferenceInfo], settings: DriftSettings) -> str:
+        inputs, windows = infos[0], self._sides[INPUTS].windows
+        if windows is None:
+            return f"the reference is being made of what comes: {inputs.rows} of {inputs.wanted} rows"
+        return f"the first window is not full: {windows.rows} rows, {settings.min_samples} are the least"
