@@ -99,6 +99,7 @@ class Drift:
         # The thread's own.
         self._models: dict[str, DriftOfModel] = {}
         self._loaded = False
+        self._blind = False
         self.now: Mapping[str, Drifting] = {}
         """Models that have been compared."""
 
@@ -188,7 +189,11 @@ class Drift:
         try:
             self._load(routes)
         except RouterError as error:
-            log.warning("references could not be read", reason=str(error))
+            if not self._blind:
+                log.warning("drift is not looked at: references cannot be read", reason=str(error))
+            self._blind = True  # one that is made of what comes would take the place of one that is kept
+            return []
+        self._blind = False
         for model in [name for name in self._models if name not in routes or not routes[name].settings.drift.enabled]:
             del self._models[model]
         for model, count in missed.items():
