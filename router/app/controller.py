@@ -203,6 +203,7 @@ class Controller:
     def _parts(self) -> Iterable[Part]:
         """What looks at models while they serve."""
         yield self._health
+        life = self._lifecycle
         yield DriftPart(self._drift, lambda: life.table.routes if life.started else None)
         yield WebhookPart(self._settings.webhook, self._database, self._events)
         yield RetrainingPart(self._lifecycle, self._settings.retraining, self._settings.state)
