@@ -1,4 +1,4 @@
-"""Drift in the controller: references are made, kept, set and begun anew; changes are told; what is too much is missed."""
+"""Drift in the controller: references are made, kept, set and begun anew; changes are told, what is too much missed."""
 
 from __future__ import annotations
 
