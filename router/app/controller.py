@@ -171,7 +171,7 @@ class Controller:
         admin = await serve_admin(
             self._settings.admin, self._admin(), access, admin_credentials(self._settings), self._monitoring.services()
         )
-        answers = application(self._figures, self._facts, self._ready, self._health.gauges)
+        answers = application(self._figures, self._facts, self._ready, self._health.gauges, self._monitoring.figures)
         http = http_server(answers, self._settings.http)
         serving = self._keep(http.serve())
         link = LinkServer(self, {ROLE: WarmupHandle})

@@ -10,6 +10,7 @@ from router.app.monitoring import Looking
 from router.control.drift import Drift
 from router.core.observation import Observation
 from router.core.table import Route
+from router.edge import families
 from router.edge.drift_service import DriftService
 
 
@@ -31,3 +32,7 @@ class DriftPart(Looking):
     def add_to(self, server: aio.Server) -> None:
         """Add its service to the admin port."""
         self._service.add_to(server)
+
+    async def figures(self) -> Iterable[families.Family]:
+        """The status and the highest index of each model."""
+        return families.drift(self._drift.now)

@@ -9,6 +9,8 @@ import structlog
 from grpc import aio
 
 from router.core.observation import Observation
+from router.edge.families import Family
+from router.errors import RouterError
 
 log = structlog.get_logger()
 
@@ -25,6 +27,9 @@ class Part(Protocol):
     def add_to(self, server: aio.Server) -> None:
         """Add its service to the admin port."""
 
+    async def figures(self) -> Iterable[Family]:
+        """For metrics: what is known now, at once."""
+
 
 class Monitoring:
     """The parts of one server."""
@@ -39,6 +44,18 @@ class Monitoring:
                 part.observed(observation)
             except Exception:  # a fault of ours
                 log.exception("what came by could not be looked at", part=type(part).__name__, model=observation.model)
+
+    async def figures(self) -> list[Family]:
+        """Of all parts, for metrics. A fault of one is told, and costs its own figures only."""
+        made: list[Family] = []
+        for part in self._parts:
+            try:
+                made += await part.figures()
+            except RouterError as error:  # such as a store that is locked
+                log.warning("figures are missing", part=type(part).__name__, reason=str(error))
+            except Exception:  # a fault of ours
+                log.exception("figures are missing", part=type(part).__name__)
+        return made
 
     def services(self) -> list[Callable[[aio.Server], None]]:
         """What adds the services of all parts."""
@@ -61,3 +78,7 @@ class Looking:
 
     def add_to(self, server: aio.Server) -> None:
         """Add its service to the admin port."""
+
+    async def figures(self) -> Iterable[Family]:
+        """For metrics: what is known now."""
+        return ()

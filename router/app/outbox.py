@@ -23,6 +23,7 @@ from router.control.news import OWN, News
 from router.control.outbox import Outbox
 from router.control.outbox_rows import OutboxRows
 from router.core.delivery import Answer
+from router.edge import families
 from router.edge.webhook_service import WebhookService, shown
 from router.pb import webhook_pb2_grpc
 
@@ -77,6 +78,14 @@ class WebhookPart(Looking):
         """What waits, and whether the receiver answers."""
         service = WebhookService(self._outbox, shown(self._settings.url), self._settings.events, self._attempt)
         webhook_pb2_grpc.add_WebhookServicer_to_server(service, server)  # type: ignore[no-untyped-call]
+
+    async def figures(self) -> Iterable[families.Family]:
+        """What waits. Raises RouterError."""
+        if self._outbox is None:
+            return ()
+        queue = await asyncio.to_thread(self._outbox.queue, 0)
+        age = max(0.0, time.time() - queue.oldest) if queue.oldest else 0.0
+        return families.webhook(queue.pending, queue.failed, queue.delivered, age)
 
     async def _run(self, outbox: Outbox) -> None:
         self._loop = asyncio.get_running_loop()

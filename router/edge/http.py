@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from router.core.latency import upper_bound_seconds
+from router.edge.families import Family
 from router.pb.link_pb2 import Telemetry
 
 _LABELS = ["model", "version"]
@@ -43,10 +44,13 @@ class HealthGauge(NamedTuple):
 class _Figures(Collector):
     """One scrape: the figures of all workers as metric families."""
 
-    def __init__(self, figures: Telemetry, facts: ServerFacts, health: Iterable[HealthGauge]) -> None:
+    def __init__(
+        self, figures: Telemetry, facts: ServerFacts, health: Iterable[HealthGauge], more: Iterable[Family]
+    ) -> None:
         self._figures = figures
         self._facts = facts
         self._health = tuple(health)
+        self._more = tuple(more)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing ahead of time."""
@@ -57,6 +61,7 @@ class _Figures(Collector):
         yield from self._server()
         yield from self._own()
         yield from self._well()
+        yield from map(_metric, self._more)
         yield from self._known()
 
     def _server(self) -> Iterator[Metric]:
@@ -237,7 +242,21 @@ def _plain(family: CounterMetricFamily, labels: list[str], value: float) -> None
     family.add_sample(family.name, dict(zip(family._labelnames, labels, strict=True)), value)  # noqa: SLF001
 
 
+def _metric(family: Family) -> Metric:
+    made = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
+    metric = made(family.name, family.text, labels=family.labels)
+    for labels, value in family.samples:
+        metric.add_metric(labels, value)
+    return metric
+
+
 Figures = Callable[[], Awaitable[Telemetry]]
+More = Callable[[], Awaitable[Iterable[Family]]]
+
+
+async def nothing_more() -> Iterable[Family]:
+    """Where no part has figures of its own."""
+    return ()
 
 
 def application(
@@ -245,12 +264,13 @@ def application(
     facts: Callable[[], ServerFacts],
     ready: Callable[[], bool],
     health: Callable[[], Iterable[HealthGauge]] = tuple,
+    more: More = nothing_more,
 ) -> Starlette:
-    """The ASGI application."""
+    """The ASGI application. `more` are figures of parts that look at models while they serve."""
 
     async def metrics(request: Request) -> Response:
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Figures(await figures(), facts(), health()))
+        registry.register(_Figures(await figures(), facts(), health(), await more()))
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), media_type=content_type)
 
