@@ -286,7 +286,6 @@ class Drift:
         one = self._of(route.model)
         for record, reference in made:
             one.restore(record, reference, route.settings.drift, now)
-        log.info("a reference was set", model=route.model, source=source, actor=order.actor)
         return features
 
 
