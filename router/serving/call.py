@@ -6,19 +6,16 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-import structlog
-
 from router.core.fallback import Reason
 from router.core.question import CallersKey
 from router.core.request import Elements
 from router.errors import RouterError
+from router.serving.request_log import TROUBLES
 
 if TYPE_CHECKING:
     from router.serving.plan import Plan
     from router.serving.stats import Failure
     from router.serving.stories import Expected, RunFacts
-
-log = structlog.get_logger()
 
 _attempts = threading.Lock()
 """Guards `Call.attempts` of all calls, which changes only where something is slow or has gone wrong."""
@@ -162,12 +159,12 @@ class Call:
         """Send the answer; for whoever has claimed it."""
         try:
             self.reply.finish(message)
-        except Exception:
-            log.exception("an answer could not be sent")
+        except Exception:  # noqa: BLE001  # the log has it all
+            TROUBLES.fault("an answer could not be sent", (self,))
 
     def send_error(self, error: RouterError) -> None:
         """Send an error; for whoever has claimed it."""
         try:
             self.reply.fail(error)
-        except Exception:
-            log.exception("an error could not be sent")
+        except Exception:  # noqa: BLE001  # the log has it all
+            TROUBLES.fault("an error could not be sent", (self,))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import structlog
 
 from router.core.fallback import Reason
-from router.errors import ModelFailed
+from router.errors import EmptyInput, ModelFailed
 from router.serving.inflight import NOWHERE
+from router.serving.request_log import TROUBLES
 from router.serving.stats import Cell, Failure
 from router.serving.stories import SAMPLED, run_facts
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from router.serving.run import Run
 
 Array = np.ndarray[Any, Any]
-
-log = structlog.get_logger()
 
 SUSPICIOUS_NS: Final = 2_000_000
 
@@ -46,7 +44,7 @@ def execute(run: Run, cell: Cell) -> bool:
         # It would hold this frame, which holds it.
         failed = _ended(lane) if run.stop.terminate else error.with_traceback(None)
     except Exception:  # noqa: BLE001  # a fault of ours: the callers are told, the log has it all
-        failed = _fault(lane)
+        failed = _fault(lane, calls)
     inferred = clock()
     lane.inflight.ended(place, len(calls))
     mine = run.end()
@@ -69,7 +67,7 @@ def execute(run: Run, cell: Cell) -> bool:
         except ModelFailed as error:
             failed = error.with_traceback(None)
         except Exception:  # noqa: BLE001  # as above
-            failed = _fault(lane)
+            failed = _fault(lane, calls)
         else:
             _answer(run, replies, outputs, broken, doubts, cell, marks, (began, fed, inferred), mine=mine)
             if lane.mirror is not None and mine and broken is None and not run.hedge:
@@ -141,8 +139,11 @@ def _kept(
     for call, reason in zip(run.calls, broken, strict=True):
         if reason:
             call.ran = run_facts(run, lane.clock.monotonic_ns(), over=True)
-            error = ModelFailed(f"model '{lane.version.model}' broke its contract: {reason}")
+            version = lane.version
+            error = ModelFailed(f"model '{version.model}' broke its contract: {reason}")
             call.give_up(Reason.CONTRACT, error, Failure.BACKEND)
+            what = "an answer broke the contract"
+            TROUBLES.tell(what, (call,), reason, model=version.model, version=version.number)
     kept = [each for each, reason in enumerate(broken) if not reason]
     return [run.calls[each] for each in kept], [replies[each] for each in kept], [marks[each] for each in kept]
 
@@ -179,8 +180,8 @@ def _ended(lane: Lane) -> ModelFailed:
     return ModelFailed(f"model '{lane.version.model}' took many times as long as its runs do, and was ended")
 
 
-def _fault(lane: Lane) -> ModelFailed:
-    log.exception("a run failed", model=lane.version.model, version=lane.version.number)
+def _fault(lane: Lane, calls: list[Call]) -> ModelFailed:
+    TROUBLES.fault("a run failed", calls, model=lane.version.model, version=lane.version.number)
     return ModelFailed(f"model '{lane.version.model}' failed on this input")
 
 
@@ -193,6 +194,11 @@ def _fail(run: Run, error: ModelFailed, began: int, *, mine: bool) -> None:
     ended = lane.clock.monotonic_ns()
     calls[0].ran = run_facts(run, ended, over=True)
     calls[0].give_up(Reason.FAILED, error, Failure.BACKEND)
+    if not run.stop.terminate and not isinstance(
+        error, EmptyInput
+    ):  # we have ended it; it is the request that is wrong
+        what, version = "a model failed on a request", lane.version
+        TROUBLES.tell(what, calls, str(error), model=version.model, version=version.number)
     seconds = (ended - began) / 1e9
     if mine and seconds > lane.pace.expected / 2:  # what fails at once says nothing of the runs that do not
         lane.pace.record(calls[0].plan.rows, seconds, ended / 1e9, joined=False)

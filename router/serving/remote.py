@@ -21,6 +21,7 @@ from router.core.latency import RunTimes
 from router.core.request import Checked, Elements
 from router.core.tensor import TensorSpec
 from router.errors import Cancelled, ModelFailed, RouterError, TooLate
+from router.serving.request_log import TROUBLES
 from router.serving.timers import Clock
 
 if TYPE_CHECKING:
@@ -198,8 +199,8 @@ class _Question:
             message = remote.words.request(call.id_field, call.elements)
             self._asked = True
             self._take_back = remote.peer.target.ask(message, min(left, LONGEST_S), self._answered)
-        except Exception:
-            log.exception("a remote target could not be asked")
+        except Exception:  # noqa: BLE001  # the log has it all
+            TROUBLES.fault("a remote target could not be asked", (call,), model=call.plan.lane.version.model)
             self._answered(ModelFailed("it could not be asked"))
         self.stop_unwanted()
 
@@ -256,6 +257,7 @@ class _Question:
             return reply if doubts is None else remote.encoder.marked(call.id_field, reply, doubts.calls[call].marks)
         except ModelFailed as error:
             return error.with_traceback(None)
-        except Exception:
-            log.exception("the reply of a remote target could not be read")
+        except Exception:  # noqa: BLE001  # the log has it all
+            what, model = "the reply of a remote target could not be read", call.plan.lane.version.model
+            TROUBLES.fault(what, (call,), model=model)
             return ModelFailed("its reply could not be read")

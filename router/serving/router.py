@@ -15,6 +15,7 @@ from router.serving.loop import Loop, Superseded
 from router.serving.memory import callers_key
 from router.serving.pace import ALONE_BATCH_S, INLINE_BATCH_S
 from router.serving.plan import Plan
+from router.serving.request_log import TROUBLES
 from router.serving.serving_table import ServingTable
 from router.serving.stats import Failure
 from router.serving.timers import Clock
@@ -106,6 +107,9 @@ class Router:
         refused = self._inflight.refused
         if refused and call.fingerprint() in refused:
             call.give_up(Reason.QUARANTINED, plan.lane.quarantined(), Failure.REJECTED)
+            version = plan.lane.version
+            what = "a quarantined request came again"
+            TROUBLES.tell(what, (call,), model=version.model, version=version.number)
         elif plan.lane.put(call):
             self._loop.busy.append(plan.lane)
 

@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -65,3 +66,33 @@ def test_at_a_terminal_lines_are_for_people(
     assert "ours" in ours
     assert "theirs" in theirs
     assert "{" not in ours + theirs
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J\nnext: line", "</script>\u202e\u200f", "[red]x[/]", "\x00\x7f\x85\u2028"])
+@pytest.mark.parametrize("how", ["json", "console"])
+def test_words_of_others_are_text_in_one_line(name: str, how: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of whatever part: the event, a value, several values. No control character, no line of its own."""
+    configure(how, "worker-0")
+    structlog.get_logger().warning(name, request_id=name, request_ids=[name, name], times=3)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.isprintable()
+    if how == "json":
+        told = json.loads(line)
+        assert (told["event"], told["request_id"], told["request_ids"]) == (name, name, [name, name])
+
+
+def test_a_traceback_at_a_terminal_keeps_its_lines_and_shows_no_variables(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What an exception says is text as well."""
+    configure("console", "worker-0")
+    secret = "rt_" + "a" * 8
+    try:
+        raise ValueError(f"a fault of \x1b[2J{len(secret)}")
+    except ValueError:
+        structlog.get_logger().exception("it failed")
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) > 3
+    assert "ValueError: a fault of \\x1b[2J11" in told
+    assert all(c.isprintable() or c == "\n" for c in told)
+    assert secret not in told
