@@ -183,6 +183,29 @@ def test_a_fault_of_ours_tells_the_caller_little_and_the_log_all() -> None:
     assert logged[0]["event"] == "a run failed"
 
 
+def test_what_goes_wrong_with_a_request_is_logged_under_its_id() -> None:
+    """A model that fails and a fault of ours name the requests; of what goes well there is no line."""
+    world = World()
+    world.send(1, request_id="well")
+    with capture_logs() as logged:
+        world.work()
+    assert logged == []
+    world.session.function = failing
+    world.send(1, request_id="bad\x1b[2J")
+    with capture_logs() as logged:
+        world.work()
+    assert [(line["event"], line["request_id"], line["reason"], line["model"]) for line in logged] == [
+        ("a model failed on a request", "bad\x1b[2J", "no", "m")
+    ]
+    world.session.function = lambda feeds: feeds["none such"]
+    world.send(1, request_id="a")
+    world.send(1, request_id="b")
+    with capture_logs() as logged:
+        world.work()
+    assert logged[0]["event"] == "a run failed"
+    assert logged[0]["request_ids"] == ["a", "b"]
+
+
 def test_a_model_that_gives_other_rows_than_it_got_is_not_split_at_random() -> None:
     """Joined calls are run again alone, where what the model gives is what its caller gets."""
     world = World()
