@@ -31,6 +31,8 @@ class Observation:
     outputs: Mapping[str, Array]
     recorded: bool = False
     missed: int = 0
+    rows: tuple[int, ...] = ()
+    """The place of each row in its request, from 0; empty: all are the first ones."""
 
     def __len__(self) -> int:
         return len(self.ids)

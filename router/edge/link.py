@@ -25,15 +25,18 @@ from google.protobuf.message import DecodeError
 from router.control.swap import Refusal
 from router.core.access import NOBODY, Caller
 from router.core.faults import Fault
+from router.core.observation import Observation
 from router.core.table import Route, VersionTable
 from router.edge.faults import from_messages as faults_from
 from router.edge.faults import to_messages as faults_to
 from router.edge.mirrors import mirrors_from, mirrors_to
+from router.edge.observations import to_message as observations_to
 from router.edge.predictions import to_message as predictions_to
 from router.edge.tables import from_message, route_to_message, routes_from_messages, to_message
 from router.errors import Cancelled, InternalError, NotReady, RouterError, Status, TooLate
 from router.pb import link_pb2 as pb
 from router.pb.faults_pb2 import ModelFaults
+from router.pb.observation_pb2 import Observations
 from router.pb.story_pb2 import ExplainRequest, Stories
 from router.serving.mirror import MirrorOrder
 from router.serving.predictions import Handed
@@ -45,6 +48,8 @@ FORWARD_TIMEOUT_S: Final = 300.0
 """A load may take long; whoever asked has a deadline of its own."""
 PREPARE_TIMEOUT_S: Final = 600.0
 FAULTS_TIMEOUT_S: Final = 2.0
+MOST_UNSENT: Final = 16
+"""Messages that wait for the socket; while there are so many, nothing is sent that may as well be lost."""
 _KNOCK_S: Final = 0.2
 _LENGTH: Final = struct.Struct(">I")
 
@@ -130,6 +135,13 @@ class LinkClient:
         """Hand over predictions, if the controller is there: whoever does so hears when it comes (`attached`)."""
         if self._socket is not None:
             self._outgoing.put(pb.FromWorker(predictions=predictions_to(handed)))
+
+    def send_observations(self, observations: Sequence[Observation]) -> bool:
+        """Send what was looked at. False when the controller is not there, or takes nothing: it does not get it."""
+        if self._socket is None or self._outgoing.qsize() >= MOST_UNSENT:
+            return False
+        self._outgoing.put(pb.FromWorker(observations=observations_to(observations)))
+        return True
 
     def forward(
         self, method: str, message: bytes, deadline: float | None, answered: Answered, caller: Caller = NOBODY
@@ -430,6 +442,9 @@ class ControllerEnd(Protocol):
     def predicted(self, worker: WorkerHandle, predictions: pb.Predictions) -> None:
         """A worker hands over predictions; it is to be told when they are kept."""
 
+    def observed(self, worker: WorkerHandle, observations: Observations) -> None:
+        """A worker has looked at rows that came by."""
+
     async def forwarded(self, method: str, message: bytes, caller: Caller) -> bytes:
         """Answer a client's request. Raises a RouterError."""
 
@@ -505,6 +520,8 @@ class LinkServer:
                         self._end.reported(worker, message.telemetry)
                     elif kind == "predictions":
                         self._end.predicted(worker, message.predictions)
+                    elif kind == "observations":
+                        self._end.observed(worker, message.observations)
                     worker.received(message)
         except Exception:  # a fault of ours: the worker joins anew
             log.exception("a worker's message could not be taken in", worker=worker.index)

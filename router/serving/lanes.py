@@ -40,8 +40,10 @@ from router.serving.hedge import Hedger
 from router.serving.inflight import InFlight
 from router.serving.loop import ARM_S, Loop, Superseded
 from router.serving.mirror import Mirror
+from router.serving.observer import Turn
 from router.serving.pace import INLINE_BATCH_S, PROOF_RUNS, Pace
 from router.serving.replicas import Replicas
+from router.serving.request_log import TROUBLES
 from router.serving.run import Held, Replica, Run, Runnable
 from router.serving.stats import Failure, Stats
 from router.serving.stories import Expected, Stories, Teller, run_facts
@@ -84,6 +86,8 @@ class Lane:
         self.hedger: Hedger | None = None
         self.mirror: Mirror | None = None
         """Takes copies of the runs, while another version is warmed by them."""
+        self.observer: Turn | None = None
+        """Takes rows of the runs, where somebody looks at them or wants them recorded."""
         self.guarded = False
         """Whether breakers are kept: where something else can answer."""
         self.waiting: deque[Call] = deque()
@@ -501,7 +505,8 @@ class Lane:
             self.replicas.report(run.replica, well=False)
         self.expiry.watch_each(run.calls)
         self.executor.lost()
-        log.warning("a run hangs: it is given up", model=self.version.model, version=self.version.number)
+        what, version = "a run hangs: it is given up", self.version
+        TROUBLES.tell(what, run.calls, model=version.model, version=version.number)
         if fresh:
             threading.Thread(target=self._replace, args=(run.replica,), name="replace", daemon=True).start()
         else:
