@@ -11,12 +11,13 @@ import structlog
 from grpc import aio
 
 from router.app.monitoring import Looking
+from router.control.declines import Declines
 from router.control.events import Events
 from router.control.health import HealthWatch
 from router.control.health_counts import Counts
 from router.core.table import Route
 from router.edge.health_figures import health_figures
-from router.edge.health_service import HealthService, Word, nothing_said
+from router.edge.health_service import HealthService
 from router.edge.http import HealthGauge
 from router.errors import NotReady
 from router.pb.link_pb2 import Telemetry
@@ -27,21 +28,20 @@ LOOK_S: Final = 1.0
 
 
 class HealthPart(Looking):
-    """Judges every model once a second. `drift` and `accuracy` say a word about a model beside it."""
+    """Judges every model once a second, and knows what other parts have told of their drift and accuracy."""
 
     def __init__(
         self,
         routes: Callable[[], Mapping[str, Route]],
         started: Callable[[], bool],
         events: Events,
-        drift: Word = nothing_said,
-        accuracy: Word = nothing_said,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._started = started
         self._counts = Counts(clock)
         self.watch = HealthWatch(routes, self._counts, events, clock)
-        self._service = HealthService(self.watch, self._ready, drift, accuracy)
+        self._declines = Declines(events)
+        self._service = HealthService(self.watch, self._ready, self._declines.of)
 
     def reported(self, incarnation: str, telemetry: Telemetry) -> None:
         """A worker has sent its figures."""
@@ -66,8 +66,8 @@ class HealthPart(Looking):
         return made
 
     def work(self) -> Iterable[Coroutine[None, None, None]]:
-        """Look, again and again."""
-        return (self._look(),)
+        """Look, again and again, and hear what others tell."""
+        return (self._look(), self._declines.hear())
 
     def add_to(self, server: aio.Server) -> None:
         """Add its service to the admin port."""

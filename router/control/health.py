@@ -71,7 +71,8 @@ class HealthWatch:
             for number in ("", *_serving(route)):
                 key = (route.model, number)
                 known = self._standing.get(key)
-                if number and key not in ill and (known is None or known.settled):
+                suspect = key in ill if number else route.champion is None or route.switched
+                if not suspect and (known is None or known.settled):
                     continue  # all is well, as before
                 self._judge(route, number, known or Steady(since=now), now)
         self._counts.let_go(lambda key: _serves(routes, key))

@@ -3,45 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 Array = np.ndarray[Any, Any]
 
+BLOCK: Final = 16
+"""Subjects whose moments lie together. A block is small, and what it takes is touched moment by moment: no look has to
+wait until the memory of a whole day is there."""
+
 
 class Rings:
-    """A ring of moments for each subject, `[subjects, moments, columns]`, and running sums over the newest moments.
+    """A ring of moments for each subject, and running sums over the newest moments, `[subjects, columns]`.
 
     All subjects move on together, so that a moment costs a few operations on whole arrays, however many subjects there
-    are. Memory is taken as it is first written to: a subject that was never used takes none. A count that does not fit
-    into `kind` is the largest that does.
+    are. Memory is taken for those in use. A count that does not fit into `kind` is the largest that does.
     """
 
     def __init__(self, subjects: int, moments: int, columns: int, kind: DTypeLike, windows: Sequence[int]) -> None:
-        self._cells: Array = np.zeros((subjects, moments, columns), kind)
-        self._most = np.iinfo(self._cells.dtype).max
+        self._shape = (moments, BLOCK, columns)
+        self._kind = np.dtype(kind)
+        self._most = np.iinfo(self._kind).max
+        self._blocks: list[Array] = []
         self._sums: dict[int, Array] = {window: np.zeros((subjects, columns), np.int64) for window in windows}
         self._at = 0
 
     @property
     def subject_bytes(self) -> int:
         """What one subject takes once all of its moments have been written."""
-        return int(self._cells[0].nbytes + sum(each[0].nbytes for each in self._sums.values()))
+        moments, _, columns = self._shape
+        return columns * (moments * self._kind.itemsize + 8 * len(self._sums))
 
     def put(self, amounts: Array) -> None:
         """Begin a moment with these amounts, `[subjects in use, columns]`; the first subjects are those in use."""
-        used, moments = len(amounts), self._cells.shape[1]
+        moments = self._shape[0]
         self._at = (self._at + 1) % moments
         kept = np.minimum(amounts, self._most)
-        for window, total in self._sums.items():
-            total[:used] += kept - self._cells[:used, (self._at - window) % moments]
-        self._cells[:used, self._at] = kept
+        while len(self._blocks) * BLOCK < len(kept):
+            self._blocks.append(np.zeros(self._shape, self._kind))
+        for first, block in zip(range(0, len(kept), BLOCK), self._blocks, strict=False):
+            part = kept[first : first + BLOCK]
+            last = first + len(part)
+            for window, total in self._sums.items():
+                total[first:last] += part - block[(self._at - window) % moments, : len(part)]
+            block[self._at, : len(part)] = part
 
     def clear(self, subject: int) -> None:
         """Forget one: another takes its place."""
-        self._cells[subject] = 0
+        number, place = divmod(subject, BLOCK)
+        if number < len(self._blocks):
+            self._blocks[number][:, place] = 0
         for total in self._sums.values():
             total[subject] = 0
 
@@ -51,7 +64,9 @@ class Rings:
 
     def newest(self, subject: int, moments: int) -> Array:
         """The newest moments of one, oldest first, `[moments, columns]`: a copy."""
-        length = self._cells.shape[1]
-        places = (self._at - np.arange(moments - 1, -1, -1)) % length
-        chosen: Array = self._cells[subject, places].astype(np.int64)
+        number, place = divmod(subject, BLOCK)
+        if number >= len(self._blocks):
+            return np.zeros((moments, self._shape[2]), np.int64)
+        places = (self._at - np.arange(moments - 1, -1, -1)) % self._shape[0]
+        chosen: Array = self._blocks[number][places, place].astype(np.int64)
         return chosen

@@ -18,27 +18,21 @@ from router.errors import NotFound
 from router.pb import health_report_pb2 as pb
 from router.pb import health_report_pb2_grpc
 
-Word = Callable[[str], str]
-"""How a model does in another respect: green, yellow, red, or empty where nobody looks."""
+Word = Callable[[str, str], str]
+"""How a model does in another respect, drift or accuracy: green, yellow, red, or empty where nothing was told."""
 
 AT_ONCE: Final = 20
 """Models that are told of before others may have their turn."""
 _REASONS: Final = (Count.REJECTED, Count.CANCELED, Count.BACKEND, Count.OTHER)
 
 
-def nothing_said(model: str) -> str:  # noqa: ARG001
-    """Where nobody looks."""
-    return ""
-
-
 class HealthService(health_report_pb2_grpc.ModelHealthReportServicer):
-    """Answers from the watch; `drift` and `accuracy` say a word about a model. `ready` waits for a first table."""
+    """Answers from the watch, with a `word` about other respects. `ready` raises NotReady without a first table."""
 
-    def __init__(self, watch: HealthWatch, ready: Callable[[], Awaitable[None]], drift: Word, accuracy: Word) -> None:
+    def __init__(self, watch: HealthWatch, ready: Callable[[], Awaitable[None]], word: Word) -> None:
         self._watch = watch
         self._ready = ready
-        self._drift = drift
-        self._accuracy = accuracy
+        self._word = word
 
     def add_to(self, server: aio.Server) -> None:
         """Add it to the admin port."""
@@ -71,8 +65,8 @@ class HealthService(health_report_pb2_grpc.ModelHealthReportServicer):
             next_steps=health.status.next_steps,
             target_ms=health.target_ms,
             availability=health.availability,
-            drift=self._drift(health.model),
-            accuracy=self._accuracy(health.model),
+            drift=self._word("drift", health.model),
+            accuracy=self._word("accuracy", health.model),
             versions=[_version(each, health.availability, whole=whole) for each in health.versions],
         )
         if health.seen is not None:

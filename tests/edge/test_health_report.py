@@ -89,7 +89,7 @@ class House:
         self.counts = Counts(lambda: self.now)
         self.watch = HealthWatch(lambda: self.routes, self.counts, Events(), lambda: self.now)
         self.counts.reported("w", health_figures(link_pb2.Telemetry()))
-        self.service = HealthService(self.watch, self._ready, lambda model: f"drift of {model}", lambda _: "")
+        self.service = HealthService(self.watch, self._ready, lambda kind, model: f"{kind} of {model}")
         self.started = True
         self.counts.reported("w", health_figures(telemetry([lane(name)])))
         self.now += 1.0

@@ -9,9 +9,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain
 
 from router.core.latency import BUCKETS
-from router.edge.http import ServerFacts, application
+from router.edge.http import HealthGauge, ServerFacts, application
 from router.pb.link_pb2 import Telemetry
 
+HEALTH = [HealthGauge('ill "b"\n', 2, 0.75, -3.5), HealthGauge("rests", 0, None, 1.0)]
 KINDS = ("reason", "process", "outcome", "why")
 
 
@@ -35,6 +36,7 @@ def figures() -> Telemetry:
     gauge.hedges_sent, gauge.hedges_won = 6, 5
     gauge.hedges_refused["budget_spent"] = 7
     gauge.keyless = 13
+    gauge.late = 21
     gauge.doubted.add(rule="far-off", then="override", rows=17)
     return message
 
@@ -47,7 +49,7 @@ def ask(path: str, ready: bool = True, accept: str = "") -> httpx.Response:
             return figures()
 
         facts = ServerFacts(12, {"worker-0": True, "controller": False}, {"worker-0": 2, "controller": 0})
-        app = application(all_figures, lambda: facts, lambda: ready)
+        app = application(all_figures, lambda: facts, lambda: ready, lambda: HEALTH)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
             return await client.get(path, headers={"accept": accept})
 
@@ -93,6 +95,7 @@ def test_the_metrics_are_read_by_prometheus() -> None:
     assert values["router_hedges_total", "won"] == 5
     assert values["router_hedges_refused_total", "budget_spent"] == 7
     assert values["router_keyless_total", ""] == 13
+    assert values["router_late_answers_total", ""] == 21
     modern = ask("/metrics", accept="application/openmetrics-text; version=1.0.0")
     assert modern.headers["content-type"].startswith("application/openmetrics-text")
     names = {sample.name for family in openmetrics(modern.text) for sample in family.samples}
@@ -114,6 +117,23 @@ def test_rows_in_which_a_rule_fired_name_it_and_what_it_does() -> None:
     assert (sample.labels, sample.value) == (
         {"model": 'a "b"\\', "version": "3", "rule": "far-off", "then": "override"}, 17,
     )  # fmt: skip
+
+
+def test_health_is_told_of_each_model() -> None:
+    """A model without requests has no attainment; its budget is all there."""
+    told = {
+        (sample.name, sample.labels["model"]): sample.value
+        for family in plain(ask("/metrics").text)
+        for sample in family.samples
+        if family.name in {"router_health_status", "router_sla_attainment", "router_error_budget_left"}
+    }
+    assert told == {
+        ("router_health_status", 'ill "b"\n'): 2.0,
+        ("router_health_status", "rests"): 0.0,
+        ("router_sla_attainment", 'ill "b"\n'): 0.75,
+        ("router_error_budget_left", 'ill "b"\n'): -3.5,
+        ("router_error_budget_left", "rests"): 1.0,
+    }
 
 
 def test_the_buckets_of_times_only_grow() -> None:

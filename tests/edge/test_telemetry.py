@@ -167,6 +167,23 @@ def test_requests_without_a_key_are_added_up() -> None:
     assert [gauge.keyless for gauge in total.all().gauges] == [7]
 
 
+def test_answers_that_came_late_are_added_up() -> None:
+    """By the target of their time; a dead worker's too, and those of threads that come after a target was set."""
+    one, two = FakeLane(), FakeLane()
+    for lane in (one, two):
+        ran(lane)
+        lane.stats.aim(1e-6)
+        ran(lane, calls=2)
+        lane.stats.cell().remembered(2000)
+    two.stats.aim(None)
+    ran(two)
+    total = Total()
+    total.put("first", figures(one))
+    total.put("second", figures(two))
+    total.bury("first")
+    assert [gauge.late for gauge in total.all().gauges] == [6]
+
+
 def successes(total: Total) -> int:
     """All of them."""
     return sum(each.inference_stats.success.count for each in total.all().models)
