@@ -76,6 +76,7 @@ LATER = (
     ("faults", "faults", "Show what is made to go wrong, or change it for a MODEL."),
     ("quarantine", "show", "Show the requests that were being run when workers crashed."),
     ("demo", "demo", "Show the life of versions under traffic; a better one wins, a broken one goes back by itself."),
+    ("dashboards", "dashboards", "Write a Grafana dashboard and Prometheus alert rules for what `/metrics` says."),
     ("token", "token", "Make tokens for the admin port, and for loads and unloads on the inference port."),
     ("completion", "completion", "Print what a shell needs to complete commands, models and versions."),
 )

@@ -30,7 +30,7 @@ def test_what_is_announced_is_there(name: str) -> None:
 
 def test_commands_that_ask_the_admin_port_take_the_same_options() -> None:
     """Address, token and TLS, by option or environment; JSON for programs."""
-    apart = {"infer", "token", "completion", "plan", "demo"}
+    apart = {"infer", "token", "completion", "plan", "demo", "dashboards"}
     for name in [name for name, _, _ in LATER if name not in apart]:
         announced = main.commands[name]
         assert isinstance(announced, Announced)
