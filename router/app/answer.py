@@ -54,6 +54,8 @@ def _footer(reply: Reply, took_ms: float) -> str:
         parts.append(f"generation {reply.generation}")
     if reply.degraded:
         parts.append(f"degraded ({reply.parameters.get('fallback_reason', 'no reason given')})")
+    if "humility" in reply.parameters:
+        parts.append(f"not to be trusted ({reply.parameters['humility']})")
     return one_line(" · ".join([*parts, f"{took_ms:.1f} ms"]))
 
 

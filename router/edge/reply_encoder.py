@@ -26,9 +26,8 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _encoded(parameters: Parameters) -> bytes:
-    """Parameters as they stand in a reply."""
-    response = ModelInferResponse()
+def _put(parameters: Parameters, response: ModelInferResponse) -> bytes:
+    """The reply with these parameters, as it travels."""
     for name, value in parameters.items():
         if isinstance(value, bool):
             response.parameters[name].bool_param = value
@@ -45,8 +44,7 @@ class ReplyEncoder:
     __slots__ = ("_cached", "_marks", "_outputs", "_prefix", "_variable")
 
     def __init__(self, model: str, version: str, parameters: Parameters, outputs: Sequence[TensorSpec]) -> None:
-        response = ModelInferResponse(model_name=model, model_version=version)
-        self._prefix = response.SerializeToString() + _encoded(parameters)
+        self._prefix = _put(parameters, ModelInferResponse(model_name=model, model_version=version))
         self._marks: dict[tuple[object, ...], bytes] = {}
         self._outputs = tuple((output.name, output.datatype) for output in outputs)
         self._variable = any(output.datatype == BYTES for output in outputs)
@@ -69,7 +67,7 @@ class ReplyEncoder:
         if more is None:
             if len(self._marks) >= _MAX_SHAPES:
                 self._marks.clear()
-            more = self._marks[key] = _encoded(marks)
+            more = self._marks[key] = _put(marks, ModelInferResponse())
         at = len(id_field) + len(self._prefix)
         return b"".join((message[:at], more, message[at:]))
 

@@ -412,6 +412,13 @@ class TestAnswers:
         assert lines[-1].endswith(" ms")
 
     @pytest.mark.usefixtures("classified")
+    def test_an_answer_that_is_not_to_be_trusted(self, fake: FakeServer, run: Run) -> None:
+        """The rules that fired are named, as text."""
+        fake.replies["digits"].parameters["humility"].string_param = "far,\x1btorn"
+        told = run("digits", "-i", json.dumps([[0] * 64] * 2)).stdout.splitlines()[-1]
+        assert "· not to be trusted (far, torn) ·" in told
+
+    @pytest.mark.usefixtures("classified")
     def test_json(self, run: Run) -> None:
         """One JSON object with everything, whatever had to be said goes to standard error."""
         result = run("digits", "-i", json.dumps(IMAGE.tolist()), "--json")
