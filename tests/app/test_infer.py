@@ -415,7 +415,7 @@ class TestAnswers:
     def test_an_answer_that_is_not_to_be_trusted(self, fake: FakeServer, run: Run) -> None:
         """The rules that fired are named, as text."""
         fake.replies["digits"].parameters["humility"].string_param = "far,\x1btorn"
-        told = run("digits", "-i", json.dumps([[0] * 64] * 2)).stdout.splitlines()[-1]
+        told = " ".join(run("digits", "-i", json.dumps([[0] * 64] * 2)).stdout.split())
         assert "· not to be trusted (far, torn) ·" in told
 
     @pytest.mark.usefixtures("classified")
