@@ -99,6 +99,10 @@ def references(table: Table, route: Route, notes: list[str]) -> tuple[Reference,
             found = _tensor(table, "output", spec, (), settings.ignore, used)
             if found is not None:
                 outputs[spec.name] = found
+    wanted = [spec.name for spec in version.signature.outputs if spec.name not in settings.ignore]
+    if outputs and len(outputs) < len(wanted):
+        notes.append(f"left out, since a reference of outputs needs all of them: {', '.join(outputs)}")
+        outputs = {}
     if left := [name for name in table.columns if name not in used]:
         more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
         notes.append(f"left out, since {route.model} has no such feature: {', '.join(left[:NAMED])}{more}")

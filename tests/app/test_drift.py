@@ -182,6 +182,19 @@ def test_a_column_may_hold_a_whole_tensor(service: Service, tmp_path: Path) -> N
     assert told.output == "model 'm' is compared with 150 rows of t.parquet: 5 features and 2 of the outputs\n"
 
 
+def test_outputs_are_taken_all_or_none(service: Service, tmp_path: Path) -> None:
+    """Those of which the table has a part only are made of what is answered."""
+    lifecycle, signature = service.lifecycle, SIGNATURE
+    outputs = (*signature.outputs, TensorSpec("label", "INT64", (-1,)))
+    versions = {"1": Version("m", "1", "d", "/p", VersionState.READY, "", Signature(signature.inputs, outputs))}
+    route = Route("m", "1", versions, ModelSettings.model_validate({"drift": SETTINGS}))
+    lifecycle.table = type(lifecycle.table)(2, {"m": route})
+    file = save(tmp_path / "t.parquet", {**rows(), "label": list(range(200))})
+    told = service.router("reference", "m", "--data", str(file))
+    assert told.output.startswith("note: left out, since a reference of outputs needs all of them: label\n")
+    assert list(service.kept.records) == [("m", INPUTS)]
+
+
 def changed(**more: Any) -> dict[str, Any]:
     """A table with other columns; None: without it."""
     return {name: each for name, each in {**rows(), **more}.items() if each is not None}
