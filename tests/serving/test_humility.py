@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router.core.fallback import Reason, Step
 from router.core.request import Header, InputHeader
@@ -135,6 +137,28 @@ def test_in_a_batch_only_the_caller_with_the_row_is_concerned(inline: bool) -> N
     }  # fmt: skip
     total = worlds["error"].lane.stats.total()
     assert (total.success, total.failures[Failure.OTHER], total.fallbacks) == (2, 2, {})
+
+
+@given(
+    callers=st.lists(st.lists(st.sampled_from([1.0, 5.0, 50.0, -1.0]), min_size=1, max_size=3), min_size=1, max_size=5)
+)
+def test_whatever_runs_together_each_caller_has_its_own_word(callers: list[list[float]]) -> None:
+    """As by a loop over callers and rows: an error where a row is low, an override where one is far, else no trace."""
+    plain, humble = Humble(), Humble(put(FAR, y=-9.0), held(LOW))
+    sent = [[world.send(*rows) for rows in callers] for world in (plain, humble)]
+    for world in (plain, humble):
+        world.work()
+    assert humble.session.rows == plain.session.rows
+    for rows, before, reply in zip(callers, *sent, strict=True):
+        far = [at for at, value in enumerate(rows) if value > 10]
+        low = [at for at, value in enumerate(rows) if value < 0]
+        if low:
+            assert isinstance(reply.error, Doubted)
+        elif far:
+            assert values(reply) == [-9 if at in far else 2 * value for at, value in enumerate(rows)]
+            assert marks(reply)["humility_rows"] == ",".join(map(str, far))
+        else:
+            assert reply.messages == before.messages
 
 
 def test_where_no_rule_fires_nothing_is_different(inline: bool) -> None:
