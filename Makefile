@@ -6,7 +6,7 @@ LOCK := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-fi
         --strip-extras --allow-unsafe --no-annotate --no-header
 BUILD := --build-deps-for editable --build-deps-for wheel
 
-.PHONY: run install dev test story browser check fix proto lock bench prove proof proof_swap trials canaries drifts slow_tail loadtest soak clean
+.PHONY: run install dev test story browser check fix proto lock bench prove proof proof_swap trials canaries watched drifts slow_tail loadtest soak clean
 
 run: install  ## serve the bundled models on this machine
 	$(BIN)/router serve
@@ -90,6 +90,9 @@ proof: dev  ## callers are answered in time, whatever a model does: results in l
 
 trials: dev  ## what twenty trials at once cost those who are served: results in loadtest/results
 	$(BIN)/python -m loadtest.trials
+
+watched: dev  ## what it costs to watch two hundred models: results in loadtest/results
+	GRPC_ENABLE_FORK_SUPPORT=1 $(BIN)/python -m loadtest.watched
 
 canaries: dev  ## how soon a version that turns bad is sent back: results in loadtest/results
 	$(BIN)/python -m loadtest.canaries
