@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from router.app.show import routes_table
-from router.app.terminal import console
+from router.app.terminal import console, text
 from router.config import ServerSettings
 from router.control.inspection import Request
 from router.core.table import VersionTable
@@ -39,9 +39,9 @@ class Loading:
                 self._console.file.flush()
             return
         self._shown = True
-        name = escape(f"{request.model} {request.number}")
+        name = text(f"{request.model} {request.number}")
         self._console.file.write("\r\x1b[K")
-        self._console.print(f"trying model [bold]{done + 1}[/] of {of}: {name} …", end="")
+        self._console.print(Text(f"trying model {done + 1} of {of}: ") + name + Text(" …"), end="")
         self._console.file.flush()
 
 
@@ -49,9 +49,9 @@ def banner(settings: ServerSettings, table: VersionTable) -> None:
     """Print what serves, and a line to try it with; when nothing does, how to mend that."""
     out = console()
     out.print(routes_table(list(table.routes.values()), f"serving {settings.models} · generation {table.generation}"))
-    out.print(f"gRPC  {settings.grpc}   HTTP  {settings.http}   admin  {settings.admin}", highlight=False)
+    out.print(Text(f"gRPC  {settings.grpc}   HTTP  {settings.http}   admin  {settings.admin}"))
     if not any(route.champion for route in table.routes.values()):
-        out.print(f"[yellow]{escape(_nothing(settings, table))}[/]", soft_wrap=True, highlight=False)
+        out.print(text(_nothing(settings, table), "yellow"), soft_wrap=True)
     elif sample := _sample(settings, table):
         line = f"try it in a second terminal:  {sample}{_reach(settings)}"
         out.print(line, soft_wrap=True, highlight=False, markup=False)

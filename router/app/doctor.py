@@ -16,7 +16,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
-from rich.markup import escape
 from rich.table import Table
 
 from router.app.access import open_doors
@@ -25,6 +24,7 @@ from router.app.checks import check_repository, check_tls, check_transport, chec
 from router.app.ports import claim_ports
 from router.app.refusal import Refused
 from router.app.state import examine as check_state
+from router.app.terminal import text
 from router.config import ServerSettings, local
 from router.control.database import FILE, Database
 from router.control.examiner import Progress
@@ -329,7 +329,7 @@ def report(findings: list[Finding]) -> Table:
         table.add_column(heading, overflow="fold")
     marks = {Grade.GOOD: "[green]✓[/]", Grade.WARNING: "[yellow]![/]", Grade.BAD: "[red]✗[/]"}
     for finding in findings:
-        table.add_row(marks[finding.grade], escape(finding.what), escape(finding.found), escape(finding.mend))
+        table.add_row(marks[finding.grade], *(text(words) for words in (finding.what, finding.found, finding.mend)))
     return table
 
 

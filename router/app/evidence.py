@@ -36,7 +36,11 @@ def evidence(model: str, version: str, out: Path | None, reach: AdminReach, as_j
     if out is not None and out.suffix.lower() not in {".json", ".html", ".htm"}:
         raise click.UsageError("--out FILE ends in .json or .html, which says what is written")
     with reach.asked() as client:
-        dossier = json.loads(client.evidence(model, number(client, model, version)))
+        told = client.evidence(model, number(client, model, version))
+    try:
+        dossier = json.loads(told)
+    except ValueError as error:
+        raise Failed("what the server says is no evidence that this release can read; use the server's own") from error
     if out is None:
         click.echo(_text(dossier), nl=False)
         return

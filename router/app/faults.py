@@ -7,11 +7,10 @@ from typing import Any, Final
 
 import click
 from pydantic import ValidationError
-from rich.markup import escape
 from rich.table import Table
 
 from router.app.admin_reach import AdminReach, admin_option, mistake
-from router.app.terminal import console, json_option
+from router.app.terminal import console, json_option, text
 from router.config import explain
 from router.core.faults import Fault
 from router.errors import SettingsError
@@ -82,7 +81,7 @@ def _table(now: dict[str, tuple[Fault, ...]]) -> Table:
         for fault in each:
             version, session = fault.version or "all", "all" if fault.replica is None else str(fault.replica)
             share, after = f"{fault.share:.4g}", f"{fault.after_s:g} s"
-            shown.add_row(escape(model), version, fault.kind, share, _how_much(fault), session, after)
+            shown.add_row(text(model), text(version), fault.kind, share, _how_much(fault), session, after)
     return shown
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import click
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from router.app.admin_reach import AdminReach, admin_option
-from router.app.terminal import console, json_option, moment, print_json
+from router.app.mistake import Failed
+from router.app.terminal import console, json_option, moment, print_json, text
 from router.core.table import Route, VersionState
 from router.edge.tables import routes_from_messages
 from router.pb.admin_pb2 import Status
@@ -17,29 +18,30 @@ from router.pb.admin_pb2 import Status
 
 def routes_table(routes: list[Route], title: str) -> Table:
     """Models and versions as a table."""
-    shown = Table(title=title, title_justify="left")
+    shown = Table(title=text(title), title_justify="left")
     for heading in ("model", "version", "state", "inputs", "outputs", "batches"):
         shown.add_column(heading, overflow="fold")
     for route in routes:
         for number, version in route.versions.items():
             signature = version.signature
             if version.state is VersionState.READY:
-                state = "[green]champion[/]" if number == route.champion else "ready"
+                state = Text("champion", "green") if number == route.champion else Text("ready")
                 if route.switched:
-                    state += ", [yellow]fallback on[/]"
+                    state.append(", ").append("fallback on", "yellow")
                 inputs = ", ".join(_tensor(s.name, s.datatype, s.shape) for s in signature.inputs)
                 outputs = ", ".join(_tensor(s.name, s.datatype, s.shape) for s in signature.outputs)
                 joins = f"up to {version.batching.max_size} rows" if version.batching.max_size > 1 else "no"
             else:
-                state = "[dim]not loaded[/]" if version.left_out else f"[red]{version.state.value.lower()}[/]"
-                inputs = escape(version.reason.removeprefix("not loaded: "))
+                word, style = ("not loaded", "dim") if version.left_out else (version.state.value.lower(), "red")
+                state = Text(word, style)
+                inputs = version.reason.removeprefix("not loaded: ")
                 outputs = joins = ""
-            shown.add_row(escape(route.model), number, state, inputs, outputs, joins)
+            shown.add_row(text(route.model), text(number), state, text(inputs), text(outputs), joins)
     return shown
 
 
 def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> str:
-    return escape(f"{name} {datatype}[{','.join('?' if size < 0 else str(size) for size in shape)}]")
+    return f"{name} {datatype}[{','.join('?' if size < 0 else str(size) for size in shape)}]"
 
 
 @click.command()
@@ -56,11 +58,18 @@ def models(name: str, reach: AdminReach, as_json: bool) -> None:
     if answer.loading:
         click.echo("still loading: the server has just started and tries its models; ask again")
         return
-    console().print(routes_table(routes_from_messages(answer.routes), f"generation {answer.generation}"))
-    for route in routes_from_messages(answer.routes):
+    try:
+        routes = routes_from_messages(answer.routes)
+    except ValueError as error:
+        raise Failed(
+            "the server tells of models in words that this release does not know; use the server's own"
+        ) from error
+    console().print(routes_table(routes, f"generation {answer.generation}"))
+    for route in routes:
         for version in route.versions.values():
             if name and version.state is VersionState.READY and version.batching.max_size == 1:
-                console().print(f"version {version.number}: rows are not joined: {escape(version.batching.decided_by)}")
+                why = f"rows are not joined: {version.batching.decided_by}"
+                console().print(text(f"version {version.number}: {why}"))
 
 
 @click.command()
@@ -101,24 +110,21 @@ def quarantine(reach: AdminReach, as_json: bool, clear: bool) -> None:
         table.add_column(heading)
     for each in answer.suspects:
         table.add_row(
-            each.fingerprint,
-            escape(each.model) or "[dim]gone[/]",
-            each.version,
+            text(each.fingerprint),
+            text(each.model) if each.model else Text("gone", "dim"),
+            text(each.version),
             str(each.crashes),
             moment(each.last_seconds),
-            "[red]refused[/]" if each.refused else "suspect",
+            Text("refused", "red") if each.refused else "suspect",
         )
     console().print(table)
 
 
 def _print_status(answer: Status) -> None:
     out = console()
-    ready = "[green]ready[/]" if answer.ready else "[red]not ready[/]"
-    out.print(
-        f"router {answer.version}: {ready}, generation {answer.generation}, transport {answer.transport},"
-        f" up {answer.uptime_seconds:.0f} s",
-        highlight=False,
-    )
+    line = text(f"router {answer.version}: ") + Text(*(("ready", "green") if answer.ready else ("not ready", "red")))
+    where = f", generation {answer.generation}, transport {answer.transport}, up {answer.uptime_seconds:.0f} s"
+    out.print(line + text(where))
     table = Table()
     table.add_column("process")
     table.add_column("pid", justify="right")
@@ -128,11 +134,11 @@ def _print_status(answer: Status) -> None:
     for process in answer.processes:
         colour = {"serving": "green", "gone": "red"}.get(process.state, "yellow")
         table.add_row(
-            process.name,
+            text(process.name),
             str(process.pid),
-            f"[{colour}]{process.state}[/]",
+            text(process.state, colour),
             f"{process.resident_bytes / 1e6:.0f} MB",
             str(process.restarts),
         )
     out.print(table)
-    out.print("  ".join(f"{name} {address}" for name, address in sorted(answer.addresses.items())), highlight=False)
+    out.print(text("  ".join(f"{name} {address}" for name, address in sorted(answer.addresses.items()))))

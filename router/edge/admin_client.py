@@ -306,7 +306,10 @@ class AdminClient:
         from router.edge.faults import from_messages  # noqa: PLC0415  # it needs the settings of models
 
         answer: pb.ListFaultsResponse = self._ask(self._stub.ListFaults, pb.ListFaultsRequest(model=model))
-        return {each.model: from_messages(each.faults) for each in answer.models}
+        try:
+            return {each.model: from_messages(each.faults) for each in answer.models}
+        except ValueError as error:
+            raise AdminError(Status.INTERNAL, "the server tells of faults that this release does not know") from error
 
     def set_faults(self, model: str, faults: Iterable[Fault]) -> int:
         """Make the runs of a model fail; in how many workers they do now. Without faults it is well."""
