@@ -68,7 +68,7 @@ LATER = (
     ("fallback", "switch", "Have a model's callers answered from its fallback, or by the model again."),
     ("actuals", "actuals", "Say what came true for earlier requests to MODEL, from a table."),
     ("drift", "drift", "Show whether what comes to MODEL is still what it was made for, feature by feature."),
-    ("reference", "reference", "Compare what comes to MODEL with a table from now on, such as its training data."),
+    ("reference", "reference", "Compare what comes to MODEL with FILE from now on, for example with its training data."),
     ("watch", "watching", "Tell what happens to all models or to one: moves, gates, progress, swaps."),
     ("webhook", "webhook", "Show the events that are still to be delivered, or send one for a test."),
     ("audit", "audit", "Show the newest acts, all or what concerns a MODEL; find out whether the log is whole."),

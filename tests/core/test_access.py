@@ -25,19 +25,28 @@ from router.core.access import (
     permit,
 )
 from router.errors import Denied, Unauthenticated
-from router.pb import admin_pb2, inference_pb2
+from router.pb import accuracy_pb2, admin_pb2, drift_pb2, health_report_pb2, inference_pb2, retraining_pb2, webhook_pb2
 
 ADMIN = [method.name for method in admin_pb2.DESCRIPTOR.services_by_name["Admin"].methods]
+OTHERS = [
+    method.name
+    for each in (accuracy_pb2, drift_pb2, health_report_pb2, retraining_pb2, webhook_pb2)
+    for service in each.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+]
+"""Of the services that stand beside it."""
 ON_8001 = ("RepositoryModelLoad", "RepositoryModelUnload")
 MAY = {
     "viewer": [
         *("GetStatus", "ListModels", "ListVersions", "ListReports", "ListFaults", "ListQuarantine", "ListAudit"),
         *("VerifyAudit", "PlanPromotion", "Explain", "Watch", "ListCases", "Diff", "GetEvidence"),
+        *("GetHealth", "GetDrift", "GetAccuracy", "GetWebhook", "ListRetrainings"),
     ],
     "operator": [
         *("LoadModel", "UnloadModel", "TestVersion", "WarmVersion", "Promote", "Rollback", "Freeze", "SetAlias"),
         *("SetFallback", "SubmitActuals", "Challenge", "SetSplit", "Withdraw", "StartTrial", "StopTrial"),
         *("StopRollout", "Reject", "Apply", *ON_8001),
+        *("SetReference", "TestWebhook", "RetryWebhook", "Retrain", "StopRetraining"),
     ],
     "approver": ["Approve"],
     "admin": ["SetFaults", "ClearQuarantine"],
@@ -59,7 +68,7 @@ def test_every_method_has_a_rule() -> None:
     services = inference_pb2.DESCRIPTOR.services_by_name
     on_8001 = {method.name for service in services.values() for method in service.methods}
     assert set(ON_8001) <= on_8001
-    assert {*ADMIN, *ON_8001} == set(METHODS) == {method for methods in MAY.values() for method in methods}
+    assert {*ADMIN, *OTHERS, *ON_8001} == set(METHODS) == {method for methods in MAY.values() for method in methods}
 
 
 @pytest.mark.parametrize("role", list(Role))
