@@ -14,7 +14,7 @@ from pathlib import Path
 
 PROTO = Path(__file__).parent
 PB = PROTO.parent / "router" / "pb"
-SERVICES = ("inference", "admin", "webhook", "retraining", "drift", "health_report", "accuracy")
+SERVICES = ("inference", "admin", "webhook", "retraining", "drift", "health_report", "accuracy", "recording")
 
 INIT = '''"""Generated messages and stubs (by `make proto`; never edited), in a descriptor pool of their own."""
 

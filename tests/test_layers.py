@@ -32,6 +32,7 @@ PLACES = {
         "client",
         "pb.",
         "app.monitoring",
+        "app.recording_part",
         "app.outbox",
         "app.health_part",
         "app.retraining_part",

@@ -69,6 +69,7 @@ LATER = (
     ("actuals", "actuals", "Say what came true for earlier requests to MODEL, from a table."),
     ("drift", "drift", "Show whether what comes to MODEL is still what it was made for, feature by feature."),
     ("reference", "reference", "Compare what comes to MODEL with FILE from now on, for example with its training data."),
+    ("recordings", "recordings", "Show the files in which requests to MODEL are recorded, or write their rows to FILE."),
     ("watch", "watching", "Tell what happens to all models or to one: moves, gates, progress, swaps."),
     ("webhook", "webhook", "Show the events that are still to be delivered, or send one for a test."),
     ("audit", "audit", "Show the newest acts, all or what concerns a MODEL; find out whether the log is whole."),

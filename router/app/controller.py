@@ -31,20 +31,21 @@ from router.app.memory import free_bytes
 from router.app.monitoring import Monitoring, Part
 from router.app.observing import Observing
 from router.app.outbox import WebhookPart
+from router.app.recording_part import RecordingPart
 from router.app.retraining_part import RetrainingPart
 from router.app.rounds import rounds
 from router.app.warmup_process import WarmupProcess
 from router.config import ServerSettings
 from router.control.crashes import crashes_of
 from router.control.database import FILE, Database
-from router.control.events import Events
 from router.control.drift import Drift
+from router.control.events import Events
 from router.control.evidence import Evidence
 from router.control.faults import FaultBoard
 from router.control.gates import Gates
 from router.control.inspection import TRIED, Inspector
 from router.control.ledger import FILE as LEDGER
-from router.control.ledger import Ledger
+from router.control.ledger import Actual, Ledger
 from router.control.lifecycle import LOOK_S, Lifecycle
 from router.control.reference_rows import ReferenceRows
 from router.control.repository_watch import changes
@@ -114,13 +115,14 @@ class Controller:
         self._database = Database(settings.state / FILE, to_text, from_text)
         self._events = Events(time.time)
         self._warmups = Warmups(WarmupProcess(board.slot(warmup_slot(settings.workers)), settings.state))
+        self._recording = RecordingPart(settings.state, lambda: self._lifecycle.table.routes, self._events)
         self._ledger = Ledger(
             settings.state / LEDGER,
             lambda: self._lifecycle.table.routes,
             settings.ledger_mib << 20,
             self._hand_over,
             self._events,
-            self._warmups.came_true,
+            self._came_true,
         )
         self._lifecycle = Lifecycle(
             settings.models,
@@ -191,6 +193,7 @@ class Controller:
         http.should_exit = True
         await asyncio.gather(serving, admin.stop(0.5), link.stop(), return_exceptions=True)
         await self._ledger.close()
+        await self._recording.close()
         if self._failed:
             raise RuntimeError("a task of the controller failed") from self._failed[0]
 
@@ -203,6 +206,7 @@ class Controller:
     def _parts(self) -> Iterable[Part]:
         """What looks at models while they serve."""
         yield self._health
+        yield self._recording
         life = self._lifecycle
         yield DriftPart(self._drift, lambda: life.table.routes if life.started else None)
         yield WebhookPart(self._settings.webhook, self._database, self._events)
@@ -332,6 +336,11 @@ class Controller:
         """A worker hands over predictions; it is told when they are kept."""
         sheet = predictions_from(predictions)
         self._ledger.take(sheet.model, sheet, lambda: worker.kept(predictions.number))
+
+    def _came_true(self, model: str, actuals: Sequence[Actual]) -> None:
+        """Actuals were joined: whoever is warmed up and what is recorded have them too."""
+        self._warmups.came_true(model, actuals)
+        self._recording.came_true(model, actuals)
 
     def observed(self, worker: WorkerHandle, observations: Observations) -> None:  # noqa: ARG002
         """A worker has looked at rows that came by."""

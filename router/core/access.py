@@ -71,6 +71,7 @@ METHODS: Final[Mapping[str, Role]] = {
     "SetFallback": Role.OPERATOR,
     "SubmitActuals": Role.OPERATOR,
     "GetHealth": Role.VIEWER,
+    "GetRecording": Role.VIEWER,
     "GetAccuracy": Role.VIEWER,
     "GetWebhook": Role.VIEWER,
     "TestWebhook": Role.OPERATOR,

@@ -17,6 +17,7 @@ from tests.serving.fakes import FakeClock, World, request, values, version
 from tests.serving.test_lanes import failing
 
 DAY_NS = 86_400 * 10**9
+LOOKED = Wish(1.0, 100)
 
 
 class Calendar(FakeClock):
@@ -50,7 +51,7 @@ class Watched:
     """A lane whose rows are looked at; the test is the observer's thread, `chance` what it draws."""
 
     def __init__(
-        self, world: World | None = None, looked: Wish | None = Wish(1.0, 100), recorded: Wish | None = None
+        self, world: World | None = None, looked: Wish | None = LOOKED, recorded: Wish | None = None
     ) -> None:
         self.world = world or World()
         self.clock = Calendar(self.world.clock.now)
