@@ -8,7 +8,7 @@ from typing import Final
 
 import plotly.graph_objects as go
 
-from router.app.health_text import left, ms, rate, rows
+from router.app.health_text import WINDOWS, left, ms, rate, rows
 from router.app.report_page import BLUE, document, drawn, escaped
 from router.app.terminal import NOTHING, figure
 from router.core.health import duration
@@ -73,7 +73,7 @@ def _p99(minute: Minute) -> float | None:
 
 
 def _windows(version: VersionHealth) -> str:
-    heads = "".join(f"<th>last {escaped(duration(each.seconds))}</th>" for each in version.windows)
+    heads = "".join(f"<th>{each}</th>" for each in WINDOWS[: len(version.windows)])
     lines = "".join(
         f"<tr><th>{escaped(name)}</th>{''.join(f'<td>{escaped(cell)}</td>' for cell in cells)}</tr>"
         for name, cells in rows(version.windows)

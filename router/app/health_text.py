@@ -15,6 +15,7 @@ from router.core.health import duration
 from router.pb.health_report_pb2 import Budget, Figures, HealthReport, ModelHealth, VersionHealth
 
 COLOURS: Final = {"green": "green", "yellow": "yellow", "red": "bold red"}
+WINDOWS: Final = ("1 minute", "5 minutes", "1 hour")
 STEPS: Final = "▁▂▃▄▅▆▇█"
 _INDENT: Final = Text("  ")
 
@@ -95,7 +96,7 @@ def _version(version: VersionHealth) -> Iterator[RenderableType]:
     yield Text("  " + ", ".join(gauges))
     burn = version.budget
     yield Text(
-        f"  error budget of a day: {left(burn)} left; it burns {burn.burn_5m:.3g} times as fast as it may over"
+        f"  error budget of a day: {left(burn)}; it burns {burn.burn_5m:.3g} times as fast as it may over"
         f" 5 minutes, {burn.burn_1h:.3g} over 1 hour, {burn.burn_6h:.3g} over 6 hours"
     )
     if version.minutes:
@@ -111,8 +112,8 @@ def windows(spans: Sequence[Figures]) -> Table:
     """A column for each window."""
     made = Table(box=None, pad_edge=False, padding=(0, 2))
     made.add_column("  ")
-    for span in spans:
-        made.add_column(f"last {duration(span.seconds)}", justify="right")
+    for window in WINDOWS[: len(spans)]:
+        made.add_column(window, justify="right")
     for name, cells in rows(spans):
         made.add_row(_INDENT + text(name, "dim"), *cells)
     return made
@@ -173,8 +174,8 @@ def ms(seconds: float) -> str:
 
 
 def left(budget: Budget) -> str:
-    """Of the error budget."""
-    return f"{100 * budget.left:.0f} %"
+    """Of the error budget; where it is overspent, how often it is spent."""
+    return f"{100 * budget.left:.0f} % left" if budget.left > 0 else f"spent {figure(round(1 - budget.left, 1))} times"
 
 
 def _known(report: HealthReport) -> str:

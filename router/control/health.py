@@ -119,7 +119,7 @@ class HealthWatch:
         versions = tuple([self._version(route, number, history) for number in _serving(route)])
         own = self._standing.get((model, ""), Steady())
         told = [(own.level, _found(route, "", None), "")]
-        told += [(each.level, each.status, f"version {each.number}: ") for each in versions]
+        told += [(each.level, each.status, f"version {each.number}: ") for each in versions if _telling(each, route)]
         level = max(each for each, _, _ in told)
         named = len(versions) > 1
         reasons = [Finding(of.level, f"{who}{each}" if named else each) for _, of, who in told for each in of.reasons]
@@ -174,6 +174,11 @@ def _serves(routes: Mapping[str, Route], key: Key) -> bool:
         return route is not None
     version = route.versions.get(number)
     return version is not None and version.state is VersionState.READY
+
+
+def _telling(health: VersionHealth, route: Route) -> bool:
+    """Whether it says something of the model: that nobody asks for a standby does not."""
+    return bool(health.level or health.status.level) or health.number == route.champion
 
 
 def _role(route: Route, number: str) -> str:

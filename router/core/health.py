@@ -55,6 +55,8 @@ FAILURES: Final = (Count.REJECTED, Count.BACKEND, Count.OTHER)
 MINUTE_S, FIVE_S, HOUR_S, DAY_S = 60, 300, 3600, 86_400
 FAST_BURN, SLOW_BURN = 14.4, 6.0
 """Of table 5-8 there: red over 1 hour and 5 minutes, yellow over 6 hours and 30 minutes."""
+FEW_BAD: Final = 10
+"""Requests that failed or came late, below which a burn rate may be chance."""
 RED_TIMES: Final = 5.0
 """A share that is so many times what is allowed is red, the half of all in any case."""
 QUANTILES: Final = (0.5, 0.99, 0.999)
@@ -304,13 +306,13 @@ def _burning(seen: Seen, settings: HealthSettings, explain: str, back: tuple[str
     left = seen.day.left(goal)
     budget = f"{left:.0%} of the day's is left" if left > 0 else f"the day's is spent {1.0 - left:.1f} times"
     steps = (explain, *back)
-    if min(hour, five) >= FAST_BURN:
+    if min(hour, five) >= FAST_BURN and seen.five.bad >= FEW_BAD:
         text = f"the error budget burns {min(hour, five):.0f} times too fast over 5 minutes and 1 hour; {budget}"
         yield Finding(Level.RED, text, steps)
-    elif min(six, half) >= SLOW_BURN:
+    elif min(six, half) >= SLOW_BURN and seen.half_hour.bad >= FEW_BAD:
         text = f"the error budget burns {min(six, half):.1f} times too fast over 30 minutes and 6 hours; {budget}"
         yield Finding(Level.YELLOW, text, steps)
-    elif left <= 0 and five > 1.0:
+    elif left <= 0 and five > 1.0 and seen.day.bad >= FEW_BAD:
         yield Finding(Level.YELLOW, f"the error budget goes on being spent; {budget}", steps)
 
 

@@ -116,6 +116,11 @@ def test_the_error_budget_is_judged_by_two_windows_at_once() -> None:
     assert found(seen(minute, span(300, **bad), span(3600, **good)))[0] is Level.GREEN
 
 
+def test_a_few_bad_requests_burn_nothing() -> None:
+    """Two of a hundred may be chance, whatever the burn rate is: they are yellow as errors."""
+    assert found(seen(span(answered=98, backend=2)))[0] is Level.YELLOW
+
+
 def test_a_slower_burn_is_yellow() -> None:
     """Six times too fast over 6 hours and 30 minutes; so is a day's budget that is spent and goes on being spent."""
     minute, slow = span(answered=10_000), Spent(10_000, 70)
