@@ -61,6 +61,8 @@ class Recipe:
     """Trained on this many rows of the training data; None: on all."""
     promise: float
     """The share of the exam that this version answers correctly, as measured when it was committed, rounded down."""
+    shared: bool = False
+    """Its training rows are put beside its versions too, for `models/retrain_digits.py`."""
     settings: str = ""
     """The model's `model.toml`, written where there is none: it belongs to the operator."""
 
@@ -142,6 +144,7 @@ RECIPES = (
         estimator=layered,
         rows=None,
         promise=0.97,
+        shared=True,
     ),
     Recipe(
         model="digits-small",
@@ -241,6 +244,9 @@ def _train(recipe: Recipe, out: Path, data: Data, estimator: Any) -> None:
     save(home / "exam" / "exam.npz", **named_inputs(data.exam), label=data.exam_labels)
     if "pixels" in data.train:  # one picture, to try the model with
         np.save(home / "image.npy", data.train["pixels"][IMAGE_ROW].reshape(8, 8))
+    if recipe.shared:
+        rows, labels = data.train["pixels"].astype(np.uint8), data.train_labels.astype(np.uint8)
+        save(home / "training.npz", pixels=rows, label=labels)
     settings = home / "model.toml"
     if recipe.settings and not settings.exists():
         settings.write_text(recipe.settings, encoding="utf-8")

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from router.app.commands import Commands
+from router.app.demo_retrain import retrain
+from router.app.demo_server import serving
 from router.app.demo_traffic import Tally, Traffic, golden
 from router.app.demo_truth import Truth, exam
 from router.app.mistake import Wrong
@@ -66,7 +65,8 @@ failover = "{STAND_IN}"
 BROKEN: Final = Fault(kind="error", share=0.3, version="3")
 
 
-@click.command()
+@click.group(cls=Commands, invoke_without_command=True)
+@click.pass_context
 @click.option(
     "--models",
     type=click.Path(path_type=Path, file_okay=False),
@@ -76,12 +76,14 @@ BROKEN: Final = Fault(kind="error", share=0.3, version="3")
     help=f"Where `{MODEL}` lies, with versions 1 and 2. It is copied, nothing is changed there.",
 )
 @click.option("--keep", is_flag=True, help="Leave the server's folder behind, with its log.")
-def demo(models: Path, keep: bool) -> None:
+def demo(context: click.Context, models: Path, keep: bool) -> None:
     """Show the life of versions under traffic: one that is better wins a trial and is promoted by canary, one that
     breaks is rolled back by itself; in a minute or so.
 
     Exit code 0 only if no request failed, none was wrong, no answer was older than one before it, and both ended so.
     """
+    if context.invoked_subcommand is not None:
+        return
     source = models / MODEL
     for part in (source / "1", source / "2", models / STAND_IN / "1"):
         if not (part / "model.onnx").is_file():
@@ -93,7 +95,7 @@ def demo(models: Path, keep: bool) -> None:
         if not keep:
             at_exit.callback(shutil.rmtree, folder, ignore_errors=True)
         staged = _stage(source, folder)
-        target, admin = at_exit.enter_context(_server(folder))
+        target, admin = at_exit.enter_context(serving(folder, "--allow-faults"))
         good = Demo(target, admin, source, staged).run()
     if keep:
         click.echo(f"kept: {folder}")
@@ -111,40 +113,7 @@ def _stage(source: Path, folder: Path) -> Path:
     return staged
 
 
-@contextlib.contextmanager
-def _server(folder: Path) -> Iterator[tuple[str, str]]:
-    """A server of the folder's models; its addresses for inference and for operators."""
-    addresses = {flag: f"127.0.0.1:{_free_port()}" for flag in ("grpc", "http", "admin")}
-    flags = [part for flag, address in addresses.items() for part in (f"--{flag}", address)]
-    command = [sys.executable, "-m", "router.app.cli", "serve", "--models", str(folder / "models")]
-    command += ["--state", str(folder / "state"), "--workers", "2", "--allow-faults", *flags]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
-        try:
-            _await_ready(server, addresses["admin"], folder / "log")
-            yield addresses["grpc"], addresses["admin"]
-        finally:
-            server.send_signal(signal.SIGTERM)
-            try:
-                server.wait(30.0)
-            except subprocess.TimeoutExpired:
-                server.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _await_ready(server: subprocess.Popen[bytes], admin: str, log: Path) -> None:
-    until = time.monotonic() + START_S
-    while time.monotonic() < until and server.poll() is None:
-        with contextlib.suppress(RouterError), AdminClient(admin, 1.0) as client:
-            if client.status().ready:
-                return
-        time.sleep(0.1)
-    last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-    raise click.ClickException(f"the server did not come up: {''.join(last) or 'it wrote nothing'}")
+demo.add_command(retrain)
 
 
 class Demo:

@@ -68,7 +68,7 @@ class Traffic:
     """So many callers that ask one after another, `rate` requests a second together.
 
     `expected` are the outputs by version, a row for each row of `inputs`; None: nobody knows them. `answered` hears of
-    each request, by its id, and of its row. Ids begin with `name`.
+    each request, by its id, of its row and of the answer. Ids begin with `name`.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Traffic:
         rate: float,
         callers: int = 4,
         name: str = "demo",
-        answered: Callable[[str, int], None] = lambda request_id, row: None,  # noqa: ARG005
+        answered: Callable[[str, int, Reply], None] = lambda request_id, row, reply: None,  # noqa: ARG005
     ) -> None:
         self._target = target
         self._model = model
@@ -128,7 +128,7 @@ class Traffic:
                 self.tally.failed.append(str(error))
             return
         ended = time.monotonic()
-        self._answered(request_id, row)
+        self._answered(request_id, row, reply)
         wrong = not self._right(reply, row)
         with self._lock:
             self.tally.asked += 1

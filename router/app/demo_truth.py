@@ -36,8 +36,8 @@ class Truth:
         self._thread = threading.Thread(target=self._submit, daemon=True)
         self.failed: list[str] = []
 
-    def answered(self, request_id: str, row: int) -> None:
-        """A request for a row of the exam has been answered."""
+    def answered(self, request_id: str, row: int, _: object = None) -> None:
+        """A request for a row has been answered."""
         self._waiting.append((request_id, row))
 
     def start(self) -> None:
