@@ -100,7 +100,7 @@ def _show(about: Recording, files: list[RecordedFile], *, everything: bool, as_j
                 "trouble": about.trouble,
                 "rows": sum(each.rows for each in rows),
                 "nbytes": sum(each.nbytes for each in files),
-                "files": [asdict(each) for each in files],
+                "files": [{key: value for key, value in asdict(each).items() if value is not None} for each in files],
             }
         )
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import socket
 import threading
 import time
@@ -17,12 +18,15 @@ import pytest
 from router.control.swap import Refusal
 from router.core.access import NOBODY, Caller
 from router.core.faults import Fault
+from router.core.observation import Observation
 from router.core.prediction import Form
 from router.core.table import Route, Version, VersionState, VersionTable
-from router.edge.link import LinkClient, LinkServer, WorkerHandle
+from router.edge.link import MOST_UNSENT, LinkClient, LinkServer, WorkerHandle
+from router.edge.observations import from_message
 from router.errors import Cancelled, InternalError, NotFound, NotReady, RouterError, Status, TooLate
 from router.pb import link_pb2 as pb
 from router.pb.inference_pb2 import ModelInferRequest
+from router.pb.observation_pb2 import Observations
 from router.pb.story_pb2 import ExplainRequest, Stories, Story
 from router.serving.call import Call
 from router.serving.mirror import MirrorOrder, Part
@@ -45,6 +49,7 @@ class FakeController:
         self.join_error: Exception | None = None
         self.hold: asyncio.Event | None = None
         self.predictions: list[pb.Predictions] = []
+        self.observations: list[Observation] = []
         self.confirms = True
         self.forward_ended = threading.Event()
         self.loop = asyncio.new_event_loop()
@@ -80,6 +85,11 @@ class FakeController:
         self.predictions.append(predictions)
         if self.confirms:
             worker.kept(predictions.number)
+
+    def observed(self, worker: WorkerHandle, observations: Observations) -> None:
+        """Rows that came by."""
+        assert worker.incarnation
+        self.observations += [from_message(each) for each in observations.observed]
 
     async def forwarded(self, method: str, message: bytes, caller: Caller) -> bytes:
         """Echo, or fail as told."""
@@ -433,3 +443,18 @@ def test_mirrors_are_told_as_a_whole(pair: Pair) -> None:
     pair.controller.run(tell(told))
     pair.controller.run(tell([]))
     eventually(lambda: pair.worker.calls == [f"mirrors {told}", "mirrors []"])
+
+
+def test_what_was_looked_at_comes_once_or_not_at_all(pair: Pair) -> None:
+    """Nothing waits for a controller that is away, nor for one that takes nothing."""
+    seen = Observation("m", "1", "champion", ("a",), (1,), (2,), {}, {"y": np.ones(1, np.float32)}, rows=(0,))
+    pair.controller.worker()
+    assert pair.link.send_observations([seen])
+    assert eventually(lambda: pair.controller.observations)[0].ids == ("a",)
+    outgoing, pair.link._outgoing = pair.link._outgoing, queue.SimpleQueue()
+    for _ in range(MOST_UNSENT):
+        pair.link._outgoing.put(None)
+    assert not pair.link.send_observations([seen])
+    pair.link._outgoing = outgoing
+    pair.controller.run(pair.controller.server.stop())
+    eventually(lambda: not pair.link.send_observations([seen]))
