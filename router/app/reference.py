@@ -40,10 +40,16 @@ NAMED: Final = 8
     metavar="FILE",
     help="The table: .csv, .npz or .parquet.",
 )
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Only write it to FILE: as VERSION/reference/inputs.json a version brings it when it is champion.",
+)
 @click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log.")
 @admin_option
 @json_option
-def reference(model: str, file: Path, reason: str, reach: AdminReach, as_json: bool) -> None:
+def reference(model: str, file: Path, out: Path | None, reason: str, reach: AdminReach, as_json: bool) -> None:
     """Compare what comes to MODEL with FILE from now on, for example with the data that it was trained on.
 
     FILE is .csv, .npz or .parquet. It has a row for each example, and a column for each feature (as `router drift`
@@ -57,6 +63,9 @@ def reference(model: str, file: Path, reason: str, reach: AdminReach, as_json: b
         table = read(file)
         notes: list[str] = []
         inputs, outputs = references(table, routes[0], notes)
+        if out is not None:
+            _write(out, inputs, notes, as_json=as_json)
+            return
         request = SetReferenceRequest(
             model=model,
             inputs=to_text(inputs),
@@ -73,6 +82,22 @@ def reference(model: str, file: Path, reason: str, reach: AdminReach, as_json: b
         say(f"note: {note}")
     of = f" and {answer.outputs} of the outputs" if answer.outputs else ""
     say(f"model '{model}' is compared with {inputs.rows} rows of {file.name}: {answer.inputs} features{of}")
+
+
+def _write(out: Path, inputs: Reference, notes: list[str], *, as_json: bool) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        fresh = out.with_name(f".{out.name}.new")
+        fresh.write_text(to_text(inputs), encoding="utf-8")
+        fresh.replace(out)
+    except OSError as error:
+        raise Failed(f"{out} cannot be written ({error.strerror}): name a file in a folder of yours") from error
+    if as_json:
+        print_json({"written": str(out), "inputs": len(inputs.features), "rows": inputs.rows, "notes": notes})
+    else:
+        for note in notes:
+            say(f"note: {note}")
+        say(f"written to {out}: {len(inputs.features)} features of {inputs.rows} rows")
 
 
 def references(table: Table, route: Route, notes: list[str]) -> tuple[Reference, Reference | None]:

@@ -7,16 +7,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import structlog
 
 from router.control.drift_model import DriftOfModel
 from router.control.events import Events
+from router.control.own_reference import own_reference
 from router.control.records import Entry, Order
 from router.control.reference_rows import ReferenceRecord
 from router.core.drift import WORDS
-from router.core.drift_report import INPUTS, OUTPUTS, SIDES, ModelDrift
+from router.core.drift_report import INPUTS, SIDES, ModelDrift
 from router.core.observation import Array, Observation
 from router.core.reference import Reference, UnreadableReference, from_text
 from router.core.table import Route
@@ -222,6 +224,8 @@ class Drift:
         one = self._of(model)
         if route.champion:
             one.crowned(route.champion)
+            if one.seeks(route.champion):
+                self._take_own(one, route, now, wall)
         if observations and (made := one.take(observations, route, now, wall)):
             try:
                 self._references.keep(made)
@@ -230,6 +234,25 @@ class Drift:
         if not one.look(now):
             return []
         return self._changed(one, route)
+
+    def _take_own(self, one: DriftOfModel, route: Route, now: float, wall: float) -> None:
+        """The reference that a champion came with, where it did: what it was trained on is what it was made for."""
+        version = route.versions.get(route.champion or "")
+        if version is None:
+            return
+        try:
+            text = own_reference(Path(version.path).parent)
+            if not text:
+                return
+            reference = from_text(text)
+            _check(reference, INPUTS, [spec.name for spec in version.signature.inputs])
+            record = ReferenceRecord(
+                one.model, INPUTS, version.number, f"version {version.number}", wall, "router", text
+            )
+            one.restore(record, reference, route.settings.drift, now)
+            self._references.keep([record])
+        except (OSError, RouterError) as error:
+            log.warning("the reference of a version", model=one.model, version=version.number, reason=str(error))
 
     @staticmethod
     def _changed(one: DriftOfModel, route: Route) -> list[_Told]:
@@ -278,8 +301,9 @@ class Drift:
             if version is not None:
                 specs = version.signature.inputs if side == INPUTS else version.signature.outputs
                 _check(reference, side, [spec.name for spec in specs])
-            number = (route.champion or "") if side == OUTPUTS else ""
-            made.append((ReferenceRecord(route.model, side, number, source, wall, order.actor, body), reference))
+            made.append(
+                (ReferenceRecord(route.model, side, route.champion or "", source, wall, order.actor, body), reference)
+            )
         features = {record.side: len(reference.features) for record, reference in made}
         act = Entry(wall, order.actor, "reference", route.model, "", order.reason, {}, {"source": source, **features})
         self._references.keep([record for record, _ in made], act)

@@ -123,7 +123,8 @@ class _Side:
         if self.record is not None and self.windows is not None:
             kept = self.record
             rows = self.windows.reference.rows
-            return ReferenceInfo(self.side, kept.source, rows, rows, kept.made, kept.actor, kept.number)
+            number = kept.number if self.side == OUTPUTS else ""
+            return ReferenceInfo(self.side, kept.source, rows, rows, kept.made, kept.actor, number)
         return ReferenceInfo(self.side, LIVE, self.making.rows if self.making else 0, self.wanted(settings))
 
 
@@ -136,6 +137,7 @@ class DriftOfModel:
         self.observed = 0
         self.missed = 0
         self._making_for = ""
+        self._sought_for = ""
         self._sides = {side: _Side(side) for side in SIDES}
 
     def restore(self, record: ReferenceRecord, reference: Reference, settings: DriftSettings, now: float) -> None:
@@ -147,6 +149,15 @@ class DriftOfModel:
         side = self._sides[OUTPUTS]
         if side.record is not None and side.record.number != number:
             side.forget()
+
+    def seeks(self, number: str) -> bool:
+        """Whether a version that is the champion has to be asked for a reference of its own: once, and not where the
+        one that there is was made or set while it was champion."""
+        record = self._sides[INPUTS].record
+        if self._sought_for == number or (record is not None and record.number == number):
+            return False
+        self._sought_for = number
+        return True
 
     def take(self, observations: Sequence[Observation], route: Route, now: float, wall: float) -> list[ReferenceRecord]:
         """Rows that came together, in the order in which they came. The references that they complete."""
@@ -169,8 +180,7 @@ class DriftOfModel:
                 self._making_for = champion
             reference = side.take(fits, settings, signature)
             if reference is not None:
-                number = champion if side.side == OUTPUTS else ""
-                record = ReferenceRecord(self.model, side.side, number, LIVE, wall, "router", to_text(reference))
+                record = ReferenceRecord(self.model, side.side, champion, LIVE, wall, "router", to_text(reference))
                 side.set(record, reference, settings, now)
                 made.append(record)
         return made

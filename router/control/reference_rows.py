@@ -16,9 +16,10 @@ from router.control.schema import REFERENCES
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRecord:
-    """A reference of one side of a model. `number` is the version whose outputs they are, empty for inputs.
+    """A reference of one side of a model. `number` is the version that was champion when it was made or set.
 
-    `source` is a file's name, or `live`; `made` is in seconds since 1970; `body` is the text of `core.reference`.
+    `source` is a file's name, `live`, or the version that it came with; `made` is in seconds since 1970; `body` is the
+    text of `core.reference`.
     """
 
     model: str

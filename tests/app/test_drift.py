@@ -18,8 +18,10 @@ from pyarrow import parquet
 from router.app.cli import main
 from router.app.drift_part import DriftPart
 from router.control.drift import Drift
+from router.control.own_reference import own_reference
 from router.core.drift_report import INPUTS
 from router.core.observation import Observation
+from router.core.reference import from_text
 from router.core.table import Route, Version, VersionState
 from router.core.tensor import Signature, TensorSpec
 from router.edge.admin import serve_admin
@@ -167,6 +169,17 @@ def test_a_table_becomes_the_reference(service: Service, tmp_path: Path, suffix:
     assert service.kept.records["m", INPUTS].source == f"train.{suffix}"
     assert f"200 rows of train.{suffix}" in service.router("drift", "m").output
     assert service.kept.acts[0].reason == "trained on it"
+
+
+def test_a_reference_may_be_written_for_a_version_to_come(service: Service, tmp_path: Path) -> None:
+    """As the file that it brings; nothing changes now."""
+    out = tmp_path / "2" / "reference" / "inputs.json"
+    file = save(tmp_path / "t.npz", rows())
+    told = service.router("reference", "m", "--data", str(file), "--out", str(out))
+    assert told.output == f"written to {out}: 5 features of 200 rows\n"
+    assert len(from_text(own_reference(tmp_path / "2")).features) == 5
+    assert service.kept.records == {}
+    assert own_reference(tmp_path / "3") == ""
 
 
 def test_a_column_may_hold_a_whole_tensor(service: Service, tmp_path: Path) -> None:

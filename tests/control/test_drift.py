@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,7 @@ class Rig:
         self.told: list[Event] = []
         self.events.tell = self._tell  # type: ignore[method-assign]
         self.champion = "1"
+        self.path = Path("/p")
         self.settings = ModelSettings.model_validate({"drift": {**TERMS, **settings}})
         self.drift = Drift(lambda: {"m": self.route()}, self.kept, self.events, self.clock)
         self.rng = np.random.default_rng(3)
@@ -83,7 +85,10 @@ class Rig:
 
     def route(self) -> Route:
         """As it is now."""
-        versions = {n: Version("m", n, "d", "/p", VersionState.READY, "", Signature((X,), (Y,))) for n in ("1", "2")}
+        versions = {
+            n: Version("m", n, "d", str(self.path / "model.onnx"), VersionState.READY, "", Signature((X,), (Y,)))
+            for n in ("1", "2")
+        }
         return Route("m", self.champion, versions, self.settings)
 
     def rows(self, count: int, shift: float = 0.0, number: str = "1", answer: float = 0.0) -> Observation:
@@ -232,6 +237,30 @@ def test_somebody_sets_a_reference() -> None:
         with pytest.raises(Refused, match="the disk is full"):
             await rig.drift.set_reference("m", {INPUTS: reference(0.0)}, "f", order)
         assert (await rig.report()).references[0].source == "train.csv"
+
+    run(work)
+
+
+def test_a_champion_that_comes_with_a_reference_brings_it(tmp_path: Path) -> None:
+    """What it was trained on; the store keeps it. One that is none is told, and the one before goes on."""
+
+    async def work(rig: Rig) -> None:
+        rig.path = tmp_path / "2"
+        await rig.go(30)
+        await rig.go(40, shift=3.0)
+        assert (await rig.report()).status == "red"
+        (rig.path / "reference").mkdir(parents=True)
+        (rig.path / "reference" / "inputs.json").write_text(reference(3.0))
+        rig.champion = "2"
+        await rig.go(60, shift=3.0, number="2")
+        found = await rig.report()
+        assert (found.status, found.references[0].source) == ("green", "version 2")
+        assert [each.facts["status"] for each in rig.told] == ["red", "green"]
+        assert rig.kept.records["m", INPUTS].source == "version 2"
+        (rig.path / "reference" / "inputs.json").write_text("[]")
+        rig.champion = "1"
+        await rig.go(4, shift=3.0)
+        assert (await rig.report()).references[0].source == "version 2"
 
     run(work)
 
