@@ -31,8 +31,9 @@ OF_ACTS: Final[Mapping[str, str]] = {
     "request": "request",
     "approve": "request",
     "reject": "request",
+    "retrain": "retraining",
 }
-"""Kinds of events by acts: those that are told live of nothing but such an act."""
+"""Kinds of events by acts. What is told live of these kinds is left out: what matters of it is such an act."""
 FROM_AUDIT: Final = frozenset({"champion", ACT, *OF_ACTS.values()})
 """Kinds that are made of the audit log and never of what is told live."""
 
@@ -75,6 +76,10 @@ def kind_of(entry: Entry) -> str:
 
 
 def _line(entry: Entry) -> str:
+    if entry.action == "retrain":
+        after = entry.after
+        why = after.get("text") or f"{after.get('trigger', '')}: {after.get('why', '')}"
+        return f"retraining {after.get('case', '')} is {after.get('state', '')}: {why}"
     who = f"{entry.action} by {entry.actor}"
     if kind_of(entry) == "champion":
         was = entry.before.get("champion")

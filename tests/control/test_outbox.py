@@ -408,3 +408,13 @@ def test_no_event_is_lost_when_the_process_is_killed_while_the_receiver_is_away(
 def test_pending_is_the_word_for_what_waits() -> None:
     """Rows that were given up come before those that wait, in the order of the words."""
     assert FAILED < PENDING
+
+
+def test_a_retraining_is_told_by_its_record(world: World) -> None:
+    """Whoever trains elsewhere hears of it even after a kill, once: with trigger, reason, parent and window."""
+    world.act("retrain", case=7, state="asked", trigger="drift", why="feature 3", parent="1", window="since Monday")
+    world.events.tell("retraining", "digits", "1", "retraining 7 begins", run=7, state="asked")
+    world.turn()
+    (event,) = world.sent
+    assert (event["type"], event["data"]["text"]) == ("router.retraining", "retraining 7 is asked: drift: feature 3")
+    assert event["data"]["facts"]["after"]["parent"] == "1"
