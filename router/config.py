@@ -113,6 +113,14 @@ POLICY: Final[Mapping[str, PolicySettings]] = {
 """What holds for models of an importance, the least first, where its table does not say otherwise."""
 
 
+EventKind = Literal[
+    "accuracy", "act", "actuals", "alias", "challenge", "champion", "course", "drift", "fallback", "frozen", "gate",
+    "health", "importance", "marked", "moved", "progress", "request", "retraining", "rollout", "split", "swapped",
+    "trial", "webhook",
+]  # fmt: skip
+"""What happens to models and versions. `act`: whatever the audit log holds that is of no other kind."""
+
+
 class WebhookSettings(_Settings):
     """`[webhook]`: where events go. Without a `url` nowhere; with one, a secret signs them."""
 
@@ -124,7 +132,7 @@ class WebhookSettings(_Settings):
     """Or the variable of the environment that does."""
     ca_file: File | None = None
     """The authority of the receiver's certificate (PEM), where it is none of the system's."""
-    events: tuple[Annotated[str, Field(pattern="^[a-z][a-z_]{0,39}$")], ...] = Field((), max_length=100)
+    events: tuple[EventKind, ...] = ()
     """Kinds; none: all but `progress`."""
     source: str = Field("/router", min_length=1, max_length=200, pattern="^[!-~]+$")
     """What events say they come from: another one for each server that has the same receiver."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from router.config import WebhookSettings, server_settings
+import router
+from router.config import EventKind, WebhookSettings, server_settings
+from router.control.news import CHATTER, FROM_AUDIT, OWN
 from router.errors import SettingsError
 
 HOW = 'url = "https://hooks.example/x"\n'
@@ -42,7 +46,7 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
         (f'{HOW}secret_env = "A"\nsecret_file = "b"', "`webhook`: `url` in [webhook] goes with one of"),
         (f'{HOW}secret_env = "A B"', "`webhook.secret_env` = 'A B': "),
         (f'{HOW}secret = "0123456789abcdef"', "unknown key `webhook.secret`; remove it or correct its spelling"),
-        ('events = ["Drift!"]', "`webhook.events.0` = 'Drift!': "),
+        ('events = ["drfit"]', "`webhook.events.0` = 'drfit': it should be 'accuracy', 'act', "),
         ("timeout_s = 0", "`webhook.timeout_s` = 0: "),
         ("timeout_s = 61", "`webhook.timeout_s` = 61: "),
         ("keep_s = inf", "`webhook.keep_s` = inf: "),
@@ -57,6 +61,15 @@ def test_a_mistake_names_the_key_and_no_secret(tmp_path: Path, text: str, line: 
     assert told.startswith(f"{tmp_path}/router.toml: {line}")
     assert told.isprintable()
     assert not any(secret in told for secret in ("user:pass", "0123456789", "hooks.example"))
+
+
+def test_every_kind_that_is_told_can_be_named() -> None:
+    """As the program's text has them; those of `hello` and of tests are of the moment."""
+    told = set[str]()
+    for path in (Path(router.__file__).parent / "control").glob("*.py"):
+        told |= set(re.findall(r"events\.tell\(\s*\"([a-z_]+)\"", path.read_text(encoding="utf-8")))
+    assert len(told) > 12
+    assert told | FROM_AUDIT | {CHATTER, OWN} <= set(get_args(EventKind))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
