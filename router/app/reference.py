@@ -15,7 +15,8 @@ from router.app.reference_table import Array, Table, read
 from router.app.terminal import json_option, print_json, say
 from router.app.version_name import model_argument
 from router.core.features import Layout, columns, free_sizes
-from router.core.reference import Reference, made, to_text
+from router.core.reference import Reference, made
+from router.core.reference_text import to_text
 from router.core.table import Route
 from router.core.tensor import BYTES, DTYPES, TensorSpec
 from router.edge.tables import routes_from_messages

@@ -20,7 +20,8 @@ from router.control.reference_rows import ReferenceRecord
 from router.core.drift import WORDS
 from router.core.drift_report import INPUTS, SIDES, ModelDrift
 from router.core.observation import Array, Observation
-from router.core.reference import Reference, UnreadableReference, from_text
+from router.core.reference import Reference
+from router.core.reference_text import UnreadableReference, from_text
 from router.core.table import Route
 from router.errors import InvalidRequest, NotFound, Refused, RouterError
 
@@ -146,7 +147,7 @@ class Drift:
         return found
 
     async def set_reference(self, model: str, bodies: Mapping[str, str], source: str, order: Order) -> dict[str, int]:
-        """Compare with these from now on: texts of `core.reference`, by side. How many features each has.
+        """Compare with these from now on: texts of `core.reference_text`, by side. How many features each has.
 
         Raises NotFound, InvalidRequest, Refused when it could not be kept; nothing has changed then.
         """

@@ -25,7 +25,8 @@ from router.core.drift_report import (
 from router.core.drift_windows import DriftWindows, learned
 from router.core.features import Array, Cells, Column, Layout, columns, free_sizes, joined
 from router.core.observation import Observation
-from router.core.reference import Reference, to_text
+from router.core.reference import Reference
+from router.core.reference_text import to_text
 from router.core.table import Route
 from router.core.tensor import Signature
 from router.model_settings import DriftSettings

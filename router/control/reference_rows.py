@@ -19,7 +19,7 @@ class ReferenceRecord:
     """A reference of one side of a model. `number` is the version that was champion when it was made or set.
 
     `source` is a file's name, `live`, or the version that it came with; `made` is in seconds since 1970; `body` is the
-    text of `core.reference`.
+    text of `core.reference_text`.
     """
 
     model: str

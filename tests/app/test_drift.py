@@ -21,7 +21,7 @@ from router.control.drift import Drift
 from router.control.own_reference import own_reference
 from router.core.drift_report import INPUTS
 from router.core.observation import Observation
-from router.core.reference import from_text
+from router.core.reference_text import from_text
 from router.core.table import Route, Version, VersionState
 from router.core.tensor import Signature, TensorSpec
 from router.edge.admin import serve_admin

@@ -18,7 +18,8 @@ from router.control.reference_rows import ReferenceRecord
 from router.core.drift_report import INPUTS, OUTPUTS, ModelDrift
 from router.core.features import Layout, columns
 from router.core.observation import Observation
-from router.core.reference import made, to_text
+from router.core.reference import made
+from router.core.reference_text import to_text
 from router.core.table import Route, Version, VersionState
 from router.core.tensor import Signature, TensorSpec
 from router.errors import InvalidRequest, NotFound, Refused, RouterError

@@ -11,16 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.core.features import Cells, Column, Take
-from router.core.reference import (
-    CATEGORIES,
-    QUANTILES,
-    Counts,
-    Reference,
-    UnreadableReference,
-    from_text,
-    made,
-    to_text,
-)
+from router.core.reference import CATEGORIES, QUANTILES, Counts, Reference, made
+from router.core.reference_text import UnreadableReference, from_text, to_text
 
 NUMBER = Column("x", "x", Take.ELEMENT)
 WHOLE = Column("n", "n", Take.ELEMENT, whole=True)
