@@ -17,6 +17,7 @@ from loadtest.sla.core_client import MESSAGE_LIMIT
 from loadtest.sla.scenario import Mix
 from router import client
 from router.client import ModelMetadata, TensorMetadata
+from router.control.recorded import Recordings
 from router.core.tensor import BYTES, DTYPES
 
 Array = np.ndarray[Any, Any]
@@ -114,6 +115,8 @@ def _inputs(
     if mix.input == "random":
         _check_size(mix, metadata)
         return [{spec.name: _random(mix, spec, random) for spec in metadata.inputs} for _ in range(mix.inputs)], {}
+    if Path(mix.input).is_dir():
+        return _replayed(Path(mix.input), mix)[: mix.inputs], {}
     if mix.input != "golden":
         recorded, _ = _stored(Path(mix.input), mix)
         return recorded[: mix.inputs], {}
@@ -201,6 +204,21 @@ def _stored(path: Path, mix: Mix) -> tuple[list[Tensors], list[Tensors]]:
     if not parts[0]:
         raise ScenarioError(f"{path.name} holds no request of {mix.rows} rows: its arrays are named input:NAME")
     return parts[0], parts[1]
+
+
+def _replayed(folder: Path, mix: Mix) -> list[Tensors]:
+    """Requests of `rows` rows that a server has recorded (`[recording]`), in the order in which they came."""
+    recordings = Recordings(folder)
+    found: list[Tensors] = []
+    for part in recordings.parts():
+        for at in range(0, len(part.ids) - mix.rows + 1, mix.rows):
+            found.append({name: array[at : at + mix.rows] for name, array in part.inputs.items()})
+            if len(found) == mix.inputs:
+                return found
+    if not found:
+        damaged = f"; {', '.join(recordings.damaged[:3])} cannot be read" if recordings.damaged else ""
+        raise ScenarioError(f"the recording {folder.name} holds no request of {mix.rows} rows{damaged}")
+    return found
 
 
 def _references(model: Path, given: Sequence[Tensors]) -> dict[str, list[Tensors]]:

@@ -70,7 +70,8 @@ class Mix(Table):
     weight: float = Field(1.0, gt=0, le=MOST_WEIGHT)
     rows: int = Field(1, ge=1, le=4096)
     input: str = "random"
-    """`random` by signature, `golden` (the version's own files), or the path of a recording (.npz)."""
+    """`random` by signature, `golden` (the version's own files), or the path of a recording: the folder in which a
+    server records the model, or a .npz."""
     inputs: int = Field(64, ge=1, le=10_000)
     keys: Literal["uniform", "zipf"] = "uniform"
     skew: float = Field(1.1, gt=1.0, le=5)

@@ -121,8 +121,11 @@ class Recordings:
             ) from error
 
     def arrays(self) -> dict[str, Array]:
-        """All rows as arrays by name, as training data: `input.NAME`, `output.NAME`, `actual` (NaN or empty text where
-        nothing came true), `id`, `row`, `at`, `version`, `served_by`, `took_us`. Raises InvalidRequest as `table`."""
+        """All rows as arrays by name, as training data.
+
+        `input:NAME` and `output:NAME`, as exams and the load test have them; `actual`, NaN or empty text where nothing
+        came true; `id`, `row`, `at`, `version`, `served_by`, `took_us`. Raises InvalidRequest as `table` does.
+        """
         parts = list(self.parts())
         if not parts:
             raise InvalidRequest("nothing is recorded yet")
@@ -140,7 +143,7 @@ class Recordings:
             if any(side.keys() != sides[0].keys() for side in sides):
                 raise InvalidRequest("the recorded rows have different tensors: read the files one by one")
             for name in sides[0]:
-                made[before + name] = _plain(joined(name, [side[name] for side in sides]))
+                made[before.replace(".", ":") + name] = _plain(joined(name, [side[name] for side in sides]))
         return made
 
     def _paths(self, begins: str = "") -> list[Path]:

@@ -46,7 +46,7 @@ def test_what_is_asked_and_answered_and_comes_true_is_recorded(tmp_path: Path) -
         assert "12 rows" in router("recordings", "digits", "--admin", server.admin, "--export", str(target)).output
         with np.load(target) as arrays:
             assert sorted(arrays["id"]) == sorted(f"r{number}" for number in range(12))
-            assert arrays["input.pixels"].tolist() == pixels().tolist() * 12
+            assert arrays["input:pixels"].tolist() == pixels().tolist() * 12
             assert arrays["actual"][arrays["id"] == "r3"].tolist() == [4]
         assert "nothing is recorded of wine" in router("recordings", "wine", "--admin", server.admin).output
         unknown = router("recordings", "other", "--admin", server.admin)

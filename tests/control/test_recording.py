@@ -302,7 +302,7 @@ def test_recordings_are_training_data(tmp_path: Path) -> None:
     assert [each.size for each in found.labelled("z")] == [0, 0]
     assert next(iter(found.parts(since=2e6))).ids == []
     arrays = found.arrays()
-    assert arrays["input.x"].tolist() == [1, 2]
+    assert arrays["input:x"].tolist() == [1, 2]
     np.testing.assert_equal(arrays["actual"], [np.nan, 7])
     assert all(not array.dtype.hasobject for array in arrays.values())
     assert found.table()["actual"].to_pylist() == [None, "7"]

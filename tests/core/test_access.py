@@ -25,12 +25,21 @@ from router.core.access import (
     permit,
 )
 from router.errors import Denied, Unauthenticated
-from router.pb import accuracy_pb2, admin_pb2, drift_pb2, health_report_pb2, inference_pb2, retraining_pb2, webhook_pb2
+from router.pb import (
+    accuracy_pb2,
+    admin_pb2,
+    drift_pb2,
+    health_report_pb2,
+    inference_pb2,
+    recording_pb2,
+    retraining_pb2,
+    webhook_pb2,
+)
 
 ADMIN = [method.name for method in admin_pb2.DESCRIPTOR.services_by_name["Admin"].methods]
 OTHERS = [
     method.name
-    for each in (accuracy_pb2, drift_pb2, health_report_pb2, retraining_pb2, webhook_pb2)
+    for each in (accuracy_pb2, drift_pb2, health_report_pb2, recording_pb2, retraining_pb2, webhook_pb2)
     for service in each.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]
@@ -40,7 +49,7 @@ MAY = {
     "viewer": [
         *("GetStatus", "ListModels", "ListVersions", "ListReports", "ListFaults", "ListQuarantine", "ListAudit"),
         *("VerifyAudit", "PlanPromotion", "Explain", "Watch", "ListCases", "Diff", "GetEvidence"),
-        *("GetHealth", "GetDrift", "GetAccuracy", "GetWebhook", "ListRetrainings"),
+        *("GetRecording", "GetHealth", "GetDrift", "GetAccuracy", "GetWebhook", "ListRetrainings"),
     ],
     "operator": [
         *("LoadModel", "UnloadModel", "TestVersion", "WarmVersion", "Promote", "Rollback", "Freeze", "SetAlias"),

@@ -17,8 +17,10 @@ from loadtest.sla.requests import pool, with_id, wrong
 from loadtest.sla.scenario import Mix
 from router import client
 from router.client import ModelMetadata, TensorMetadata
+from router.core.observation import Observation
 from router.core.tensor import BYTES, DTYPES
 from router.pb import inference_pb2 as pb
+from tests.control.test_recording import World
 from tests.server import MODELS, put
 
 DIGITS = ModelMetadata("digits", ("1", "2"), "onnx", (TensorMetadata("pixels", "FP32", (-1, 64)),), ())
@@ -244,3 +246,18 @@ def test_an_answer_that_lacks_an_output_is_wrong() -> None:
     expected = {"y": np.float32([1, 2]), "n": np.int64([3])}
     assert wrong(answer(y=expected["y"]), expected)
     assert wrong(answer(), expected)
+
+
+def test_what_a_server_has_recorded_is_sent_again(tmp_path: Path) -> None:
+    """In its order, as many rows to a request as are asked for; damaged files are left out, and named."""
+    world = World(tmp_path)
+    shown = np.arange(5 * 64, dtype=np.float32).reshape(5, 64)
+    world.recorder.put(Observation("m", "1", "champion", ("",) * 5, (1,) * 5, (1,) * 5, {"pixels": shown}, {}))
+    world.work(last=True)
+    (world.folder / "rows-0.parquet").write_bytes(b"no")
+    found = made(Mix(model="digits", input=str(world.folder), rows=2))
+    sent = [pb.ModelInferRequest.FromString(each).raw_input_contents[0] for each in found.messages]
+    assert sent == [shown[:2].tobytes(), shown[2:4].tobytes()]
+    assert len(made(Mix(model="digits", input=str(world.folder), inputs=3)).messages) == 3
+    with pytest.raises(ScenarioError, match=r"no request of 6 rows; rows-0.parquet cannot be read"):
+        made(Mix(model="digits", input=str(world.folder), rows=6))
