@@ -1,7 +1,7 @@
 """`make watched`: what it costs the controller to watch two hundred models of fifty features, 2 000 requests a second.
 
 One server: telemetry, health and drift are on; every model's reference is its first hundred rows, which are there after
-some 45 seconds, and from then on windows of fifty rows are compared with it. The requests go to all models in turn, each
+some 45 seconds, and from then on windows of fifty rows are compared with it. Requests go to all models in turn, each
 with rows of its own. Measured, second by second, are the share of a core that the controller takes and its resident
 memory; and how long the admin port needs for an answer, asked ten times a second: no check of a bake is later than that
 because of what the controller does beside it.
