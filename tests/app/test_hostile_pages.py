@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from router.app import drift_page, evidence_page, health_page, report_page
-from router.pb import admin_pb2, drift_pb2, health_report_pb2
+from router.app import accuracy_page, drift_page, evidence_page, health_page, report_page
+from router.pb import accuracy_pb2, admin_pb2, drift_pb2, health_report_pb2
 from tests.hostile import HOSTILE, filled
 
 WORDS = f"{HOSTILE}<img src=x onerror=alert(1)><b>b</b>&lt;i&gt;<!-- {{{{x}}}} '\"`"
@@ -87,12 +87,17 @@ def drift(words: str) -> str:
     return "".join(drift_page.parts(filled(drift_pb2.ModelDrift(), words)))
 
 
+def accuracy(words: str) -> str:
+    """Of a model."""
+    return "".join(accuracy_page.parts(filled(accuracy_pb2.ModelAccuracy(), words)))
+
+
 def titled(words: str) -> str:
     """Whatever the page is of."""
     return report_page.document(words, ())
 
 
-@pytest.mark.parametrize("made", [report, evidence, health, drift, titled])
+@pytest.mark.parametrize("made", [report, evidence, health, drift, accuracy, titled])
 def test_a_page_has_the_same_elements_whatever_the_words(
     made: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
