@@ -230,6 +230,8 @@ class Recorder:
                 model.actuals_began = now
             if len(model.actuals) + len(actuals) <= MOST_ACTUALS:
                 model.actuals += actuals
+            else:
+                log.warning("what came true is not recorded: more comes than the disk takes", model=name)
 
     def _write_due(self, name: str, model: _Model, now: float, *, everything: bool) -> None:
         """Write files of what is gathered, where enough is or it is time. Raises OSError: what is not written stays."""
@@ -245,7 +247,8 @@ class Recorder:
             (self.written if fits else self.lost)[name] += rows
             del model.kinds[kind]
             self._bytes -= gathered.nbytes
-        if model.actuals and (everything or now - model.actuals_began >= settings.rotate_s):
+        due = now - model.actuals_began >= settings.rotate_s or len(model.actuals) >= MOST_ACTUALS // 2
+        if model.actuals and (everything or due):
             self._write(name, ACTUALS, truths(model.actuals), settings, now)
             model.actuals = []
 

@@ -283,3 +283,14 @@ def test_rows_in_which_rules_fired_are_added_by_rule() -> None:
     total.put("b", figures(two, other))
     found = {(gauge.version, each.rule, each.then): each.rows for gauge in total.all().gauges for each in gauge.doubted}
     assert found == {("1", "far", "note"): 15, ("1", "far", "error"): 1, ("2", "torn", "override"): 7}
+
+
+def test_rows_that_were_looked_at_are_summed_by_model() -> None:
+    """Over all workers, and over those that are gone."""
+    one = pb.ObservationFigures(model="m", looked=1, recorded=2, missed=3)
+    other = pb.ObservationFigures(model="n", looked=5)
+    total = merged([pb.Telemetry(observations=[one, other]), past(pb.Telemetry(observations=[one]))])
+    assert [(each.model, each.looked, each.recorded, each.missed) for each in total.observations] == [
+        ("m", 2, 4, 6),
+        ("n", 5, 0, 0),
+    ]
