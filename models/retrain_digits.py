@@ -31,6 +31,9 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
 from router.control.recorded import Recordings
+from router.core.features import Layout, columns
+from router.core.reference import made
+from router.core.reference_text import to_text
 from router.errors import RouterError
 
 Array = npt.NDArray[Any]
@@ -41,6 +44,8 @@ CLASSES: Final = 10
 GOLDEN_ROWS: Final = 8
 LEAST: Final = 100
 """Labelled pictures, below which a recording teaches nothing."""
+RECENT: Final = 400
+"""Recorded pictures, the newest, which say what comes now: by them it is seen when something else does."""
 ENOUGH: Final = 10_000
 """Labelled pictures, from which on the original rows are not needed beside them."""
 TRAINING: Final = "training.npz"
@@ -199,6 +204,14 @@ def write(out: Path, network: Network, tuning: Tuning, parent: str, rows: Array)
     fresh.replace(out / "model.onnx")  # last, and whole: who finds it finds all of the version
 
 
+def write_reference(out: Path, pixels: Array) -> None:
+    """What the version is made for, as the server compares with it what comes: `reference/inputs.json`."""
+    found, _ = columns({"pixels": pixels})
+    (out / "reference").mkdir(parents=True, exist_ok=True)
+    text = to_text(made(found, Layout(found).cells({"pixels": pixels}, len(pixels))))
+    (out / "reference" / "inputs.json").write_text(text, encoding="utf-8")
+
+
 def original(file: Path) -> tuple[Array, Array]:
     """The rows that the first version was trained on. Raises Refused."""
     try:
@@ -278,6 +291,7 @@ def retrain(given: Told, training: Path | None) -> str:
     seen = recorded(given.recordings)
     pixels, labels = learned(seen, first)
     network = fit(tuning, pixels, labels)
+    write_reference(given.out, seen[0][-RECENT:])
     write(given.out, network, tuning, given.parent, pixels)
     beside = f" and {len(first[0])} original ones" if len(pixels) > len(once(*seen)[0]) else ""
     return f"version {given.parent} trained anew on {len(once(*seen)[0])} recorded pictures{beside}"

@@ -39,7 +39,7 @@ RATE: Final = 120.0
 """Requests a second; of each it comes true a moment later what was right."""
 KNOWN_S: Final = 20.0
 """Traffic before anything changes: the reference of what comes, and the accuracy to come back to."""
-AFTER_S: Final = 10.0
+AFTER_S: Final = 5.0
 """And when all is well again."""
 STEP_S: Final = 60.0
 """Each step has happened by then."""
@@ -239,6 +239,8 @@ class Retrained:
             self._await(f"version {number} {text}", functools.partial(_at, number, stage))
             self._mark(text, detail, "bold green")
         self._recovers(before)
+        self._await("the end of the drift", lambda event: event.kind == "drift" and event.facts["status"] == "green")
+        self._mark("drift is over", f"what comes is what version {number} was trained on", "bold green")
         time.sleep(AFTER_S)
 
     def _recovers(self, before: float) -> None:

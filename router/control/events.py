@@ -36,7 +36,7 @@ class Events:
         """Nothing more will be told."""
 
     def tell(
-        self, kind: str, model: str = "", number: str = "", text: str = "", generation: int = 0, **facts: object
+        self, kind: str, /, model: str = "", number: str = "", text: str = "", generation: int = 0, **facts: object
     ) -> None:
         """Something has happened."""
         told = {name: str(value) for name, value in facts.items()}

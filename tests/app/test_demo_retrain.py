@@ -14,6 +14,7 @@ from tests.server import router as run
 
 STEPS = (
     "DRIFT BEGINS", "DRIFT SEEN", "RETRAINING BEGINS", "RETRAINED", "TESTED", "WARMED", "PROMOTED", "RECOVERED",
+    "DRIFT IS OVER",
 )  # fmt: skip
 
 

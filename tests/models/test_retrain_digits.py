@@ -15,9 +15,11 @@ import pytest
 from pyarrow import parquet
 
 from router.app.demo_world import Pictures, World, world
+from router.control.own_reference import own_reference
 from router.control.pedigree import pedigree
 from router.control.recorded_schema import column, truths
 from router.core.lineage import RETRAINED, lineage_gate
+from router.core.reference_text import from_text
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -91,7 +93,7 @@ def test_a_version_is_trained_anew_on_what_was_recorded(
     program: Any, model: Path, pictures: World, tmp_path: Path
 ) -> None:
     """It is right on pictures of the new scanner that no training has seen, where its parent is wrong half of the
-    time; it has not forgotten the old one; and it is told to be its parent trained anew."""
+    time; it has not forgotten the old one; it brings what drift is seen by; it counts as its parent trained anew."""
     recordings = record(tmp_path / "recordings", pictures.daily.scanned())
     told = program.retrain(program.told(environment(model, recordings, tmp_path / "out")), None)
     assert told == "version 1 trained anew on 600 recorded pictures and 400 original ones"
@@ -100,6 +102,9 @@ def test_a_version_is_trained_anew_on_what_was_recorded(
     assert accuracy(model / "1", unseen) < 0.6
     assert accuracy(tmp_path / "out", unseen) > 0.9
     assert accuracy(tmp_path / "out", pictures.exam) > 0.9
+    reference = from_text(own_reference(tmp_path / "out"))
+    assert (reference.rows, len(reference.features)) == (400, 64)
+    assert reference.features[0].column.name == "pixels[0]"
     child, parent = (pedigree(onnx.load(at / "model.onnx")) for at in (tmp_path / "out", model / "1"))
     assert child.hyperparameters["algorithm"] == "one hidden layer, Adam"
     gate = lineage_gate(child, parent, ("1", "a digest"))
