@@ -50,9 +50,7 @@ class Controller:
 class Watched:
     """A lane whose rows are looked at; the test is the observer's thread, `chance` what it draws."""
 
-    def __init__(
-        self, world: World | None = None, looked: Wish | None = LOOKED, recorded: Wish | None = None
-    ) -> None:
+    def __init__(self, world: World | None = None, looked: Wish | None = LOOKED, recorded: Wish | None = None) -> None:
         self.world = world or World()
         self.clock = Calendar(self.world.clock.now)
         self.controller = Controller()
