@@ -20,6 +20,7 @@ import uvloop
 
 from router import __version__
 from router.app.access import admin_credentials, open_doors, register_of
+from router.app.accuracy_part import AccuracyPart
 from router.app.approvers import shortages
 from router.app.banner import Loading, banner
 from router.app.board import CONTROLLER, Board, Phase, Slot, warmup_slot, worker_slot
@@ -36,6 +37,7 @@ from router.app.retraining_part import RetrainingPart
 from router.app.rounds import rounds
 from router.app.warmup_process import WarmupProcess
 from router.config import ServerSettings
+from router.control.accuracy import Accuracy
 from router.control.crashes import crashes_of
 from router.control.database import FILE, Database
 from router.control.drift import Drift
@@ -210,6 +212,14 @@ class Controller:
         life = self._lifecycle
         yield DriftPart(self._drift, lambda: life.table.routes if life.started else None)
         yield WebhookPart(self._settings.webhook, self._database, self._events)
+        yield AccuracyPart(
+            Accuracy(
+                self._ledger,
+                lambda: self._lifecycle.table.routes,
+                self._events,
+                lambda model, number: self._database.reports(model, number, "test", 1),
+            )
+        )
         yield RetrainingPart(self._lifecycle, self._settings.retraining, self._settings.state)
 
     async def _until_stopped(self, work: Coroutine[None, None, None]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,9 +21,10 @@ import structlog
 
 from router.control.events import Events
 from router.control.ledger_file import Actual, Found, LedgerFile
+from router.control.ledger_news import Marks, News
 from router.control.ledger_schema import Joined
 from router.control.ledger_since import Page
-from router.control.ledger_submission import Submitted, checked, submitted, told
+from router.control.ledger_submission import REFUSED, Submitted, checked, counted, submitted, told
 from router.control.ledger_trouble import FAILED, OtherLayout, beyond_repair, move_aside, reason_of
 from router.core.prediction import Form, Prediction, Score, form_of, predicted
 from router.core.table import Route
@@ -125,6 +126,8 @@ class Ledger:
         """Predictions that could not be kept, by model."""
         self.contradicted: dict[str, int] = {}
         """Actuals that said something else than what had been joined, by model."""
+        self.heard: dict[str, Counter[str]] = {}
+        """What became of actuals since this process began, by model; see `ledger_submission.OUTCOMES`."""
 
     # ---- predictions ----
 
@@ -209,13 +212,19 @@ class Ledger:
         settings, form = self._about(model)
         if len(actuals) > MOST_ACTUALS:
             raise InvalidRequest(f"{len(actuals)} actuals at once: send at most {MOST_ACTUALS} in one call")
-        given = [checked(place, each, form) for place, each in enumerate(actuals)]
-        found = await self._join(model, given, settings, alone=False)
+        heard = self.heard.setdefault(model, Counter())
+        try:
+            given = [checked(place, each, form) for place, each in enumerate(actuals)]
+            found = await self._join(model, given, settings, alone=False)
+        except InvalidRequest:
+            heard[REFUSED] += len(actuals)
+            raise
         if found.unknown:
             await self._gather()
             more = await self._join(model, found.unknown, settings, alone=True)
             found = more.after(found)
         done = submitted(found)
+        heard.update(counted(found))
         self.contradicted[model] = self.contradicted.get(model, 0) + len(found.contradicting)
         if found.joined:
             try:
@@ -288,6 +297,10 @@ class Ledger:
         return await self._look(
             lambda known: known.since(model, versions, after, most, paired=paired, file=file), nothing
         )
+
+    async def news(self, models: frozenset[str], marks: Marks, most: int) -> News:
+        """What happened since, of about `most` predictions: see `ledger_news`. Raises NotReady."""
+        return await self._look(lambda file: file.news(models, marks, most), News(marks, {}, {}))
 
     async def used_bytes(self) -> int:
         """How much of the file is in use. Raises NotReady."""

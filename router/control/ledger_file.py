@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import URL, Connection, Row, create_engine, delete, event, func, insert, select
 
+from router.control.ledger_news import Marks, News, news
 from router.control.ledger_schema import (
     ALL_JOINED,
     DEVIATIONS,
@@ -330,6 +331,11 @@ class LedgerFile:
             number = self._models.get(model, 0)
             page = since(connection, number, versions, 0 if anew else min(after, last), most, paired=paired)
         return page._replace(anew=anew, file=self._file)
+
+    def news(self, models: frozenset[str], marks: Marks, most: int) -> News:
+        """What was said, and what came true, since these marks were made: see `ledger_news`."""
+        with self._engine.begin() as connection:
+            return news(connection, self._file, models, marks, most)
 
 
 def _connected(connection: sqlite3.Connection, _: object) -> None:

@@ -136,7 +136,7 @@ def truth_row(row: Row[Any], truth: Value, now_ns: int, turn: int) -> Mapping[st
     """What came true for a row of `OF_REQUESTS`, as `JOIN` takes it. Raises InvalidRequest: it is of another kind."""
     form = Form(row.form)
     true = truth_of(form, truth)
-    off = deviation(form, _value(form, row.value), true)
+    off = deviation(form, value_of(form, row.value), true)
     return {"which": row.id, "true": _text(form, true), "off": off, "now": now_ns, "turn": turn}
 
 
@@ -160,10 +160,10 @@ def joined_of(row: Row[Any]) -> Joined:
         row.generation,
         row.served_by,
         form,
-        _value(form, row.value),
+        value_of(form, row.value),
         row.score,
     )
-    return Joined(made, _value(form, row.truth), row.deviation, row.joined_ns)
+    return Joined(made, value_of(form, row.truth), row.deviation, row.joined_ns)
 
 
 def _text(form: Form, value: Value) -> str:
@@ -171,7 +171,8 @@ def _text(form: Form, value: Value) -> str:
     return repr(value) if form is Form.NUMBER else str(value)
 
 
-def _value(form: Form, text: str) -> Value:
+def value_of(form: Form, text: str) -> Value:
+    """What is kept as this text."""
     if form is Form.TEXT:
         return text
     return int(text) if form is Form.INTEGER else float(text)

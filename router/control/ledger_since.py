@@ -123,11 +123,7 @@ def since(
 ) -> Page:
     """What came true of a model's `versions` (champion, challenger) after a turn: whole turns, about `most` predictions
     but one turn at least."""
-    last = after
-    for turn, count in connection.execute(_HOW_MANY, {"model": model, "after": after, "most": most}):
-        if last > after and count > most:
-            break
-        last, most = turn, most - count
+    last = last_of(connection, model, after, most)
     champion, challenger = versions
     about = {"model": model, "champion": champion, "challenger": challenger, "first": after + 1, "last": last}
     asked: Select[Any] = _PAIRS if paired else _ANSWERS
@@ -140,6 +136,16 @@ def since(
     ]
     placed.sort(key=itemgetter(0))
     return Page(last, [], [answer for _, answer in placed])
+
+
+def last_of(connection: Connection, model: int, after: int, most: int) -> int:
+    """The last of the turns after one that have about `most` predictions together, but of one turn at least."""
+    last = after
+    for turn, count in connection.execute(_HOW_MANY, {"model": model, "after": after, "most": most}):
+        if last > after and count > most:
+            break
+        last, most = turn, most - count
+    return last
 
 
 def _lot(request_id: str) -> bytes:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from router.control.ledger_file import Actual, Found
 from router.core.prediction import Form, truth_of
 from router.errors import InvalidRequest
+
+REFUSED: Final = "refused"
+OUTCOMES: Final = ("joined", "unknown", "repeated", "contradicting", "late", REFUSED)
+"""What becomes of an actual: it is joined; no such prediction is kept; it says again what was joined, or something
+else; it came beyond the time that the model allows; or its call could not be right, and nothing of it was taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,18 @@ def submitted(found: Found) -> Submitted:
         _ids(found.late),
         _ids(found.contradicting),
     )
+
+
+def counted(found: Found) -> Mapping[str, int]:
+    """How many actuals came to which of OUTCOMES, of a call that was taken."""
+    contradicting = len(found.contradicting)
+    return {
+        "joined": len(found.joined),
+        "unknown": len(found.unknown),
+        "repeated": len(found.already) - contradicting,
+        "contradicting": contradicting,
+        "late": len(found.late),
+    }
 
 
 def _ids(actuals: Sequence[Actual]) -> tuple[str, ...]:
