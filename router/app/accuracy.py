@@ -31,7 +31,7 @@ from router.pb.accuracy_pb2_grpc import AccuracyStub
 @admin_option
 @json_option
 def accuracy(model: str, version: str, since: float, page: Path | None, reach: AdminReach, as_json: bool) -> None:
-    """Show how right the versions of MODEL are, by what came true: figures, decline, next step.
+    """Show how right the versions of MODEL are, by what came true: figures, decline, what next.
 
     A prediction counts when it was made. Where MODEL is MODEL:VERSION, that version only.
     """

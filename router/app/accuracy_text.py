@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from router.app.mistake import one_line
 from router.app.terminal import NOTHING, figure, moment, text
 from router.pb.accuracy_pb2 import ClassFigures, Figure, ModelAccuracy, Point, VersionAccuracy
 
@@ -26,7 +27,9 @@ ORDER: Final = ("joined", "unknown", "repeated", "contradicting", "late", "refus
 
 def shown(seen: ModelAccuracy) -> Iterator[RenderableType]:
     """The verdict and the next step, the versions, charts, classes, what became of actuals."""
-    yield text(seen.status, COLOURS.get(seen.status, "")) + text(f" {seen.model}: {seen.text}")
+    line = Text(seen.status, COLOURS.get(seen.status, ""))
+    line.append(f", {one_line(seen.model)}: {one_line(seen.text)}", "not bold default")
+    yield line
     if seen.next_step:
         yield text(f"next: {seen.next_step}")
     if seen.reading:

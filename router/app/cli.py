@@ -71,7 +71,7 @@ LATER = (
     ("reference", "reference", "Compare what comes to MODEL with FILE from now on, for example with its training data."),
     ("recordings", "recordings", "Show the files in which requests to MODEL, their answers and what came true are recorded."),
     ("watch", "watching", "Tell what happens to all models or to one: moves, gates, progress, swaps."),
-    ("accuracy", "accuracy", "Show how right the versions of MODEL are, by what came true: figures, decline, next step."),
+    ("accuracy", "accuracy", "Show how right the versions of MODEL are, by what came true: figures, decline, what next."),
     ("webhook", "webhook", "Show the events that are still to be delivered, or send one for a test."),
     ("audit", "audit", "Show the newest acts, all or what concerns a MODEL; find out whether the log is whole."),
     ("explain", "explain", "Tell what became of a recent request, or of the newest that are kept."),
