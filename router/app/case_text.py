@@ -15,7 +15,7 @@ from router.app.share import percent
 from router.app.terminal import NOTHING, figure, moment, text
 from router.pb.admin_pb2 import Case
 
-KINDS: Final = {"trial": "trial", "rollout": "canary", "request": "request"}
+KINDS: Final = {"trial": "trial", "rollout": "canary", "request": "request", "retraining": "retraining"}
 """As people call them."""
 INNER: Final = frozenset({"trial", "vitals", "turn", "role", "old_champion", "counted", "step", "step_began", "shown"})
 """What a case needs to go on, and nobody to read; JSON has it."""

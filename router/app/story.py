@@ -35,6 +35,8 @@ COLOURS: Final = {
     "gate": "cyan",
     "trial": "cyan",
     "rollout": "cyan",
+    "retraining": "cyan",
+    "course": "cyan",
     "request": "magenta",
     "refused": "red",
     "marked": "red",

@@ -4,7 +4,7 @@ The one place that decides. `swap` makes a table visible, `change` makes it dura
 repository, `opening` finds first champions, `demand` has models serve that are asked for, `examination` takes a version
 from a file to ready, `succession` changes who answers. `challenge` gives challengers their shares, `contests` finds out
 whether one is better, `rollout` makes a champion step by step, `approvals` asks those who must agree before, `consent`
-says what may be had without them.
+says what may be had without them, `courses` has new versions go their way by themselves.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from router.control.challenge import Challenges
 from router.control.change import Changes, Draft, Store
 from router.control.consent import Consent
 from router.control.contests import Contests
+from router.control.courses import Courses
 from router.control.crashes import CrashesOf, no_crashes
 from router.control.declared import Declarations
 from router.control.demand import Demand
@@ -39,6 +40,7 @@ from router.control.planning import Planning
 from router.control.records import Case, ModelView, Order, PromotionPlan, Swapped, VersionRecord
 from router.control.registry import Registry
 from router.control.repository import scan
+from router.control.retraining_cases import RetrainingCases
 from router.control.rollout import Rollouts
 from router.control.room import Room
 from router.control.shadows import shadows
@@ -165,6 +167,9 @@ class Lifecycle:
         )
         self._declarations = Declarations(self)
         self._dossier = Dossier(self._changes, store)
+        self._courses = Courses(self._changes, self, self._lookout.whole, monotonic)
+        self.take = self._courses.take
+        self.retrainings = RetrainingCases(self._changes)
         self._rests_until = 0.0
         switches = Switches(self._changes, consent.check_alias)
         self.freeze, self.set_alias, self.set_fallback = switches.freeze, switches.set_alias, switches.set_fallback
@@ -213,12 +218,7 @@ class Lifecycle:
 
         Raises SettingsError when there can be none.
         """
-        await self._start.run(self._by_policy, self._begun_anew)
-
-    async def _begun_anew(self, record: VersionRecord) -> None:
-        """What was under trial when this process ended."""
-        order = Order(record.actor, "begun anew: the controller had ended")
-        await self._examined(record.model, record.number, order, warm=record.stage is Stage.WARMING)
+        await self._start.run(self._courses.begin, self._courses.begun_anew)
 
     # ---- workers ----
 
@@ -276,25 +276,7 @@ class Lifecycle:
 
         for record in await self._turns.alone(look):
             if record.model != model or number not in {"", record.number}:
-                self._by_policy(record)
-
-    def _by_policy(self, record: VersionRecord) -> None:
-        found = self._registry.found.get(record.model)
-        champion = self._registry.at(record.model, Stage.CHAMPION)
-        if found is None or record.number not in found.versions or champion is None:
-            return
-        policy = found.settings.lifecycle.on_new_version
-        tried = self._registry.record(record.model, record.number).stage is not Stage.FOUND
-        left_out = found.versions[record.number].left_out  # its owner wants another
-        if policy == "none" or tried or left_out or int(record.number) < int(champion.number):
-            return
-        order = Order(reason=f"lifecycle.on_new_version = {policy}")
-
-        async def when_whole() -> None:
-            if await self._lookout.whole(found, record.number):
-                await self._examined(record.model, record.number, order, warm=policy == "warm")
-
-        self._turns.keep(when_whole())
+                self._courses.begin(record)
 
     async def load(self, model: str, number: str = "", order: Order = ROUTER) -> None:
         """Have a model serve what its settings choose, or one of its versions be ready.
@@ -312,14 +294,14 @@ class Lifecycle:
 
     async def test(self, model: str, number: str, order: Order) -> Report:
         """Put a version through its gates; one that passes is ready. Raises RouterError."""
-        return await self._examined(model, number, order, warm=False)
+        return await self.examined(model, number, order, warm=False)
 
     async def warm(self, model: str, number: str, order: Order) -> Report:
         """The same, then the warm-up; the report of the last of both. Raises RouterError."""
-        return await self._examined(model, number, order, warm=True)
+        return await self.examined(model, number, order, warm=True)
 
-    async def _examined(self, model: str, number: str, order: Order, *, warm: bool) -> Report:
-        """Either of both. Raises RouterError."""
+    async def examined(self, model: str, number: str, order: Order, *, warm: bool) -> Report:
+        """Test a version, or test and warm it. Raises RouterError."""
         await self._turns.started.wait()
         if (model, number) not in self._registry.records:
             await self._look(model, number)
@@ -360,6 +342,7 @@ class Lifecycle:
             self._observe()
             await self._approvals.look()
             await self._contests.look()
+            await self._courses.look()
 
     async def look_at_canaries(self) -> None:
         """Canaries go on; to be called when `next_look` says so, beside `look`: it waits for no ledger."""

@@ -20,6 +20,8 @@ HYPERPARAMETER_PREFIX: Final = "router.hyperparameter."
 
 RETRAINED: Final = "retrained"
 NEW: Final = "new model"
+DECLARED: Final = 20
+"""So many hyperparameters stand in the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,9 @@ class Pedigree:
 def lineage_gate(candidate: Pedigree, champion: Pedigree | None, champion_names: tuple[str, str] = ("", "")) -> Outcome:
     """`retrained` or `new model`, as the fact `path`. Never blocks; warns of a parent that it is not like.
 
-    `champion_names` are the champion's number and digest.
+    `champion_names` are the champion's number and digest. The facts have the hyperparameters that it declares too.
     """
-    facts = {"path": NEW}
+    facts = {"path": NEW, **_declared(candidate)}
     figures = {"nodes": float(candidate.nodes)}
     if not candidate.parent:
         reason = f"it declares no parent (`{PARENT_KEY}` in the file's metadata): a new model"
@@ -60,6 +62,12 @@ def lineage_gate(candidate: Pedigree, champion: Pedigree | None, champion_names:
     facts["path"] = RETRAINED
     reason = f"{said}: the same graph, operator sets and hyperparameters"
     return Outcome(LINEAGE, Verdict.PASS, reason, figures=figures, facts=facts)
+
+
+def _declared(candidate: Pedigree) -> dict[str, str]:
+    """What it says that it was made with, as much of it as anybody reads."""
+    told = sorted(candidate.hyperparameters.items())[:DECLARED]
+    return {(HYPERPARAMETER_PREFIX + key)[:120]: value[:80] for key, value in told}
 
 
 def _different(candidate: Pedigree, champion: Pedigree) -> list[str]:

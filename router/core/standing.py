@@ -21,6 +21,8 @@ class CaseKind(StrEnum):
     ROLLOUT = "rollout"
     REQUEST = "request"
     """For approval."""
+    RETRAINING = "retraining"
+    """Of its model: the version is the one that came of it, if there is one yet."""
 
 
 @dataclass(frozen=True, slots=True)

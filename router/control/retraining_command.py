@@ -1,0 +1,234 @@
+"""A retraining command: a process group of its own, with an end to its time and to what is kept of its output."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import psutil
+
+from router.control.artefact import shown
+
+TAIL_BYTES: Final = 64 << 10
+"""The last of the output, which is kept."""
+FLOOD_BYTES: Final = 16 << 20
+"""More output than this is told of, and is taken slowly from there on."""
+SLOWLY_S: Final = 0.02
+"""After each 64 KiB of a flood: 3 MiB a second, by which nobody else is disturbed."""
+GRACE_S: Final = 2.0
+"""From SIGTERM to SIGKILL, for a command whose time is over."""
+POLL_S: Final = 0.05
+NICE: Final = 10
+"""The requests that are served go first,"""
+OOM_SCORE: Final = "700"
+"""and where memory is short, the training ends before what serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to run. `environment` comes on top of the server's own."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How it ended. `error`: why it could not be started, empty otherwise. `code` as of subprocess: below 0 a signal.
+
+    `tail` is the last of its output, `output_bytes` is how much there was.
+    """
+
+    code: int = 0
+    error: str = ""
+    timed_out: bool = False
+    tail: bytes = b""
+    output_bytes: int = 0
+
+    def how(self) -> str:
+        """In words."""
+        if self.code >= 0:
+            return f"exit code {self.code}"
+        with contextlib.suppress(ValueError):
+            return f"signal {signal.Signals(-self.code).name}"
+        return f"signal {-self.code}"
+
+    def last_line(self) -> str:
+        """Of the output, fit for one line; empty without one."""
+        lines = [line for line in self.tail.split(b"\n") if line.strip()]
+        return shown(lines[-1].strip(), 300) if lines else ""
+
+
+Flooded = Callable[[int], None]
+"""Told once, when the output has come to so many bytes."""
+
+
+class Runner(Protocol):
+    """Runs commands, and ends what an earlier process of ours has left."""
+
+    async def run(self, job: Job, flooded: Flooded) -> Ended:
+        """To its end; cancelling it ends the command and all that it has started."""
+
+    def end_left(self, name: str, value: str) -> int:
+        """End what runs with this in its environment; how many processes. It blocks."""
+
+
+class Commands:
+    """Each command has a thread of its own, which does nothing but wait: the event loop goes on."""
+
+    def __init__(self, grace_s: float = GRACE_S, flood_bytes: int = FLOOD_BYTES) -> None:
+        self._grace_s = grace_s
+        self._flood_bytes = flood_bytes
+
+    async def run(self, job: Job, flooded: Flooded) -> Ended:
+        """To its end. The group is ended whatever happens: at the end of its time, when this is cancelled, and when
+        the command has ended and left others behind."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Ended] = loop.create_future()
+        stop = threading.Event()
+
+        def told(made: Ended) -> None:
+            if not done.done():
+                done.set_result(made)
+
+        def work() -> None:
+            def flood(count: int) -> None:
+                loop.call_soon_threadsafe(flooded, count)
+
+            try:
+                ended = self._run(job, flood, stop)
+            except Exception as error:  # noqa: BLE001  # whoever waits must learn of it
+                ended = Ended(error=f"it could not be looked after: {type(error).__name__}")
+            with contextlib.suppress(RuntimeError):  # the loop has gone
+                loop.call_soon_threadsafe(told, ended)
+
+        threading.Thread(target=work, name="retraining", daemon=True).start()
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            stop.set()
+            await asyncio.wait([done], timeout=self._grace_s)  # it is killed at once
+            raise
+
+    def _run(self, job: Job, flooded: Flooded, stop: threading.Event) -> Ended:
+        environment = {**os.environ, **job.environment}
+        try:
+            process = subprocess.Popen(
+                job.command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
+                env=environment,
+                start_new_session=True,
+            )
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            return Ended(error=reason or "it could not be started")
+        _behind_others(process.pid)
+        assert process.stdout is not None
+        with process.stdout as stdout:
+            os.set_blocking(stdout.fileno(), False)
+            output = _Output(stdout.fileno(), self._flood_bytes, flooded)
+            until, killed, timed_out = time.monotonic() + job.timeout_s, False, False
+            while not _over(process.pid):
+                output.take(POLL_S)
+                now = time.monotonic()
+                if stop.is_set():
+                    _kill(process.pid, signal.SIGKILL)
+                elif now > until and not timed_out:
+                    timed_out = True
+                    _kill(process.pid, signal.SIGTERM)
+                elif timed_out and now > until + self._grace_s and not killed:
+                    killed = True
+                    _kill(process.pid, signal.SIGKILL)
+            _kill(process.pid, signal.SIGKILL)  # what it has left behind; its number is still its own
+            output.rest()
+        return Ended(process.wait(), "", timed_out, bytes(output.tail), output.count)
+
+    def end_left(self, name: str, value: str) -> int:
+        """End what an earlier controller has left: all processes with this in their environment, by their ids."""
+        ended = 0
+        for _ in range(5):  # one may start another meanwhile
+            left = [each for each in psutil.process_iter() if _has(each, name, value)]
+            if not left:
+                break
+            for each in left:
+                with contextlib.suppress(psutil.Error):
+                    each.kill()
+                    ended += 1
+            psutil.wait_procs(left, self._grace_s)
+        return ended
+
+
+class _Output:
+    """What comes out of a pipe: the last of it, and how much."""
+
+    def __init__(self, pipe: int, flood_bytes: int, flooded: Flooded) -> None:
+        self._pipe = pipe
+        self._flood_bytes = flood_bytes
+        self._flooded = flooded
+        self._open = True
+        self.tail = bytearray()
+        self.count = 0
+
+    def take(self, seconds: float) -> bool:
+        """What has come, at most 64 KiB; waits for something for so many seconds. Whether there was anything."""
+        if not self._open:
+            time.sleep(seconds)
+            return False
+        if not select.select([self._pipe], [], [], seconds)[0]:
+            return False
+        try:
+            chunk = os.read(self._pipe, TAIL_BYTES)
+        except BlockingIOError:
+            return False
+        self._open = bool(chunk)
+        before, self.count = self.count, self.count + len(chunk)
+        self.tail += chunk
+        del self.tail[:-TAIL_BYTES]
+        if before <= self._flood_bytes < self.count:
+            self._flooded(self.count)
+        if self.count > self._flood_bytes:
+            time.sleep(SLOWLY_S)
+        return bool(chunk)
+
+    def rest(self) -> None:
+        """What was written before the end; no more than a pipe holds."""
+        for _ in range(32):
+            if not self.take(0):
+                return
+
+
+def _behind_others(pid: int) -> None:
+    """What serves goes first; where that cannot be had, the training runs all the same."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, NICE)
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
+        file.write(OOM_SCORE)
+
+
+def _over(pid: int) -> bool:
+    """Whether a child has ended; it is not taken leave of yet, so that its number is nobody else's."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _kill(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _has(process: psutil.Process, name: str, value: str) -> bool:
+    with contextlib.suppress(psutil.Error, OSError):
+        return process.pid != os.getpid() and process.environ().get(name) == value
+    return False
