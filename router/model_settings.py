@@ -407,7 +407,7 @@ class AccuracySettings(_Settings):
     max_drop: Number = Field(0.02, gt=0, le=1)
     """How many more of its labels may be wrong, as a share,"""
     max_rise: Number = Field(0.2, gt=0, le=1000)
-    """and by what part of the baseline the mean absolute error of its numbers may be greater, before it is a decline."""
+    """and by what part of the baseline the mean absolute error of its numbers may be greater, till it is a decline."""
 
 
 class RecordingSettings(_Settings):

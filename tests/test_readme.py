@@ -44,9 +44,16 @@ OWN = (
     + [command for command in COMMANDS if re.search(r" (serve|loadtest|explain|demo|token)\b", command)]
 )
 ASKS = [command for command in COMMANDS if command.startswith(".venv/bin/router ") and command not in OWN]
-MODEL_TOML, SERVER_TOML, CONTEST_TOML, DECLARED_TOML, SCENARIO_TOML = re.findall(
-    r"```toml\n(.*?)```", README, re.DOTALL
-)
+(
+    MODEL_TOML,
+    SERVER_TOML,
+    CONTEST_TOML,
+    DECLARED_TOML,
+    HUMILITY_TOML,
+    RETRAINING_TOML,
+    WEBHOOK_TOML,
+    SCENARIO_TOML,
+) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +223,27 @@ def test_model_toml_is_as_shown(tmp_path: Path) -> None:
     known = ModelSettings()
     assert read.trial.model_copy(update={"within": None}) == known.trial
     assert read.canary.model_copy(update={"tolerance": None}) == known.canary
+
+
+def test_rules_of_humility_are_as_shown(tmp_path: Path) -> None:
+    """The README's rules fit the bundled model that they are shown for."""
+    models = put(tmp_path / "models", "digits-small")
+    with (models / "digits-small" / "model.toml").open("a", encoding="utf-8") as settings:
+        settings.write(HUMILITY_TOML)
+    read = settings_of(models / "digits-small" / "model.toml").humility.rules
+    assert [(rule.name, rule.then) for rule in read] == [("torn", "override"), ("off-paper", "error")]
+
+
+def test_what_begins_a_retraining_and_who_hears_of_it_is_as_shown(tmp_path: Path) -> None:
+    """The README's tables of router.toml are read, and are what the server goes by."""
+    secret = tmp_path / "webhook.secret"
+    secret.write_bytes(b"s" * 32)
+    shown = RETRAINING_TOML + WEBHOOK_TOML.replace("/etc/router/webhook.secret", str(secret))
+    (tmp_path / "router.toml").write_text(shown, encoding="utf-8")
+    read = server_settings(tmp_path / "router.toml", {})
+    assert (read.retraining["digits"].on_drift, read.retraining["digits"].then) == ("red", "promote")
+    assert read.webhook.url == "https://hooks.example/router"
+    assert "retraining" in read.webhook.events
 
 
 def test_the_settings_of_the_server_are_as_shown(tmp_path: Path) -> None:

@@ -166,7 +166,8 @@ def _stage(program: Path, pictures: World, folder: Path) -> Path:
 
 
 def _examine(staged: Path, name: str, pixels: np.ndarray, labels: np.ndarray) -> None:
-    np.savez(staged / "exam" / f"{name}.npz", **{"input:pixels": pixels, "label": labels})
+    arrays = {"input:pixels": pixels, "label": labels}
+    np.savez(staged / "exam" / f"{name}.npz", **arrays)  # type: ignore[arg-type]  # names are names of arrays
 
 
 class Retrained:
