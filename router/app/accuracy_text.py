@@ -27,7 +27,7 @@ ORDER: Final = ("joined", "unknown", "repeated", "contradicting", "late", "refus
 
 def shown(seen: ModelAccuracy) -> Iterator[RenderableType]:
     """The verdict and the next step, the versions, charts, classes, what became of actuals."""
-    line = Text(seen.status, COLOURS.get(seen.status, ""))
+    line = text(seen.status, COLOURS.get(seen.status, ""))
     line.append(f", {one_line(seen.model)}: {one_line(seen.text)}", "not bold default")
     yield line
     if seen.next_step:

@@ -47,7 +47,7 @@ def test_a_command_that_ends_well() -> None:
     """With what it was given, behind all others, and with both of its outputs."""
 
     async def test() -> None:
-        made = await ended(sh("echo out $WORD; echo err >&2; nice", WORD="x"))
+        made = await ended(sh("echo out $WORD; echo err >&2; until test $(nice) = 10; do :; done; nice", WORD="x"))
         assert (made.code, made.error, made.timed_out) == (0, "", False)
         assert made.tail == b"out x\nerr\n10\n"
         assert made.output_bytes == len(made.tail)
