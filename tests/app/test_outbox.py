@@ -45,7 +45,7 @@ def test_no_act_is_lost_while_the_receiver_is_away_and_the_controller_is_killed(
             server.back(CONTROLLER, pid)
             eventually(lambda: router("status", "--admin", server.admin).exit_code == 0)
             say("thaw", "digits", "--reason", "after the kill")
-            assert json.loads(say("webhook", "--json"))["pending"] >= 8
+            eventually(lambda: json.loads(say("webhook", "--json"))["pending"] >= 8)
             receiver.answer = status(200)
             assert say("webhook", "--test").startswith("delivered: 200 after ")  # and what waits is sent
             eventually(lambda: json.loads(say("webhook", "--json"))["pending"] == 0, "events still wait")
