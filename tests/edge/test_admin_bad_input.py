@@ -193,7 +193,7 @@ MANY = [{"key": f"k{place}", "value": "v"} for place in range(101)]
         ("Approve", {}, "id", "the request names no case: `router cases` has their numbers"),
         ("Approve", {"id": 1, "digest": "ab"}, "digest", "'ab' is no digest of a version"),
         ("Reject", {"id": 1, "reason": " "}, "reason", "a rejection needs a reason"),
-        ("ListCases", {"kind": "test"}, "kind", "'test' is no kind of case: trial, rollout, request, retraining are there"),
+        ("ListCases", {"kind": "test"}, "kind", "'test' is no kind of case: trial, rollout, request, retraining"),
         ("Apply", {"text": " \n"}, "text", "declares nothing: TOML is meant"),
         ("Diff", {"text": "x" * (words.DECLARED + 1)}, "text", "1048576 are the most"),
         ("GetEvidence", {"model": "a"}, "version", "the request names no version"),
