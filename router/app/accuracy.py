@@ -9,7 +9,7 @@ import click
 from router.app.accuracy_text import shown
 from router.app.admin_reach import AdminReach, admin_option
 from router.app.ago import Ago
-from router.app.mistake import Failed
+from router.app.mistake import writing
 from router.app.terminal import console, json_option, print_json, say
 from router.app.version_name import model_argument, number, parted
 from router.edge.accuracy_service import SINCE_S
@@ -53,11 +53,7 @@ def accuracy(model: str, version: str, since: float, page: Path | None, reach: A
 
 
 def _write(page: Path, seen: ModelAccuracy) -> None:
-    try:
+    with writing(page):
         from router.app.accuracy_page import write  # noqa: PLC0415  # plotly takes its time, and need not be there
-    except ImportError as error:
-        raise Failed(f"the page needs {error.name}: pip install 'inference-router[loadtest]'") from error
-    try:
+
         write(seen, page)
-    except OSError as error:
-        raise Failed(f"{page} cannot be written ({error.strerror}): name a file in a folder of yours") from error

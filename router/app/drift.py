@@ -8,7 +8,7 @@ import click
 
 from router.app.admin_reach import AdminReach, admin_option
 from router.app.drift_text import shown, summary
-from router.app.mistake import Failed
+from router.app.mistake import writing
 from router.app.terminal import console, json_option, print_json, say
 from router.app.version_name import any_model_argument
 from router.pb.drift_pb2 import GetDriftRequest, GetDriftResponse, ModelDrift
@@ -55,11 +55,7 @@ def drift(model: str, everything: bool, page: Path | None, reach: AdminReach, as
 
 
 def _write(page: Path, found: ModelDrift) -> None:
-    try:
+    with writing(page):
         from router.app.drift_page import write  # noqa: PLC0415  # plotly takes its time, and need not be there
-    except ImportError as error:
-        raise Failed(f"the page needs {error.name}: pip install 'inference-router[loadtest]'") from error
-    try:
+
         write(found, page)
-    except OSError as error:
-        raise Failed(f"{page} cannot be written ({error.strerror}): name a file in a folder of yours") from error

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from router.app.admin_reach import AdminReach, admin_option
-from router.app.mistake import Failed
+from router.app.mistake import Failed, writing
 from router.app.terminal import json_option, print_json, say
 from router.app.version_name import both, model_argument, number, version_argument
 
@@ -52,18 +52,14 @@ def evidence(model: str, version: str, out: Path | None, reach: AdminReach, as_j
 
 
 def _write(out: Path, dossier: Mapping[str, Any]) -> None:
-    try:
+    with writing(out):
         if out.suffix.lower() == ".json":
             out.write_text(_text(dossier), encoding="utf-8")
             return
-        try:
-            from router.app.evidence_page import page  # noqa: PLC0415  # plotly takes its time, and need not be there
-            from router.app.report_page import keep  # noqa: PLC0415
-        except ImportError as error:
-            raise Failed(f"the page needs {error.name}: pip install 'inference-router[loadtest]'") from error
+        from router.app.evidence_page import page  # noqa: PLC0415  # plotly takes its time, and need not be there
+        from router.app.report_page import keep  # noqa: PLC0415
+
         keep(page(dossier), out)
-    except OSError as error:
-        raise Failed(f"{out} cannot be written ({error.strerror}): name a file in a folder of yours") from error
 
 
 def _text(dossier: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from rich.live import Live
 
 from router.app.admin_reach import AdminReach, admin_option
 from router.app.health_text import overview, whole
-from router.app.mistake import Failed
+from router.app.mistake import writing
 from router.app.seconds import Seconds
 from router.app.terminal import console, json_line, json_option, print_json, say
 from router.app.version_name import any_model_argument
@@ -96,12 +96,8 @@ def _again(client: AdminClient, model: str, seconds: float | None) -> Iterator[H
 
 
 def _write(path: Path, report: HealthReport) -> None:
-    try:
+    with writing(path):
         from router.app.health_page import page  # noqa: PLC0415  # plotly takes its time, and need not be there
         from router.app.report_page import keep  # noqa: PLC0415
-    except ImportError as error:
-        raise Failed(f"the page needs {error.name}: pip install 'inference-router[loadtest]'") from error
-    try:
+
         keep(page(report), path)
-    except OSError as error:
-        raise Failed(f"{path} cannot be written ({error.strerror}): name a file in a folder of yours") from error

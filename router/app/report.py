@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from router.app.admin_reach import AdminReach, admin_option
-from router.app.mistake import Failed
+from router.app.mistake import Failed, writing
 from router.app.report_text import shown
 from router.app.terminal import console, json_option, print_json, say
 from router.app.version_name import model_argument, number, parted, version_argument
@@ -66,11 +66,7 @@ def _none(model: str, named: str, kind: str | None) -> str:
 
 
 def _write(page: Path, found: list[Report]) -> None:
-    try:
+    with writing(page):
         from router.app.report_page import write  # noqa: PLC0415  # plotly takes its time, and need not be there
-    except ImportError as error:
-        raise Failed(f"the page needs {error.name}: pip install 'inference-router[loadtest]'") from error
-    try:
+
         write(found, page)
-    except OSError as error:
-        raise Failed(f"{page} cannot be written ({error.strerror}): name a file in a folder of yours") from error

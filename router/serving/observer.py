@@ -41,7 +41,7 @@ GATHER_S: Final = 1.0
 """So long rows are gathered."""
 LOOKED_PER_S: Final = 500
 """Rows that are only looked at, a second in one worker, of all models together. Where models may have more in sum, each
-has less of its own: some 10 µs a row make half a percent of a core."""
+has less of its own: some 20 µs a row make one percent of a core."""
 RECORDED_PER_S: Final = 2000
 """The same for rows that are recorded, which somebody has asked for."""
 BYTES_PER_S: Final = 16 << 20
