@@ -153,6 +153,7 @@ class Commands:
                     killed = True
                     _kill(process.pid, signal.SIGKILL)
             _kill(process.pid, signal.SIGKILL)  # what it has left behind; its number is still its own
+            _gone(process.pid, self._grace_s)
             output.rest()
         return Ended(process.wait(), "", timed_out, bytes(output.tail), output.count)
 
@@ -226,6 +227,19 @@ def _over(pid: int) -> bool:
 def _kill(group: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
+
+
+def _gone(group: int, seconds: float) -> None:
+    """Wait until nothing of a group runs: who is killed runs on until the system comes to it."""
+    until = time.monotonic() + seconds
+    while any(_runs_in(each, group) for each in psutil.process_iter()) and time.monotonic() < until:
+        time.sleep(POLL_S / 10)
+
+
+def _runs_in(process: psutil.Process, group: int) -> bool:
+    with contextlib.suppress(psutil.Error, OSError):
+        return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _has(process: psutil.Process, name: str, value: str) -> bool:

@@ -1040,15 +1040,16 @@ def test_calls_in_flight_are_answered_while_new_ones_are_refused(serve: Serve) -
     """A drain ends when its last call does, long before the grace; who comes later is UNAVAILABLE."""
     held, streams = Held(), Streams()
     serving = serve({"Held": held}, {"Talk": streams})
-    call = serving.method("Held").future(b"", timeout=WAIT_S)
-    talk = serving.talk("Talk")
+    call = serving.method("Held").future(b"", timeout=10 * WAIT_S)
+    talk = serving.talk("Talk", timeout=10 * WAIT_S)
     rpc, stream = held.next(), streams.next()
     serving.transport.drain(10 * WAIT_S)
     serving.transport.drain(10 * WAIT_S)
 
-    def refused() -> bool:  # once the loop has heard of the drain
+    def refused() -> bool:  # once the loop has heard of the drain; who connects while it hears may be told nothing
         with serving.connect() as late:
-            return late.unary_unary("/t/Echo").future(b"", timeout=WAIT_S).exception() is not None
+            error = late.unary_unary("/t/Echo").future(b"", timeout=1.0).exception()
+            return isinstance(error, grpc.RpcError) and error.code() is Code.UNAVAILABLE
 
     until(refused)
     with serving.connect() as late, pytest.raises(grpc.RpcError) as raised:
