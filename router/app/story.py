@@ -32,17 +32,29 @@ GONE_S: Final = 30.0
 
 COLOURS: Final = {
     "swapped": "bold green",
+    "champion": "bold green",
     "gate": "cyan",
     "trial": "cyan",
     "rollout": "cyan",
     "retraining": "cyan",
     "course": "cyan",
     "request": "magenta",
+    "accuracy": "yellow",
+    "drift": "yellow",
+    "health": "yellow",
+    "fallback": "yellow",
+    "frozen": "yellow",
+    "recording": "yellow",
     "refused": "red",
     "marked": "red",
     "progress": "dim",
 }
 """Of kinds of events."""
+WELL, WORSE, BAD, GOES_ON = ("✓", "green"), ("!", "yellow"), ("✗", "bold red"), ("↻", "cyan")
+STATUSES: Final = {"green": WELL, "yellow": WORSE, "red": BAD}
+"""The mark before an event of drift, accuracy or health, and its colour, by the status that it tells."""
+STATES: Final = {"running": GOES_ON, "asked": GOES_ON, "brought": GOES_ON, "done": WELL, "stopped": WORSE}
+"""The same of a retraining; in any other state it has come to nothing."""
 
 Answer = TypeVar("Answer")
 
@@ -79,7 +91,7 @@ class Story:
             return
         if event.kind != "progress":
             after = Text(f"{event.seconds - self._began:8.3f} s  ", "dim")
-            self._console.print(after + text(line(event), COLOURS.get(event.kind, "")), soft_wrap=True)
+            self._console.print(after + told(event), soft_wrap=True)
         elif self._line is not None:
             self._line.update(text(line(event)))
 
@@ -89,6 +101,16 @@ def line(event: Event) -> str:
     about = " ".join(part for part in (event.model, event.version) if part)
     words = event.text or ", ".join(f"{name}: {value}" for name, value in sorted(event.facts.items())) or event.kind
     return one_line(f"{about}: {words}" if about else words)
+
+
+def told(event: Event) -> Text:
+    """The same in its colour; how a model does and how a retraining goes has a mark, too, for who sees no colours."""
+    mark, colour = "", COLOURS.get(event.kind, "")
+    if event.kind == "retraining" and event.facts.get("state"):
+        mark, colour = STATES.get(event.facts["state"], BAD)
+    elif event.kind in {"accuracy", "drift", "health"}:
+        mark, colour = STATUSES.get(event.facts.get("status", ""), (mark, colour))
+    return text(f"{mark} {line(event)}" if mark else line(event), colour)
 
 
 def follow(client: AdminClient, model: str, act: Callable[[], Answer], story: Story) -> Answer:
