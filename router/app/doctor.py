@@ -21,6 +21,7 @@ from rich.table import Table
 from router.app.access import open_doors
 from router.app.approvers import needy, shortages
 from router.app.checks import check_repository, check_tls, check_transport, check_webhook
+from router.app.policies import idle
 from router.app.ports import claim_ports
 from router.app.refusal import Refused
 from router.app.state import examine as check_state
@@ -72,6 +73,7 @@ def examine(settings: ServerSettings, progress: Progress = lambda done, of, upco
     yield from _webhook(settings)
     yield from _access(settings)
     yield from _approvals(settings)
+    yield from _policies(settings)
     yield from _models(settings, progress)
     yield from _machine(settings)
     if settings.allow_faults:
@@ -189,12 +191,19 @@ def _approvals(settings: ServerSettings) -> Iterator[Finding]:
         yield Finding(Grade.WARNING, "approvals", each.what, each.mend)
     if not short and (levels := needy(settings, declared)):
         yield Finding(Grade.GOOD, "approvals", f"those known here are enough for importance {', '.join(levels)}")
-    with contextlib.suppress(SettingsError):
-        there = scan(settings.models) if settings.models.is_dir() else {}
-        for model in sorted(settings.importance.keys() - there.keys()) if there else ():
-            wrong = f"[importance] names {named(model)}, and {settings.models} has no such model"
-            mend = "correct its name in router.toml, or put it there"
-            yield Finding(Grade.WARNING, f"importance {named(model)}", wrong, mend)
+
+
+def _policies(settings: ServerSettings) -> Iterator[Finding]:
+    """Those of models that are there: an empty repository is a finding of its own."""
+    there: Mapping[str, FoundModel] = {}
+    with contextlib.suppress(SettingsError):  # told with the models
+        there = scan(settings.models, settings.allow_faults) if settings.models.is_dir() else {}
+    found = list(idle(settings, there)) if there else []
+    for each in found:
+        yield Finding(Grade.WARNING, each.of, each.what, each.mend)
+    if settings.retraining and there and not any(each.of.startswith("retraining ") for each in found):
+        models = ", ".join(map(named, sorted(settings.retraining)))
+        yield Finding(Grade.GOOD, "retraining", f"has a policy for {models}")
 
 
 def _models(settings: ServerSettings, progress: Progress) -> Iterator[Finding]:

@@ -197,13 +197,19 @@ def test_what_was_declared_of_a_model_counts(tmp_path: Path) -> None:
     assert short.found.startswith("models of importance critical ('scale') need 2 approvals by others")
 
 
-def test_an_importance_of_a_model_that_is_not_there(tmp_path: Path) -> None:
-    """It may be a slip of the pen, and then the model that is meant is of low importance."""
-    findings = found(tmp_path, importance={"scale": "low", "scala": "moderate"})
+def test_a_policy_of_a_model_that_is_not_there(tmp_path: Path) -> None:
+    """It may be a slip of the pen: the model that is meant is of low importance then, and is never trained anew."""
+    importance = {"scale": "low", "scala": "moderate"}
+    findings = found(tmp_path, importance=importance, retraining={"scala": {"schedule": "0 3 * * *"}})
     slip = findings["importance 'scala'"]
     assert slip.grade is Grade.WARNING
     assert slip.found.startswith("[importance] names 'scala', and ")
     assert "importance 'scale'" not in findings
+    other = findings["retraining 'scala'"]
+    assert (other.grade, "'scale' is there" in other.mend) == (Grade.WARNING, True)
+    settings = ServerSettings.model_validate({"models": tmp_path / "one", "retraining": {"scale": {}}})
+    (well,) = doctor._policies(settings)
+    assert (well.grade, well.found) == (Grade.GOOD, "has a policy for 'scale'")
 
 
 # ---- models ----
