@@ -22,10 +22,11 @@ from loadtest.sla.actions import AdminAction, FaultAction, ProcessAction, Publis
 from loadtest.sla.scenario import Scenario, ServerTable
 from router import client
 from router.app.board import CONTROLLER, Board, warmup_slot, worker_slot
+from router.app.bundled import bundled
 from router.client import Client, InferenceError, ModelMetadata
 from router.edge.inference import EXTENSIONS, FAULT_INJECTION
 
-BUNDLED: Final = Path(__file__).parents[2] / "models"
+BUNDLED: Final = bundled()
 ASK_S: Final = 5.0
 NEEDS_OWN: Final = frozenset({"kill", "stop", "continue", "hang_up", "publish", "admin", "fault"})
 """Actions that nobody may do to somebody else's server."""

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from router.app.bundled import bundled
 from router.app.commands import Commands
 from router.app.demo_retrain import retrain
 from router.app.demo_server import serving
@@ -70,8 +71,8 @@ BROKEN: Final = Fault(kind="error", share=0.3, version="3")
 @click.option(
     "--models",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path("models"),
-    show_default=True,
+    default=bundled,
+    show_default="the bundled ones",
     metavar="DIR",
     help=f"Where `{MODEL}` lies, with versions 1 and 2. It is copied, nothing is changed there.",
 )
@@ -87,9 +88,9 @@ def demo(context: click.Context, models: Path, keep: bool) -> None:
     source = models / MODEL
     for part in (source / "1", source / "2", models / STAND_IN / "1"):
         if not (part / "model.onnx").is_file():
-            raise Wrong(f"{part} holds no version: run the demo where the bundled models are, or name --models")
+            raise Wrong(f"{part} holds no version: leave --models out, or name the folder of the bundled models")
     if not (source / "exam").is_dir():
-        raise Wrong(f"{source} holds no exam: run the demo where the bundled models are, or name --models")
+        raise Wrong(f"{source} holds no exam: leave --models out, or name the folder of the bundled models")
     with contextlib.ExitStack() as at_exit:
         folder = Path(tempfile.mkdtemp(prefix="router-demo-"))
         if not keep:

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from router.app.bundled import bundled
 from router.app.demo_chart import Mark, Picture, check_png, write_html, write_png
 from router.app.demo_server import serving
 from router.app.demo_traffic import Tally
@@ -103,8 +104,8 @@ then = "promote"
 @click.option(
     "--models",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path("models"),
-    show_default=True,
+    default=bundled,
+    show_default="the bundled ones",
     metavar="DIR",
     help=f"Where `{MODEL}` and {PROGRAM} lie. What is needed is copied, nothing is changed there.",
 )
@@ -121,7 +122,7 @@ def retrain(models: Path, keep: bool, html: Path | None, png: Path | None) -> No
     """
     program = models / PROGRAM
     if not program.is_file():
-        raise Wrong(f"{program} is not there: run the demo where the bundled models are, or name --models")
+        raise Wrong(f"{program} is not there: leave --models out, or name the folder of the bundled models")
     pictures = world(models / MODEL)
     if png is not None:
         check_png()

@@ -69,7 +69,8 @@ def world(model: Path) -> World:
         inputs, labels = exam(model / "exam")
     except (OSError, StopIteration, KeyError, ValueError) as error:
         raise Wrong(
-            f"{model} does not hold training.npz and exam/: run the demo where the bundled models are, or name --models"
+            f"{model} does not hold training.npz and exam/: leave --models out, or name the folder of the bundled"
+            " models"
         ) from error
     return World(
         rows.part(0, FIRST),

@@ -38,7 +38,7 @@ def test_another_scanner_moves_and_thins() -> None:
 
 def test_where_the_pictures_are_not_is_told(tmp_path: Path) -> None:
     """In one line, with what to do."""
-    with pytest.raises(Wrong, match="run the demo where the bundled models are"):
+    with pytest.raises(Wrong, match="leave --models out, or name the folder of the bundled models"):
         world(tmp_path)
 
 
