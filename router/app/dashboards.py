@@ -11,7 +11,7 @@ from router.app.mistake import Wrong
 from router.app.terminal import say
 
 WHAT = {
-    "grafana.json": "Grafana: Dashboards, New, Import; it asks for the Prometheus data source",
+    "grafana.json": "Grafana: Dashboards, New, Import; at its top, choose your Prometheus under Data source",
     "alerts.yml": "Prometheus: name it under `rule_files:`; set the bounds to what your callers were promised",
 }
 """Files, and what is done with them."""

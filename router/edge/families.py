@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
+from router.core.retraining import ENDS
+
 
 class Family(NamedTuple):
     """Figures of one name. Each sample has a value for each label. A counter's name has no `_total`: it gets it."""
@@ -94,7 +96,10 @@ def accuracy(measured: Iterable[Measured]) -> Iterator[Family]:
 
 
 def retraining(running: Mapping[str, bool], outcomes: Mapping[tuple[str, str], int]) -> Iterator[Family]:
-    """By model with a policy; the outcomes are a fixed few."""
+    """By model with a policy; the outcomes are a fixed few.
+
+    All are told from the beginning: of a counter that is first seen at 1, Prometheus knows no increase.
+    """
     yield Family(
         "gauge",
         "router_retraining_running",
@@ -102,12 +107,13 @@ def retraining(running: Mapping[str, bool], outcomes: Mapping[tuple[str, str], i
         ("model",),
         [((model,), float(on)) for model, on in sorted(running.items())],
     )
+    known = {(model, str(end)): 0 for model in running for end in ENDS} | dict(outcomes)
     yield Family(
         "counter",
         "router_retraining_runs",
         "Runs that have ended, by how",
         ("model", "outcome"),
-        [(key, float(count)) for key, count in sorted(outcomes.items())],
+        [(key, float(count)) for key, count in sorted(known.items())],
     )
 
 

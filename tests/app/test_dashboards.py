@@ -153,7 +153,7 @@ def test_the_dashboard_is_whole() -> None:
         assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
         assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
     assert DASHBOARD["schemaVersion"] >= 39
-    assert {each["name"] for each in DASHBOARD["templating"]["list"]} == {"datasource", "model"}
+    assert {each["name"] for each in DASHBOARD["templating"]["list"]} == {"datasource", "instance", "model"}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))

@@ -97,6 +97,7 @@ def test_all_of_it_is_read_by_prometheus() -> None:
     assert values["router_accuracy_declined", ("digits", "2")] == 1
     assert values["router_retraining_running", ("digits",)] == 1
     assert values["router_retraining_runs_total", ("digits", "done")] == 3
+    assert values["router_retraining_runs_total", ("digits", "failed")] == 0, "an alert would miss the first"
     assert values["router_webhook_waiting_events", ()] == 7
     assert values["router_webhook_oldest_seconds", ()] == 2.5
     assert values["router_webhook_delivered_events_total", ()] == 40
