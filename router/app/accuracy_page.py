@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import plotly.graph_objects as go
 
-from router.app.accuracy_text import heard, told
+from router.app.accuracy_text import delay, heard, missing, parted, rates, taken_for
 from router.app.evidence_charts import GREY, PALE
-from router.app.report_page import BLUE, document, drawn, escaped, keep
+from router.app.report_page import BLUE, LEVELS, document, drawn, escaped, keep, marked, table
 from router.app.terminal import moment
 from router.pb.accuracy_pb2 import ModelAccuracy, VersionAccuracy
 
@@ -21,24 +21,37 @@ def write(seen: ModelAccuracy, path: Path) -> None:
 
 def parts(seen: ModelAccuracy) -> Iterator[str]:
     """What stands below its title, as HTML."""
-    yield f"<p><b>{escaped(seen.status)}</b>: {escaped(seen.text)}</p>"
+    yield f"<p>{marked(seen.status)} {escaped(seen.text)}</p>"
     if seen.next_step:
-        yield f"<p>Next: {escaped(seen.next_step)}</p>"
-    yield f"<p>{escaped(heard(seen))}; as of {escaped(moment(seen.now))}</p>"
+        yield f"<p><b>Next:</b> {escaped(seen.next_step)}</p>"
+    if seen.reading:
+        yield "<p>The ledger is still being read: the figures are not complete yet.</p>"
+    yield f"<p class='figures'>{escaped(heard(seen))}; as of {escaped(moment(seen.now))}</p>"
     for each in seen.versions:
         role = f" ({each.role})" if each.role else ""
-        yield f"<h2>{escaped(f'Version {each.version}{role}')}</h2>"
-        yield f"<p>{each.said} predictions, {each.rows} came true or did not. {escaped(each.text)}</p>"
-        yield _grid(("figure (98 % interval)",), [(told(one),) for one in each.figures])
+        yield f"<h2>{escaped(f'Version {each.version}{role}')} {marked(each.status)}</h2><p>{escaped(each.text)}</p>"
+        counts = f"{each.said} predictions: {each.rows} came true or did not, of {missing(each)} it is not known"
+        after = f"; known after {delay(each)} in the mean" if each.HasField("delay_seconds") else ""
+        yield f"<p class='figures'>{escaped(counts + after)}</p>"
+        if each.figures:
+            yield table(("figure", "value", "98 % interval"), map(parted, each.figures))
         if any(point.HasField("value") for point in each.points):
             yield drawn(_over_time(each))
-        if each.confusion:
+        if each.classes:
+            headings = ("class", "true", "said", "precision", "recall", "F1", "taken for")
+            rows = [
+                (one.label, str(one.actual), str(one.said), *rates(one), taken_for(each, one)) for one in each.classes
+            ]
+            others = ", others together" if each.more_classes else ""
+            yield f"<p>Classes since {escaped(moment(each.classes_since))}{others}:</p>" + table(headings, rows)
+        if each.classes and each.confusion:
             yield drawn(_confused(each))
 
 
 def _over_time(version: VersionAccuracy) -> go.Figure:
     points = [each for each in version.points if each.HasField("value")]
     when = [moment(each.begin) for each in points]
+    labels = version.kind == "labels"
     chart = go.Figure()
     for values, more in (
         ([each.high if each.HasField("high") else each.value for each in points], {}),
@@ -53,11 +66,17 @@ def _over_time(version: VersionAccuracy) -> go.Figure:
     )
     if version.HasField("baseline"):
         chart.add_hline(y=version.baseline.value, line={"color": GREY, "dash": "dot"})
-        chart.add_hline(y=version.baseline.limit, line={"color": "#c0392b", "dash": "dash"})
-    name = "accuracy" if version.kind == "labels" else "mean absolute error"
+        chart.add_hline(y=version.baseline.limit, line={"color": LEVELS["red"], "dash": "dash"})
+    ends = [each for trace in chart.data for each in trace.y]
+    if version.HasField("baseline"):
+        ends += [version.baseline.value, version.baseline.limit]
+    room = 0.08 * (max(ends) - min(ends)) or 0.05 * max(ends) or 1.0
+    name = "Accuracy" if labels else "Mean absolute error"
+    known = "; dotted: the baseline, dashed: beyond it is a decline" if version.HasField("baseline") else ""
     chart.update_layout(
-        title=f"{name}; dotted: the baseline, dashed: beyond it is a decline", template="plotly_white", height=340,
-        font={"size": 13}, showlegend=False, margin={"l": 60, "r": 20, "t": 50, "b": 50},
+        title=f"{name} over time, in its 98 % interval{known}", template="plotly_white", height=340,
+        font={"size": 13}, showlegend=False, margin={"l": 60, "r": 20, "t": 50, "b": 50}, xaxis={"type": "date"},
+        yaxis={"range": [min(ends) - room, max(ends) + room], "tickformat": ".1%" if labels else ""},
     )  # fmt: skip
     return chart
 
@@ -72,14 +91,8 @@ def _confused(version: VersionAccuracy) -> go.Figure:
         colorscale="Blues", texttemplate="%{z}",
     )  # fmt: skip
     chart.update_layout(
-        title="rows: what was true, columns: what was said", template="plotly_white", height=480, font={"size": 13},
+        title="Rows: what was true, columns: what was said", template="plotly_white", height=480, font={"size": 13},
         xaxis={"type": "category"}, yaxis={"type": "category", "autorange": "reversed"},
         margin={"l": 60, "r": 20, "t": 50, "b": 50},
     )  # fmt: skip
     return chart
-
-
-def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escaped(each)}</th>" for each in headings)
-    body = "".join("<tr>" + "".join(f"<td>{escaped(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"

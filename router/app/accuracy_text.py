@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rich.bar import Bar
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from router.app.mistake import one_line
+from router.app.roomy import Roomy
+from router.app.span import span
 from router.app.terminal import NOTHING, figure, moment, text
 from router.pb.accuracy_pb2 import ClassFigures, Figure, ModelAccuracy, Point, VersionAccuracy
 
@@ -20,7 +22,9 @@ MOST_POINTS: Final = 16
 MOST_CLASSES: Final = 12
 """Lines of the table of classes; --json has all."""
 WIDTH: Final = 40
-"""Characters of a chart."""
+"""Characters of a bar, at most."""
+BESIDE: Final = 118
+"""Columns of a terminal in which figures fit beside what they are of."""
 SHARES: Final = {"accuracy", "balanced_accuracy", "macro_f1"}
 ORDER: Final = ("joined", "unknown", "repeated", "contradicting", "late", "refused")
 
@@ -35,9 +39,10 @@ def shown(seen: ModelAccuracy) -> Iterator[RenderableType]:
     if seen.reading:
         yield text("The ledger is still being read: the figures are not complete yet.", "yellow")
     if seen.versions:
-        yield versions(seen)
+        apart = Group(versions(seen, beside=False), figures(seen.versions))
+        yield Roomy(BESIDE, versions(seen), apart)
     for each in seen.versions:
-        if any(point.rows for point in each.points):
+        if any(point.HasField("value") for point in each.points):
             yield chart(each)
         if each.classes and each.version == seen.champion:
             yield classes(each)
@@ -50,30 +55,61 @@ def heard(seen: ModelAccuracy) -> str:
     return f"actuals since the controller began: {', '.join(parts) or 'none'}"
 
 
-def versions(seen: ModelAccuracy) -> Table:
-    """A line a version."""
+def versions(seen: ModelAccuracy, *, beside: bool = True) -> Table:
+    """A line a version; with its figures `beside` it."""
     made = Table()
-    for heading in ("version", "status", "said", "came true", "missing", "delay", "figures (98 % interval)"):
-        made.add_column(heading, overflow="fold")
+    for heading in ("version", "status", "said", "came true", "missing", "delay"):
+        made.add_column(heading, overflow="fold", justify="left" if heading in {"version", "status"} else "right")
+    if beside:
+        made.add_column("figures (98 % interval)", overflow="fold")
     for each in seen.versions:
         name = each.version + (f" ({each.role})" if each.role else "")
         known = f"{each.rows} ({100 * each.rows / each.said:.0f} %)" if each.said else str(each.rows)
-        delay = f"{figure(each.delay_seconds)} s" if each.HasField("delay_seconds") else NOTHING
-        figures = Text("\n").join(text(told(one)) for one in each.figures) if each.figures else Text(NOTHING)
+        lines = Text("\n").join(text(told(one)) for one in each.figures) if each.figures else Text(NOTHING)
         made.add_row(
             text(name), text(each.status, COLOURS.get(each.status, "")), str(each.said), known,
-            str(max(each.said - each.rows, 0)), delay, figures,
+            str(missing(each)), delay(each), *((lines,) if beside else ()),
         )  # fmt: skip
     return made
 
 
-def told(one: Figure) -> str:
-    """A figure and its interval."""
+def missing(version: VersionAccuracy) -> int:
+    """Predictions of which nobody has said what was right."""
+    return max(version.said - version.rows, 0)
+
+
+def delay(version: VersionAccuracy) -> str:
+    """How long it took in the mean until it was known what was right."""
+    return span(version.delay_seconds) if version.HasField("delay_seconds") else NOTHING
+
+
+def figures(of: Sequence[VersionAccuracy]) -> Table:
+    """A line a figure, where there is no room beside the versions."""
+    made = Table(box=None, pad_edge=False)
+    made.add_column("version", overflow="fold")
+    made.add_column("figure", overflow="fold")
+    made.add_column("value", justify="right")
+    made.add_column("98 % interval")
+    for each in of:
+        for place, one in enumerate(each.figures):
+            name, value, interval = parted(one)
+            made.add_row(text("" if place else each.version), text(name), value, interval)
+    return made
+
+
+def parted(one: Figure) -> tuple[str, str, str]:
+    """A figure's name, its value and its interval."""
     scale, unit = (100.0, " %") if one.name in SHARES else (1.0, "")
-    within = ""
+    interval = ""
     if one.HasField("low") and one.HasField("high"):
-        within = f" ({figure(scale * one.low)} to {figure(scale * one.high)})"
-    return f"{one.name.replace('_', ' ')} {figure(scale * one.value)}{unit}{within}"
+        interval = f"{figure(scale * one.low)} to {figure(scale * one.high)}"
+    return one.name.replace("_", " "), f"{figure(scale * one.value)}{unit}", interval
+
+
+def told(one: Figure) -> str:
+    """The same in one line."""
+    name, value, interval = parted(one)
+    return f"{name} {value}{f' ({interval})' if interval else ''}"
 
 
 def chart(version: VersionAccuracy) -> Table:
@@ -85,14 +121,17 @@ def chart(version: VersionAccuracy) -> Table:
     made = Table(
         title=text(f"version {version.version}, {name} each {width}"), title_justify="left", box=None, pad_edge=False
     )
-    for heading, justify in (("from", "left"), ("", "right"), ("", "left"), ("", "left"), ("rows", "right")):
-        made.add_column(heading, justify=justify)  # type: ignore[arg-type]  # rich's own words
+    made.add_column("from", no_wrap=True)
+    made.add_column("", justify="right", no_wrap=True)
+    made.add_column("", max_width=WIDTH)  # it gives way where there is little room
+    made.add_column("98 % interval", no_wrap=True)
+    made.add_column("rows", justify="right", no_wrap=True)
     most = 1.0 if shares else max((each.value for each in points), default=1.0) or 1.0
     limit = version.baseline.limit if version.HasField("baseline") else None
     for each in points:
         bad = limit is not None and (each.value < limit if shares else each.value > limit)
         value = f"{100 * each.value:.1f} %" if shares else figure(each.value)
-        bar = Bar(most, 0, each.value, width=WIDTH, color="red" if bad else "green")
+        bar = Bar(most, 0, each.value, color="red" if bad else "green")
         made.add_row(moment(each.begin), value, bar, _within(each, shares), str(each.rows))
     return made
 
@@ -120,18 +159,29 @@ def classes(version: VersionAccuracy) -> Table:
     others = ", others together" if version.more_classes else ""
     title = f"version {version.version}, classes since {moment(version.classes_since)}{more}{others}"
     made = Table(title=text(title), title_justify="left", box=None, pad_edge=False)
-    for heading in ("class", "true", "said", "precision", "recall", "F1"):
-        made.add_column(heading, justify="left" if heading == "class" else "right")
-    made.add_column("taken for")
+    made.add_column("class", overflow="fold")
+    for heading in ("true", "said", "precision", "recall", "F1"):
+        made.add_column(heading, justify="right", no_wrap=True)
+    made.add_column("taken for", overflow="fold")
     for each in ordered:
-        taken = [f"{cell.said} ({cell.count})" for cell in version.confusion if cell.truth == each.label != cell.said]
-        precision = _percent(each.precision) if each.HasField("precision") else NOTHING
-        recall = _percent(each.recall) if each.HasField("recall") else NOTHING
+        precision, recall, f1 = rates(each)
         made.add_row(
-            text(each.label), str(each.actual), str(each.said), precision, recall, _percent(each.f1),
-            text(", ".join(taken[:3])),
-        )  # fmt: skip
+            text(each.label), str(each.actual), str(each.said), precision, recall, f1, text(taken_for(version, each))
+        )
     return made
+
+
+def rates(of: ClassFigures) -> tuple[str, str, str]:
+    """Precision, recall and F1."""
+    precision = _percent(of.precision) if of.HasField("precision") else NOTHING
+    recall = _percent(of.recall) if of.HasField("recall") else NOTHING
+    return precision, recall, _percent(of.f1)
+
+
+def taken_for(version: VersionAccuracy, of: ClassFigures) -> str:
+    """What a class is taken for wrongly, the most frequent first."""
+    taken = [f"{cell.said} ({cell.count})" for cell in version.confusion if cell.truth == of.label != cell.said]
+    return ", ".join(taken[:3])
 
 
 def _percent(value: float) -> str:

@@ -9,16 +9,19 @@ from typing import Final
 import plotly.graph_objects as go
 
 from router.app.drift_text import joined, origin
-from router.app.report_page import BLUE, document, drawn, escaped, keep
+from router.app.report_page import BLUE, LEVELS, document, drawn, escaped, keep, marked
 from router.app.terminal import NOTHING, figure
 from router.pb.drift_pb2 import FeatureDrift, ModelDrift
 
-COLOURS: Final = {"green": "#4a9b6e", "yellow": "#e08a1e", "red": "#c0392b"}
 GREY: Final = "#888888"
 DRAWN: Final = 24
 """Features with a chart of their own, the worst first."""
 LABEL: Final = 40
 """Characters of a category in a chart."""
+MEANT: Final = (
+    "index: population stability index; chance: what so few rows may show without a change;"
+    " JS: Jensen–Shannon distance; W1: Wasserstein distance in standard deviations of the reference"
+)
 
 
 def write(drift: ModelDrift, path: Path) -> None:
@@ -28,7 +31,7 @@ def write(drift: ModelDrift, path: Path) -> None:
 
 def parts(drift: ModelDrift) -> Iterator[str]:
     """What stands below its title, as HTML."""
-    yield f"<p>{_word(drift.status)} {escaped(drift.reason)}</p>"
+    yield f"<p>{marked(drift.status)} {escaped(drift.reason)}</p>"
     if drift.next_step:
         yield f"<p><b>Next:</b> {escaped(drift.next_step)}</p>"
     for info in drift.references:
@@ -39,15 +42,11 @@ def parts(drift: ModelDrift) -> Iterator[str]:
     if not measured:
         return
     yield drawn(_ranking(measured[:DRAWN], drift.yellow, drift.red))
+    yield f"<p class='figures'>{MEANT}</p>"
     yield _table(measured)
     for each in measured[:DRAWN]:
-        yield f"<h2>{escaped(each.name)} {_word(each.status)}</h2><p>{escaped(each.reason)}</p>"
+        yield f"<h2>{escaped(each.name)} {marked(each.status)}</h2><p>{escaped(each.reason)}</p>"
         yield drawn(_shares(each))
-
-
-def _word(status: str) -> str:
-    colour = COLOURS.get(status, GREY)
-    return f"<span class='word' style='background:{colour}'>{escaped(status)}</span>"
 
 
 def _ranking(features: list[FeatureDrift], yellow: float, red: float) -> go.Figure:
@@ -57,14 +56,15 @@ def _ranking(features: list[FeatureDrift], yellow: float, red: float) -> go.Figu
     chart.add_bar(
         x=names,
         y=[each.psi for each in features],
-        marker={"color": [COLOURS.get(each.status, GREY) for each in features]},
+        marker={"color": [LEVELS.get(each.status, GREY) for each in features]},
         name="index",
+        showlegend=False,
     )
     chart.add_scatter(
         x=names, y=[each.floor for each in features], mode="markers", name="chance reaches",
         marker={"color": "#222222", "symbol": "line-ew-open", "size": 14},
     )  # fmt: skip
-    for level, colour in ((yellow, COLOURS["yellow"]), (red, COLOURS["red"])):
+    for level, colour in ((yellow, LEVELS["yellow"]), (red, LEVELS["red"])):
         chart.add_hline(y=level, line={"color": colour, "dash": "dot"})
     chart.update_layout(
         title="How far features are from the reference", yaxis={"title": "population stability index"},
@@ -101,9 +101,10 @@ def _table(features: list[FeatureDrift]) -> str:
             _figure(each, "mean_before"),
             _figure(each, "mean"),
         ]
-        cells = [escaped(each.name), escaped(each.side), _word(each.status), *figures, escaped(each.reason)]
+        cells = [escaped(each.name), escaped(each.side), marked(each.status), *figures, escaped(each.reason)]
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    return f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{''.join(rows)}</table>"
+    head = "".join(f"<th>{each}</th>" for each in heads)
+    return f"<div class='wide'><table><tr>{head}</tr>{''.join(rows)}</table></div>"
 
 
 def _figure(feature: FeatureDrift, name: str) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rich.bar import Bar
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from router.app.roomy import Roomy
 from router.app.terminal import NOTHING, figure, moment, text
 from router.pb.drift_pb2 import FeatureDrift, ModelDrift, ReferenceInfo
 
@@ -21,6 +22,9 @@ CHARTS: Final = 2
 BARS: Final = 10
 """Of a chart, at most: neighbours are joined until they fit."""
 WIDTH: Final = 24
+"""Characters of a bar, at most."""
+BESIDE: Final = 118
+"""Columns of a terminal in which the reasons fit beside the figures."""
 
 
 def shown(drift: ModelDrift, *, everything: bool = False) -> Iterator[RenderableType]:
@@ -39,10 +43,10 @@ def shown(drift: ModelDrift, *, everything: bool = False) -> Iterator[Renderable
     if not measured:
         return
     few = measured if everything else measured[:WORST]
-    yield table(few)
+    bad = [each for each in few if each.status != "green"]
+    yield Roomy(BESIDE, table(few), Group(table(few, beside=False), *map(reason, bad)))
     if len(few) < len(measured):
         yield text(f"{len(measured) - len(few)} more features, none of them worse: --all shows them", "dim")
-    bad = [each for each in few if each.status != "green"]
     for each in bad if everything else bad[:CHARTS]:
         yield chart(each)
 
@@ -57,15 +61,22 @@ def origin(info: ReferenceInfo) -> str:
     return f"reference of the {of}: {info.rows} rows of {source}, {moment(info.made_seconds)}{by}"
 
 
-def table(features: Sequence[FeatureDrift]) -> Table:
-    """A line a feature."""
+def reason(feature: FeatureDrift) -> Text:
+    """Why a feature has its status, where there is no room in its line."""
+    name = text(feature.name, COLOURS.get(feature.status, "dim"))
+    return name + Text(": ") + text(feature.reason)
+
+
+def table(features: Sequence[FeatureDrift], *, beside: bool = True) -> Table:
+    """A line a feature; with the reason `beside` the figures."""
     made = Table()
     made.add_column("feature", overflow="fold")
     for heading in ("side", "status"):
         made.add_column(heading)
     for heading in ("index", "chance", "JS", "W1", "missing"):
-        made.add_column(heading, justify="right")
-    made.add_column("why", overflow="fold")
+        made.add_column(heading, justify="right", no_wrap=True)
+    if beside:
+        made.add_column("why", overflow="fold")
     for each in features:
         made.add_row(
             text(each.name),
@@ -76,7 +87,7 @@ def table(features: Sequence[FeatureDrift]) -> Table:
             f"{each.jensen_shannon:.3f}",
             f"{each.wasserstein:.2f}" if each.HasField("wasserstein") else NOTHING,
             f"{100 * each.missing:.3g} %",
-            text(each.reason, "dim" if each.status == "green" else ""),
+            *((text(each.reason, "dim" if each.status == "green" else ""),) if beside else ()),
         )
     return made
 
@@ -84,19 +95,18 @@ def table(features: Sequence[FeatureDrift]) -> Table:
 def chart(feature: FeatureDrift) -> Table:
     """What a feature was and what it is: the share of the rows in each bin."""
     made = Table(title=text(f"{feature.name}: reference and now"), title_justify="left", box=None, pad_edge=False)
-    made.add_column("")
-    made.add_column("reference", width=WIDTH)
-    made.add_column("", justify="right")
-    made.add_column("now", width=WIDTH)
-    made.add_column("", justify="right")
+    made.add_column("", overflow="fold")
+    for heading in ("reference", "now"):  # the bars give way where there is little room
+        made.add_column(heading, max_width=WIDTH)
+        made.add_column("", justify="right", no_wrap=True)
     bars = joined(feature)
     most = max((max(before, now) for _, before, now in bars), default=0.0) or 1.0
     for label, before, now in bars:
         made.add_row(
             text(label),
-            Bar(most, 0, before, width=WIDTH, color="blue"),
+            Bar(most, 0, before, color="blue"),
             f"{100 * before:.1f} %",
-            Bar(most, 0, now, width=WIDTH, color="cyan"),
+            Bar(most, 0, now, color="cyan"),
             f"{100 * now:.1f} %",
         )
     return made

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 import plotly.graph_objects as go
 
 from router.app.health_text import WINDOWS, left, ms, rate, rows
-from router.app.report_page import BLUE, document, drawn, escaped
+from router.app.report_page import BLUE, document, drawn, escaped, marked
 from router.app.terminal import NOTHING, figure
 from router.core.health import duration
 from router.pb.health_report_pb2 import HealthReport, Minute, ModelHealth, VersionHealth
-
-COLOURS: Final = {"green": "#4a9b6e", "yellow": "#e08a1e", "red": "#c0392b"}
-"""Told apart by the colour-blind, and the words stand in them."""
 
 
 def page(report: HealthReport) -> str:
@@ -27,6 +23,9 @@ def page(report: HealthReport) -> str:
 def _parts(report: HealthReport) -> Iterator[str]:
     made = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(report.seconds))
     yield f"<p>Made {made}. Counted for {escaped(duration(report.known_seconds))}.</p>"
+    if not report.models:
+        yield "<p>There are no models.</p>"
+        return
     yield _overview(report.models)
     for model in report.models:
         if any(version.windows for version in model.versions):
@@ -34,33 +33,37 @@ def _parts(report: HealthReport) -> Iterator[str]:
 
 
 def _overview(models: Sequence[ModelHealth]) -> str:
-    heads = ("model", "health", "requests/s", "errors", "fallback", "p99", "in time", "budget", "why", "next")
+    others = [name for name in ("drift", "accuracy") if any(getattr(each, name) for each in models)]
+    heads = ("model", "health", *others, "requests/s", "errors", "fallback", "p99", "in time", "budget", "why", "next")
     lines = []
     for each in models:
-        span = each.five_minutes
+        span, asked = each.five_minutes, each.five_minutes.requests > 0
         cells = (
             figure(round(span.per_second, 1)),
-            rate(span.error_rate),
-            rate(span.fallback_rate),
+            rate(span.error_rate) if asked else NOTHING,
+            rate(span.fallback_rate) if asked else NOTHING,
             ms(span.p99_seconds) if span.HasField("p99_seconds") else NOTHING,
             rate(span.attainment) if span.HasField("attainment") else NOTHING,
             left(each.budget) if each.HasField("budget") else NOTHING,
         )
         why = "<br>".join(map(escaped, each.reasons))
         steps = "<br>".join(f"<code>{escaped(step)}</code>" for step in each.next_steps)
+        words = "".join(f"<td>{marked(getattr(each, name) or NOTHING)}</td>" for name in others)
         figures = "".join(f"<td>{escaped(cell)}</td>" for cell in cells)
         lines.append(
-            f"<tr><td>{escaped(each.model)}</td><td>{_level(each.level)}</td>{figures}<td>{why}</td><td>{steps}</td></tr>"
+            f"<tr><td>{escaped(each.model)}</td><td>{marked(each.level)}</td>{words}{figures}<td>{why}</td>"
+            f"<td>{steps}</td></tr>"
         )
     head = "".join(f"<th>{each}</th>" for each in heads)
-    return f"<p>The last 5 minutes:</p><table><tr>{head}</tr>{''.join(lines)}</table>"
+    return f"<p>The last 5 minutes:</p><div class='wide'><table><tr>{head}</tr>{''.join(lines)}</table></div>"
 
 
 def _model(model: ModelHealth) -> Iterator[str]:
     for version in model.versions:
         if not version.windows:
             continue
-        yield f"<h2>Version {escaped(version.number)} ({escaped(version.role)}) {_level(version.level)}</h2>"
+        title = f"{model.model}, version {version.number} ({version.role})"
+        yield f"<h2>{escaped(title)} {marked(version.level)}</h2>"
         yield _windows(version)
         if version.minutes:
             yield drawn(_chart("Requests a second", [each.per_second for each in version.minutes], None))
@@ -93,7 +96,3 @@ def _chart(title: str, values: Sequence[float | None], target: float | None) -> 
         font={"size": 13}, showlegend=False, margin={"l": 60, "r": 20, "t": 50, "b": 50},
     )  # fmt: skip
     return chart
-
-
-def _level(word: str) -> str:
-    return f"<span class='word' style='background:{COLOURS.get(word, '#888888')}'>{escaped(word)}</span>"

@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from router.app.roomy import Roomy
 from router.app.terminal import NOTHING, figure, size, text
 from router.core.health import duration
 from router.pb.health_report_pb2 import Budget, Figures, HealthReport, ModelHealth, VersionHealth
@@ -18,41 +19,59 @@ COLOURS: Final = {"green": "green", "yellow": "yellow", "red": "bold red"}
 WINDOWS: Final = ("1 minute", "5 minutes", "1 hour")
 STEPS: Final = "▁▂▃▄▅▆▇█"
 _INDENT: Final = Text("  ")
+_ROOM: Final = 118
+"""Columns of a terminal for all figures of a model in a line."""
+_MORE: Final = ("fallback", "in time", "budget")
+"""Figures that `router health MODEL` has, where there is less."""
 
 
 def overview(report: HealthReport) -> RenderableType:
-    """A line for each model, the worst first; the figures are those of the last 5 minutes."""
+    """A line for each model, the worst first; the figures are those of the last 5 minutes. Then what is not well."""
     if not report.models:
         return Text("there are no models: `router models` shows what the server looks at")
-    made = Table(title=text(f"the last 5 minutes; {_known(report)}"), title_justify="left")
-    made.add_column("model", overflow="fold")
-    made.add_column("health")
-    for heading in ("req/s", "errors", "fallback", "p99", "in time", "budget"):
-        made.add_column(heading, justify="right")
-    others = [
-        (name, [getattr(each, name) for each in report.models])
-        for name in ("drift", "accuracy")
-        if any(getattr(each, name) for each in report.models)
-    ]
-    for name, _ in others:
-        made.add_column(name)
-    made.add_column("why", overflow="fold")
     order = {level: place for place, level in enumerate(("red", "yellow", "green"))}
-    for each in sorted(report.models, key=lambda one: (order.get(one.level, 0), one.model)):
+    models = sorted(report.models, key=lambda one: (order.get(one.level, 0), one.model))
+    title = f"the last 5 minutes; {_known(report)}"
+    table = Roomy(_ROOM, _overview(title, models, ()), _overview(title, models, _MORE))
+    return Group(table, *(line for each in models for line in _ills(each)))
+
+
+def _overview(title: str, models: Sequence[ModelHealth], without: Sequence[str]) -> Table:
+    made = Table(title=text(title), title_justify="left")
+    others = [name for name in ("drift", "accuracy") if any(getattr(each, name) for each in models)]
+    made.add_column("model", overflow="fold")
+    for heading in ("health", *others):
+        made.add_column(heading)
+    for heading in ("req/s", "errors", "fallback", "p99", "in time", "budget"):
+        if heading not in without:
+            made.add_column(heading, justify="right", no_wrap=True)
+    for each in models:
         span, asked = each.five_minutes, each.five_minutes.requests > 0
-        made.add_row(
-            text(each.model),
-            level(each.level),
-            figure(round(span.per_second, 1)),
-            rate(span.error_rate) if asked else NOTHING,
-            rate(span.fallback_rate) if asked else NOTHING,
-            ms(span.p99_seconds) if span.HasField("p99_seconds") else NOTHING,
-            rate(span.attainment) if span.HasField("attainment") else NOTHING,
-            left(each.budget) if each.HasField("budget") else NOTHING,
-            *(level(getattr(each, name)) for name, _ in others),
-            text(each.reasons[0] if each.reasons else ""),
-        )
+        figures = {
+            "req/s": figure(round(span.per_second, 1)),
+            "errors": rate(span.error_rate) if asked else NOTHING,
+            "fallback": rate(span.fallback_rate) if asked else NOTHING,
+            "p99": ms(span.p99_seconds) if span.HasField("p99_seconds") else NOTHING,
+            "in time": rate(span.attainment) if span.HasField("attainment") else NOTHING,
+            "budget": left(each.budget) if each.HasField("budget") else NOTHING,
+        }
+        words = (level(getattr(each, name) or NOTHING) for name in others)
+        told = (value for name, value in figures.items() if name not in without)
+        made.add_row(text(each.model), level(each.level), *words, *told)
     return made
+
+
+def _ills(model: ModelHealth) -> Iterator[Text]:
+    """Why a model is not well, and what tells more."""
+    if model.level != "green":
+        for reason in model.reasons:
+            yield text(model.model, COLOURS.get(model.level, "")) + Text(": ") + text(reason)
+        yield Text("next: ", "bold") + text(f"router health {model.model}", "cyan")
+    for name in ("drift", "accuracy"):
+        word = getattr(model, name)
+        if word in {"yellow", "red"}:
+            yield text(model.model, COLOURS[word]) + text(f": its {name} is {word}")
+            yield Text("next: ", "bold") + text(f"router {name} {model.model}", "cyan")
 
 
 def whole(report: HealthReport, model: ModelHealth) -> Iterator[RenderableType]:
@@ -101,6 +120,7 @@ def _version(version: VersionHealth) -> Iterator[RenderableType]:
     )
     if version.minutes:
         yield Text()
+        yield Text("  the last hour, by the minute:", "dim")
         rates = [each.per_second for each in version.minutes]
         times = [each.p99_seconds if each.HasField("p99_seconds") else math.nan for each in version.minutes]
         yield line("req/s", rates, figure(round(max(rates), 1)))
@@ -140,8 +160,8 @@ def rows(spans: Sequence[Figures]) -> Iterator[tuple[str, list[str]]]:
 
 
 def line(name: str, values: Sequence[float], most: str) -> Text:
-    """A value a minute as bars in one line; what is not known is a gap."""
-    return Text(f"  {name}  ", "dim") + Text(bars(values), "cyan") + Text(f"  the last hour, at most {most}", "dim")
+    """A value a minute as bars in one line, and the most of them; what is not known is a gap."""
+    return Text(f"  {name} ", "dim") + Text(bars(values), "cyan") + Text(f" ≤ {most}", "dim")
 
 
 def bars(values: Sequence[float]) -> str:

@@ -17,16 +17,25 @@ from router.pb.admin_pb2 import Distribution, Outcome, Report
 
 COLOURS: Final = {"pass": "#4a9b6e", "fail": "#c0392b", "warn": "#e08a1e", "skip": "#888888"}
 """Told apart by the colour-blind, and the words stand in them."""
+LEVELS: Final = {"green": COLOURS["pass"], "yellow": COLOURS["warn"], "red": COLOURS["fail"]}
+"""The same of how a model does."""
 BLUE: Final = "#2563a8"
 
 STYLE: Final = """
+:root { color-scheme: light dark }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #222 }
 h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 table { border-collapse: collapse } td, th { padding: .25rem .8rem; text-align: left; border-bottom: 1px solid #ddd }
 td { vertical-align: top } .word { color: white; padding: .1rem .6rem; border-radius: .3rem; font-weight: 600 }
 .figures { color: #666 }
 .acts td:nth-child(2) { white-space: nowrap }
+.wide { overflow-x: auto }
+@media (prefers-color-scheme: dark) {
+  body { background: #1a1a1a; color: #ddd } td, th { border-color: #444 } .figures { color: #999 }
+  .plotly-graph-div { filter: invert(.9) hue-rotate(180deg) }
+}
 """
+"""Charts are drawn for a light page; a dark one turns their lightness round and keeps their colours."""
 
 
 def write(reports: Sequence[Report], path: Path) -> None:
@@ -62,6 +71,18 @@ def document(title: str, parts: Iterable[str]) -> str:
 def escaped(words: str) -> str:
     """Words of others as text of a page, in one line; charts, too, take some words for markup."""
     return html.escape(one_line(words))
+
+
+def marked(word: str) -> str:
+    """How a model does, in its colour."""
+    return f"<span class='word' style='background:{LEVELS.get(word, COLOURS['skip'])}'>{escaped(word)}</span>"
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Headings and cells as text; one that is too wide for the page moves in it."""
+    head = "".join(f"<th>{escaped(each)}</th>" for each in headings)
+    body = "".join("<tr>" + "".join(f"<td>{escaped(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<div class='wide'><table><tr>{head}</tr>{body}</table></div>"
 
 
 def sections(report: Report) -> list[str]:

@@ -10,8 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from router.app.admin_reach import AdminReach, admin_option
+from router.app.mistake import Failed
+from router.app.roomy import Roomy
+from router.app.span import span
 from router.app.story import Story, until
-from router.app.terminal import NOTHING, console, figure, json_option, moment, print_json, say, text
+from router.app.terminal import NOTHING, console, json_option, moment, print_json, say, text
 from router.app.trial import FAILED
 from router.app.version_name import model_argument
 from router.edge.admin_client import AdminClient
@@ -22,8 +25,12 @@ EXIT_CODES = (
     "Exit code 0: done, or shown. 1: refused, or no server answers. 2: a mistake on the command line. 3: the run that"
     " was followed has ended without a version that passed."
 )
+NEWEST = 10
+"""Runs among which one that is followed is looked for, once a second."""
 COLOURS = {"done": "green", "running": "cyan", "asked": "cyan", "brought": "cyan", "stopped": "dim"}
 """Of states; the others are red."""
+ALL = 138
+"""Columns of a terminal for all that is kept of a run in its line."""
 
 
 @click.command(epilog=EXIT_CODES)
@@ -66,15 +73,16 @@ def _trained(client: AdminClient, model: str, reason: str | None, follow: bool, 
     if reason is not None:
         run = client.other(RetrainingStub, "Retrain", pb.RetrainRequest(model=model, reason=reason), changes=True)
     else:
-        run = next((each for each in _listed(client, model, 1).runs if not each.ended_seconds), None)
+        runs = _listed(client, model, 1).runs
+        run = next((each for each in runs if not each.ended_seconds), None)
         if run is None:
-            raise click.UsageError(f"no retraining of {model} is under way: --reason TEXT begins one")
+            raise Failed(_none(model, runs))
     if not follow:
         _told(run, f"retraining {run.id} of {model} has begun: `router retrain {model} --follow` tells how", as_json)
         return
 
     def ended() -> pb.Run | None:
-        mine = next((each for each in _listed(client, model, 200).runs if each.id == run.id), None)
+        mine = next((each for each in _listed(client, model, NEWEST).runs if each.id == run.id), None)
         return mine if mine is not None and mine.ended_seconds else None
 
     try:
@@ -85,6 +93,11 @@ def _trained(client: AdminClient, model: str, reason: str | None, follow: bool, 
     _told(over, f"retraining {over.id} of {model}: {over.state}, {over.text}", as_json)
     if over.state != "done":
         raise SystemExit(FAILED)
+
+
+def _none(model: str, runs: Sequence[pb.Run]) -> str:
+    last = f" (the last, {runs[0].id}, has ended: {runs[0].state}, {runs[0].text})" if runs else ""
+    return f"no retraining of {model} is under way{last}: `router retrain {model} --reason WHY` begins one"
 
 
 def _told(run: pb.Run, line: str, as_json: bool) -> None:
@@ -103,16 +116,20 @@ def _listed(client: AdminClient, model: str, last: int) -> pb.Model:
 
 def shown(model: pb.Model) -> Iterator[RenderableType]:
     """The policy, what is due, and the runs, newest first: where each version comes from and what became of it."""
-    yield Text("")
     if not model.HasField("policy"):
-        yield text(f"{model.model} has no policy of retraining: [retraining.{model.model}] in router.toml names one")
+        yield text(
+            f"{model.model} has no policy of retraining: write [retraining.{model.model}] into router.toml, and start"
+            " the server with it"
+        )
     else:
+        yield text(f"{model.model} is trained anew", "bold")
         yield _policy(model)
+        yield text(f"next: {_next(model)}")
     if not model.runs:
         yield text("there have been no runs", "dim")
         return
     yield Text("")
-    yield _runs(model.runs)
+    yield Roomy(ALL, _runs(model.runs), _runs_in_short(model.runs))
     newest = model.runs[0]
     if facts := [*_facts(newest)]:
         yield Text("")
@@ -121,6 +138,14 @@ def shown(model: pb.Model) -> Iterator[RenderableType]:
         for name, value in facts:
             table.add_row(text(name), text(value))
         yield table
+
+
+def _next(model: pb.Model) -> str:
+    """What its owner may do now."""
+    going = next((each for each in model.runs if not each.ended_seconds), None)
+    if going is None:
+        return f"`router retrain {model.model} --reason WHY` has it trained now"
+    return f"`router retrain {model.model} --follow` tells how retraining {going.id} goes, `--stop` ends it"
 
 
 def _policy(model: pb.Model) -> Table:
@@ -144,6 +169,7 @@ def _policy(model: pb.Model) -> Table:
 
 
 def _runs(runs: Sequence[pb.Run]) -> Table:
+    """All of each."""
     table = Table()
     for heading in ("no.", "begun", "trigger", "by", "parent", "data until", "version", "lineage", "state", "fate"):
         table.add_column(heading, overflow="fold")
@@ -165,9 +191,25 @@ def _runs(runs: Sequence[pb.Run]) -> Table:
     return table
 
 
+def _runs_in_short(runs: Sequence[pb.Run]) -> Table:
+    """What matters most of each; the newest is told of below, and --json has all."""
+    table = Table()
+    for heading in ("no.", "begun", "trigger", "state", "version", "fate"):
+        table.add_column(heading, overflow="fold")
+    for run in runs:
+        begun, state = text(moment(run.began_seconds)), text(run.state, COLOURS.get(run.state, "red"))
+        version, fate = text(run.version or NOTHING), text(run.fate or NOTHING)
+        table.add_row(str(run.id), begun, text(run.trigger), state, version, fate)
+    return table
+
+
 def _facts(run: pb.Run) -> Iterator[tuple[str, str]]:
     """What there is room for of one run only."""
     yield "why", run.why or NOTHING
+    yield "by", run.actor or NOTHING
+    yield "parent", f"version {run.parent} {run.parent_digest[:12]}".strip() if run.parent else NOTHING
+    if run.version:
+        yield "version", f"{run.version} {run.digest[:12]}".strip()
     if run.last_recorded_seconds:
         yield "data", f"{moment(run.first_recorded_seconds)} to {moment(run.last_recorded_seconds)}"
     if run.took_seconds:
@@ -179,14 +221,6 @@ def _facts(run: pb.Run) -> Iterator[tuple[str, str]]:
     yield "how it stands", run.text
     for line in run.output[-3:]:
         yield "output", line
-
-
-def span(seconds: float) -> str:
-    """So long, for a person: in the largest unit of which there is more than one and a half."""
-    for unit, length in (("days", 86_400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 1.5 * length:
-            return f"{figure(seconds / length)} {unit}"
-    return f"{figure(seconds)} s"
 
 
 def _two_columns() -> Table:

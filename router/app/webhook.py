@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import click
 from rich.table import Table
 
 from router.app.admin_reach import AdminReach, admin_option
 from router.app.mistake import Failed
+from router.app.roomy import Roomy
+from router.app.span import span
 from router.app.terminal import NOTHING, console, json_option, moment, print_json, say, text
 from router.pb import webhook_pb2 as pb
 from router.pb.webhook_pb2_grpc import WebhookStub
+
+ALL = 138
+"""Columns of a terminal for all that is known of an event in its line."""
 
 
 @click.command(epilog="Exit code 1: the test did not arrive, no webhook is configured, or no server answers.")
@@ -61,42 +66,51 @@ def _test(reach: AdminReach, as_json: bool) -> None:
 
 def _show(found: pb.Outbox, now: float) -> None:
     """The queue in a few lines, and a row an event."""
-    say(f"{found.target}, events: {', '.join(found.kinds) or 'all but progress'}")
-    oldest = f" (the oldest for {_span(now - found.oldest_seconds)})" if found.pending else ""
+    say(f"{found.target}, events: {', '.join(found.kinds) or 'all but actuals and progress'}")
+    oldest = f" (the oldest for {span(now - found.oldest_seconds)})" if found.pending else ""
     say(
         f"{found.pending} pending{oldest}, {found.delivered} delivered, {found.failed} given up,"
         f" {found.dropped} dropped; last delivered {moment(found.last_delivered_seconds)}"
     )
     if found.last_error:
         say(f"last error {moment(found.last_error_seconds)}: {found.last_error}")
+    if found.failed:
+        say("next: `router webhook --test` asks the receiver, `router webhook --retry` sends what was given up")
+    elif found.pending and found.last_error:
+        say("next: `router webhook --test` asks the receiver; what waits is sent again by itself")
     if found.events:
-        console().print(_table(found.events, now))
+        console().print(Roomy(ALL, _table(found.events, now), _in_short(found.events, now)))
 
 
-def _table(events: Iterable[pb.Undelivered], now: float) -> Table:
+def _table(events: Sequence[pb.Undelivered], now: float) -> Table:
+    """All of each."""
     shown = Table()
     for heading in ("event", "kind", "model", "version", "told", "state", "tries", "next", "last error"):
         shown.add_column(heading, overflow="fold")
     for each in events:
-        wait = each.next_try_seconds - now
-        upcoming = NOTHING if each.state == "failed" else f"in {_span(wait)}" if wait > 0 else "now"
         shown.add_row(
             *(text(words) for words in (each.id, each.kind, each.model, each.version)),
             moment(each.told_seconds),
             text(each.state, "red" if each.state == "failed" else ""),
             str(each.tries),
-            upcoming,
+            _upcoming(each, now),
             text(each.error),
         )
     return shown
 
 
-def _span(seconds: float) -> str:
-    seconds = max(0.0, seconds)
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.1f} h"
-    )
+def _in_short(events: Sequence[pb.Undelivered], now: float) -> Table:
+    """What matters most of each; --json has all."""
+    shown = Table()
+    for heading in ("told", "kind", "model", "state", "tries", "next"):
+        shown.add_column(heading, overflow="fold")
+    for each in events:
+        state = text(each.state, "red" if each.state == "failed" else "")
+        whose = (text(each.kind), text(each.model or NOTHING), state)
+        shown.add_row(moment(each.told_seconds), *whose, str(each.tries), _upcoming(each, now))
+    return shown
+
+
+def _upcoming(event: pb.Undelivered, now: float) -> str:
+    wait = event.next_try_seconds - now
+    return NOTHING if event.state == "failed" else f"in {span(wait)}" if wait > 0 else "now"

@@ -57,14 +57,28 @@ def test_a_line_for_each_model_the_worst_first() -> None:
     shown = rendered(overview(report()))
     lines = [line for line in shown.splitlines() if "│" in line]
     assert [cell.strip() for cell in lines[0].split("│")[1:-1]] == [
-        "m", "red", "10", "5.0 %", "0 %", "12.3 ms", "95.0 %", "spent 4 times", "5.00% of 600 requests failed",
+        "m", "red", "10", "5.0 %", "0 %", "12.3 ms", "95.0 %", "spent 4 times",
     ]  # fmt: skip
-    assert [cell.strip() for cell in lines[1].split("│")[1:-1]][:8] == ["a rests", "green", "0", *["–"] * 5]
+    assert [cell.strip() for cell in lines[1].split("│")[1:-1]] == ["a rests", "green", "0", *["–"] * 5]
+    assert shown.splitlines()[-3:] == ["m: 5.00% of 600 requests failed", "m: of m", "next: router health m"]
     assert "drift" not in shown
     with_drift = report()
     with_drift.models[0].drift = "yellow"
-    assert "drift" in rendered(overview(with_drift))
+    shown = rendered(overview(with_drift))
+    assert shown.splitlines()[-2:] == ["a rests: its drift is yellow", "next: router drift a rests"]
     assert "there are no models" in rendered(overview(HealthReport()))
+
+
+def test_a_narrow_terminal_has_the_most_important_figures() -> None:
+    """In lines of their own length; what there is no room for `router health MODEL` tells."""
+    made = report()
+    made.models[1].drift = made.models[1].accuracy = "red"
+    lines = rendered(overview(made), width=80).splitlines()
+    (row,) = [line for line in lines if line.startswith("│ m ")]
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == ["m", "red", "red", "red", "10", "5.0 %", "12.3 ms"]
+    made.models[1].versions[0].minutes[-1].p99_seconds = 0.000425
+    told = rendered(*whole(made, made.models[1]), width=80).splitlines()
+    assert len([line for line in told if line.endswith((" ≤ 8", " ≤ 0.425 ms"))]) == 2
 
 
 def test_all_of_one_model() -> None:
@@ -75,7 +89,7 @@ def test_all_of_one_model() -> None:
         "m is red", "next: router explain m --last 20", "99.9 % of the requests are to be answered within 20 ms",
         "version 3 (champion): red, for 2 minutes", "1 minute", "5 minutes", "1 hour", "failed, backend",
         "12.3 ms", "3 / 4", "error budget of a day: spent 4 times; it burns 50 times", "7 requests wait or run",
-        "▁▅█  the last hour, at most 8", "at most 20 ms", "workers take 123 MB",
+        "the last hour, by the minute", "▁▅█ ≤ 8", "≤ 20 ms", "workers take 123 MB",
     ):  # fmt: skip
         assert words in shown, words
     assert "failed, other" not in shown
