@@ -6,7 +6,7 @@ LOCK := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-fi
         --strip-extras --allow-unsafe --no-annotate --no-header
 BUILD := --build-deps-for editable --build-deps-for wheel
 
-.PHONY: run install dev test story browser check fix proto lock bench prove proof proof_swap trials canaries watched drifts slow_tail loadtest soak clean
+.PHONY: run install dev test story browser check fix proto lock bench prove proof proof_swap trials canaries watched drifts outage slow_tail loadtest soak clean
 
 run: install  ## serve the bundled models on this machine
 	$(BIN)/router serve
@@ -99,6 +99,9 @@ canaries: dev  ## how soon a version that turns bad is sent back: results in loa
 
 drifts: dev  ## how often drift is reported where there is none, and how soon where there is: results in loadtest/results
 	$(BIN)/python -m loadtest.drifts
+
+outage: dev  ## a webhook's receiver away for ten minutes, the controller killed meanwhile: is an event lost? results in loadtest/results
+	$(BIN)/python -m loadtest.outage
 
 # Of swaps a quarter of an hour, and half an hour for the memory; of warm-ups six minutes.
 proof_swap: dev  ## versions come, go and are warmed under load, and nobody notices: results in loadtest/results
