@@ -5,25 +5,16 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from router.errors import SettingsError
+from router.settings import File, Settings, explain, read_toml, shown
+from router.webhook_settings import WebhookSettings
 
 
 def _address(value: str) -> str:
@@ -33,21 +24,8 @@ def _address(value: str) -> str:
     return value
 
 
-def _path(value: Path) -> Path:
-    if "\0" in str(value):
-        raise ValueError("a path holds no NUL character")
-    return value
-
-
 Address = Annotated[str, AfterValidator(_address)]
 """HOST:PORT; port 0 asks for a free one."""
-File = Annotated[Path, AfterValidator(_path)]
-
-
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 RoleName = Literal["viewer", "operator", "approver", "admin"]
 """A later one may do all that an earlier one may."""
 
@@ -66,7 +44,7 @@ Name = Annotated[str, AfterValidator(_name)]
 """Of somebody who acts, as the audit log tells it."""
 
 
-class TokenSettings(_Settings):
+class TokenSettings(Settings):
     """`[tokens.NAME]`: who has this token acts as NAME."""
 
     role: RoleName
@@ -81,17 +59,17 @@ class TokenSettings(_Settings):
         return value
 
 
-class AccessSettings(_Settings):
+class AccessSettings(Settings):
     """`[access]`: names in certificates of the admin port's `admin_tls_client_ca`, and their roles."""
 
-    certificates: dict[Name, RoleName] = {}
+    certificates: dict[Name, RoleName] = Field({})
 
 
 ImportanceName = Literal["low", "moderate", "high", "critical"]
 """How much depends on a model."""
 
 
-class PolicySettings(_Settings):
+class PolicySettings(Settings):
     """`[policy.LEVEL]`: who may promote models of this importance. A key that is left out is that of `POLICY`."""
 
     promote: Literal["operator", "approver", "admin"] = "operator"
@@ -113,60 +91,6 @@ POLICY: Final[Mapping[str, PolicySettings]] = {
 """What holds for models of an importance, the least first, where its table does not say otherwise."""
 
 
-EventKind = Literal[
-    "accuracy", "act", "actuals", "alias", "challenge", "champion", "course", "drift", "fallback", "frozen", "gate",
-    "health", "importance", "marked", "moved", "progress", "request", "retraining", "rollout", "split", "swapped",
-    "trial", "webhook",
-]  # fmt: skip
-"""What happens to models and versions. `act`: whatever the audit log holds that is of no other kind."""
-
-
-class WebhookSettings(_Settings):
-    """`[webhook]`: where events go. Without a `url` nowhere; with one, a secret signs them."""
-
-    url: str = ""
-    """http:// or https://; what it holds beside the host is shown to nobody."""
-    secret_file: File | None = None
-    """Holds the secret that signs, at least 16 bytes."""
-    secret_env: str = Field("", pattern="^([A-Za-z_][A-Za-z0-9_]{0,99})?$")
-    """Or the variable of the environment that does."""
-    ca_file: File | None = None
-    """The authority of the receiver's certificate (PEM), where it is none of the system's."""
-    events: tuple[EventKind, ...] = ()
-    """Kinds; none: all but `progress`."""
-    source: str = Field("/router", min_length=1, max_length=200, pattern="^[!-~]+$")
-    """What events say they come from: another one for each server that has the same receiver."""
-    timeout_s: float = Field(10.0, gt=0, le=60, allow_inf_nan=False)
-    """From the beginning of a try to the last byte of its answer."""
-    keep_s: float = Field(259_200.0, ge=60, le=2_592_000, allow_inf_nan=False)
-    """What could not be delivered for so long is dropped."""
-
-    @field_validator("url")
-    @classmethod
-    def _leads_somewhere(cls, value: str) -> str:
-        if not value:
-            return value
-        wrong = "expected http://HOST or https://HOST, with a port and a path as needed"
-        if not re.fullmatch("[!-~]{1,2000}", value):
-            raise ValueError(wrong)
-        try:
-            parts = urlsplit(value)
-            known = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # a port that is none, half an IPv6 address
-            raise ValueError(wrong) from None
-        if not known:
-            raise ValueError(wrong)
-        if "@" in parts.netloc or parts.fragment:
-            raise ValueError("a url here holds neither a name and password nor a fragment: events are signed instead")
-        return value
-
-    @model_validator(mode="after")
-    def _is_signed(self) -> WebhookSettings:
-        if self.url and (self.secret_file is None) == (not self.secret_env):
-            raise ValueError("`url` in [webhook] goes with one of `secret_file` and `secret_env`: events are signed")
-        return self
-
-
 CronLine = Annotated[str, Field(min_length=1, max_length=200)]
 """Minute, hour, day of the month, month, day of the week."""
 Decline = Literal["yellow", "red"]
@@ -180,7 +104,7 @@ def _cron() -> Any:
     return schedule
 
 
-class RetrainingSettings(_Settings):
+class RetrainingSettings(Settings):
     """`[retraining.MODEL]`: when a model is trained anew, by whom, and what becomes of the version that comes back.
 
     With neither `command` nor `webhook` there is only an event, for whoever watches.
@@ -239,7 +163,7 @@ class RetrainingSettings(_Settings):
         return value
 
 
-class ServerSettings(_Settings):
+class ServerSettings(Settings):
     """What `router serve` is told, by flags or by the table `[server]` of a file. The descriptions are its help."""
 
     models: File = Field(Path("models"), description="The model repository.")
@@ -396,44 +320,6 @@ def flag(key: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def explain(error: ValidationError, where: str, flags: Collection[str] = ()) -> str:
-    """One line that names the key, the value and what is allowed. A key in `flags` is named by its option."""
-    first = error.errors()[0]
-    key = _shown(".".join(str(part) for part in first["loc"] if part != "[key]"))
-    if first["type"] == "extra_forbidden":
-        return f"{where}: unknown key `{key}`; remove it or correct its spelling"
-    message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
-    message = message[0].lower() + message[1:]
-    if first["loc"] == ("webhook",) or first["loc"][-1:] in {("sha256",), ("url",)}:  # a token, a password
-        return f"{where}: `{key}`: {message}"
-    if not key:  # of several keys, which the message names
-        return message
-    top, value = str(first["loc"][0]), _shown(repr(first["input"]))
-    if top in flags:
-        return f"{flag(top)} {value}: {message}"
-    return f"{where}: `{key}` = {value}: {message}"
-
-
-def _shown(text: str) -> str:
-    """Text from a file, fit for one line."""
-    text = text if text.isprintable() else repr(text)[1:-1]
-    return text if len(text) <= 80 else text[:79] + "…"
-
-
-def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """The tables of a TOML file. Raises SettingsError with one line."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{what} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{what} cannot be read: is not UTF-8 text") from error
-    except RecursionError as error:
-        raise SettingsError(f"{what} is not TOML: nested too deeply") from error
-    except ValueError as error:  # a TOMLDecodeError is one; so is a number of thousands of digits
-        raise SettingsError(f"{what} is not TOML: {_shown(str(error))}") from error
-
-
 def server_settings(config: Path | None, flags: dict[str, Any]) -> ServerSettings:
     """Flags over the file's `[server]` over the defaults. Raises SettingsError with one line."""
     return settings_in(read_toml(config, str(config)) if config else {}, config, flags)
@@ -444,13 +330,13 @@ def settings_in(tables: Mapping[str, Any], config: Path | None, flags: dict[str,
     unknown = set(tables) - {"server", *TABLES}
     if unknown:
         raise SettingsError(
-            f"{config}: unknown table [{_shown(min(unknown))}]; known are [server], [tokens.NAME], [access],"
+            f"{config}: unknown table [{shown(min(unknown))}]; known are [server], [tokens.NAME], [access],"
             " [policy.LEVEL], [importance], [retraining.MODEL] and [webhook]"
         )
     table = tables.get("server", {})
     if not isinstance(table, dict):
         raise SettingsError(
-            f"{config}: `server` = {_shown(repr(table))}: expected a table, that is a line [server] above the keys"
+            f"{config}: `server` = {shown(repr(table))}: expected a table, that is a line [server] above the keys"
         )
     for key in TABLES:
         if key in table:
@@ -462,4 +348,4 @@ def settings_in(tables: Mapping[str, Any], config: Path | None, flags: dict[str,
         where = f"{config}: [server]" if config else "command line"
         if error.errors()[0]["loc"][:1] in {(key,) for key in TABLES}:
             where = str(config)
-        raise SettingsError(explain(error, where, flags)) from error
+        raise SettingsError(explain(error, where, {key: flag(key) for key in flags})) from error

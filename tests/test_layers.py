@@ -10,7 +10,9 @@ import pytest
 
 ROUTER = Path(__file__).parents[1] / "router"
 ROWS = (
-    ("errors", "config", "model_settings", "schedule", "pb"),
+    ("errors", "settings", "schedule", "pb"),
+    ("humility_settings", "version_settings", "webhook_settings"),
+    ("config", "model_settings"),
     ("core",),
     ("serving",),
     ("control",),
@@ -60,6 +62,8 @@ PLACES = {
     "alembic": ("control.migrations",),
     "sqlalchemy": (
         "control.reference_rows",
+        "control.baseline_rows",
+        "control.drift_rows",
         "control.database",
         "control.ledger_",
         "control.outbox_rows",

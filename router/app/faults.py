@@ -11,9 +11,9 @@ from rich.table import Table
 
 from router.app.admin_reach import AdminReach, admin_option, mistake
 from router.app.terminal import console, json_option, text
-from router.config import explain
 from router.core.faults import Fault
 from router.errors import SettingsError
+from router.settings import explain
 
 _NUMBERS: Final = {"ms": float, "share": float, "factor": float, "after_s": float, "replica": int, "by": float}
 

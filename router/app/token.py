@@ -21,9 +21,10 @@ from pydantic import ValidationError
 from router.app.commands import Commands
 from router.app.mistake import Wrong
 from router.app.terminal import json_option
-from router.config import RoleName, ServerSettings, explain, settings_in
+from router.config import RoleName, ServerSettings, settings_in
 from router.core.access import TOKEN_BYTES, TOKEN_PREFIX, digest
 from router.errors import SettingsError
+from router.settings import explain
 
 _ROLES = get_args(RoleName)
 

@@ -32,7 +32,8 @@ from router.core.robustness import ROBUSTNESS
 from router.core.speed import SPEED
 from router.core.table import Version
 from router.errors import ModelBroken, Refused, RouterError
-from router.model_settings import GatesSettings, ModelSettings
+from router.model_settings import ModelSettings
+from router.version_settings import GatesSettings
 
 log = structlog.get_logger()
 

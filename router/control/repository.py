@@ -19,39 +19,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from google.protobuf import text_format
 from pydantic import ValidationError
 
-from router.config import explain
 from router.control.artefact import shown
 from router.control.inspection import Request, Result
+from router.control.triton_config import PBTXT, DeclaredTensor, tensors, triton_config
 from router.core.table import Batching, Version, VersionState
-from router.core.tensor import ANY, BYTES, Signature, TensorSpec
+from router.core.tensor import ANY, Signature, TensorSpec
 from router.errors import ModelBroken, SettingsError
 from router.model_settings import ModelSettings, model_settings
-from router.pb.model_config_pb2 import DataType, ModelConfig, ModelInput, ModelOutput
+from router.pb.model_config_pb2 import ModelConfig
+from router.settings import explain
 
 MODEL_FILE: Final = "model.onnx"
 TOML: Final = "model.toml"
-PBTXT: Final = "config.pbtxt"
 SETTINGS_LIMIT_BYTES: Final = 1 << 20
 
 _SUFFIX: Final = ".onnx"
 _NUMBER: Final = re.compile(r"[1-9][0-9]*")
 _NOT_MODELS: Final = frozenset({"lost+found"})
-_PLATFORMS: Final = frozenset({"", "onnxruntime_onnx", "onnxruntime"})
-_BACKENDS: Final = frozenset({"", "onnxruntime"})
 _BATCH_LIMIT: Final = 4096
 _WAIT_LIMIT_US: Final = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """What config.pbtxt says of one tensor. Any of `shapes` will do; `datatype` is empty where it says nothing."""
-
-    name: str
-    datatype: str
-    shapes: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +70,8 @@ class FoundModel:
     filename: str = MODEL_FILE
     never_joined: str = ""
     """Why rows of different callers are not joined, if the owner says so."""
-    inputs: tuple[Declared, ...] = ()
-    outputs: tuple[Declared, ...] = ()
+    inputs: tuple[DeclaredTensor, ...] = ()
+    outputs: tuple[DeclaredTensor, ...] = ()
     declared: str = ""
     """The text of config.pbtxt."""
 
@@ -178,7 +166,7 @@ def named(found: Mapping[str, FoundModel], wanted: Collection[str]) -> set[str]:
 
 def contradiction(found: FoundModel, signature: Signature) -> str:
     """Where config.pbtxt says something else than the model; empty where it does not."""
-    sides: tuple[tuple[str, Sequence[Declared], Sequence[TensorSpec]], ...] = (
+    sides: tuple[tuple[str, Sequence[DeclaredTensor], Sequence[TensorSpec]], ...] = (
         ("input", found.inputs, signature.inputs),
         ("output", found.outputs, signature.outputs),
     )
@@ -233,10 +221,10 @@ def _model(directory: Path, name: str, home: str, allow_faults: bool) -> FoundMo
         if toml.faults and not allow_faults:
             raise SettingsError(f"{TOML}: `faults` makes it fail: remove it, or start the server with --allow-faults")
         text = _settings_text(directory / PBTXT)
-        config = _config(text, name) if PBTXT in entries else None
+        config = triton_config(text, name) if PBTXT in entries else None
         settings = _settled(toml, config)
         chosen, rule = _choice(toml, config, numbers)
-        inputs, outputs = _tensors(config)
+        inputs, outputs = tensors(config)
     except (ModelBroken, SettingsError) as error:
         broken = {number: FoundVersion(number, directory / number, str(error)) for number in numbers}
         return FoundModel(name, str(error), broken, directory, declared=text)
@@ -313,30 +301,6 @@ def _settings_text(path: Path) -> str:
         raise ModelBroken(f"{path.name} cannot be read: it is not UTF-8 text") from error
 
 
-def _config(text: str, name: str) -> ModelConfig:
-    """config.pbtxt, if it asks for nothing that this server does not do. Raises ModelBroken."""
-    config = ModelConfig()
-    try:
-        text_format.Parse(text, config)
-    except (text_format.ParseError, ValueError, RecursionError) as error:
-        what = shown(re.sub(r'"(?:\w+\.)*(\w+)"', r"`\1`", str(error)), 200)
-        raise ModelBroken(f"{PBTXT} cannot be understood: {what}") from error
-    if config.name not in {"", name}:
-        raise ModelBroken(f"{PBTXT} names the model `{shown(config.name)}`, its directory `{shown(name)}`")
-    for key, value, known in (("platform", config.platform, _PLATFORMS), ("backend", config.backend, _BACKENDS)):
-        if value not in known:
-            raise ModelBroken(f"{PBTXT}: {key} `{shown(value)}` is not served here; ONNX models are")
-    scheduling = config.WhichOneof("scheduling_choice")
-    if scheduling not in {None, "dynamic_batching"}:
-        raise ModelBroken(f"{PBTXT}: {scheduling} is not offered")
-    file = config.default_model_filename
-    if file in {".", ".."} or "/" in file or "\0" in file:
-        raise ModelBroken(f"{PBTXT}: default_model_filename `{shown(file)}` is not the name of a file")
-    if config.max_batch_size < 0:
-        raise ModelBroken(f"{PBTXT}: max_batch_size is {config.max_batch_size}; expected 0 or more")
-    return config
-
-
 def _settled(toml: ModelSettings, config: ModelConfig | None) -> ModelSettings:
     """The settings of model.toml over those of config.pbtxt. Raises SettingsError."""
     said = toml.model_dump(exclude_unset=True)
@@ -383,22 +347,3 @@ def _choice(toml: ModelSettings, config: ModelConfig | None, numbers: Sequence[s
     if any(number < 1 for number in listed):
         raise ModelBroken(f"{PBTXT}: version_policy names version {min(listed)}; versions are 1 or more")
     return {str(number) for number in listed}, f"version_policy = specific {listed}"
-
-
-def _tensors(config: ModelConfig | None) -> tuple[tuple[Declared, ...], tuple[Declared, ...]]:
-    """The inputs and outputs that config.pbtxt declares. With a batch size, the batch dimension is left out there."""
-    if config is None:
-        return (), ()
-    batch = (ANY,) if config.max_batch_size > 0 else ()
-    return (
-        tuple(_declared(tensor, batch) for tensor in config.input),
-        tuple(_declared(tensor, batch) for tensor in config.output),
-    )
-
-
-def _declared(tensor: ModelInput | ModelOutput, batch: tuple[int, ...]) -> Declared:
-    datatype = DataType.Name(tensor.data_type).removeprefix("TYPE_") if tensor.data_type else ""
-    shapes = [batch + tuple(tensor.dims)]
-    if tensor.HasField("reshape"):
-        shapes.append(batch + tuple(tensor.reshape.shape))
-    return Declared(tensor.name, BYTES if datatype == "STRING" else datatype, tuple(shapes))

@@ -36,7 +36,8 @@ from router.core.version import SERVING, Stage
 from router.core.vitals import AllVitals, VitalsOf
 from router.core.warmup import FiguresOf
 from router.errors import InvalidRequest, Refused, RouterError
-from router.model_settings import CanarySettings, ModelSettings
+from router.model_settings import ModelSettings
+from router.version_settings import CanarySettings
 
 log = structlog.get_logger()
 

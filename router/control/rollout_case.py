@@ -13,7 +13,7 @@ from router.core.rollout import Rollout, advanced
 from router.core.standing import CaseKind
 from router.core.vitals import Vitals, vitals_of
 from router.errors import RouterError
-from router.model_settings import CanarySettings
+from router.version_settings import CanarySettings
 
 
 def opened(number: int, record: VersionRecord, champion: str, rollout: Rollout, order: Order, wall: float) -> Case:

@@ -25,7 +25,7 @@ from router.core.chance import binomial, fisher
 from router.core.latency import upper_bound_seconds
 from router.core.vitals import Vitals
 from router.core.warmup import Figures
-from router.model_settings import CanarySettings
+from router.version_settings import CanarySettings
 
 BACK: Final = (1, 4, 16)
 """Views: the latest of so many intervals, beside the one that is everything."""

@@ -11,7 +11,7 @@ from router.core.trial import Answer, Judge, Pair, Trial, trial_of
 from router.core.verdict import Standing, standing, words
 from router.core.vitals import Vitals, vitals_of
 from router.errors import InvalidRequest
-from router.model_settings import TrialSettings
+from router.version_settings import TrialSettings
 
 _SENT: Final = {"fraction", "max_per_s"}
 """Settings of the copies to a shadow, which may change meanwhile."""

@@ -13,10 +13,11 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from router.config import ImportanceName, explain
+from router.config import ImportanceName
 from router.core.split import PER_CENT, Match
 from router.core.table import ROLES
 from router.errors import SettingsError
+from router.settings import explain
 
 LARGEST: Final = 256 * 1024
 """Bytes of a file's text: thousands of models."""

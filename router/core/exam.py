@@ -26,7 +26,7 @@ from router.core.gate import Outcome, Verdict
 from router.core.interval import LEVEL, Interval, around, lost_more, paired_shares, rows_needed, share
 from router.core.marking import GROWS, TITLES, Array, Marks, Sheet, answers, marks, positives
 from router.errors import SettingsError
-from router.model_settings import GatesSettings, Metric
+from router.version_settings import GatesSettings, Metric
 
 EXAM: Final = "exam"
 MARGINS: Final[Mapping[Metric, float]] = {

@@ -16,7 +16,7 @@ from router.core.chance import binomial, fisher
 from router.core.histogram import RATIOS, Z99, quantile
 from router.core.vitals import Vitals
 from router.core.warmup import FEW_PAIRS, Figures
-from router.model_settings import TrialSettings
+from router.version_settings import TrialSettings
 
 RATES: Final = 3
 """Shares that are tested, which have one risk together: of a shadow's failures, of failures, of fallbacks."""

@@ -12,7 +12,7 @@ from router.core.contract import FLOATING
 from router.core.gate import named
 from router.core.tensor import ANY, BYTES, Signature, TensorSpec
 from router.errors import SettingsError
-from router.model_settings import GatesSettings, Metric
+from router.version_settings import GatesSettings, Metric
 
 Array = np.ndarray[Any, Any]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from router.core.warmup import Purpose
-from router.model_settings import WarmupSettings
+from router.version_settings import WarmupSettings
 
 CALM: Final = 0.2
 """Up to this share of waiting there is room for all, and it does not rest."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from router.core.bake import FEW, NONE, Bake, Finding, Instant, breaches, found, level
 from router.core.vitals import Vitals
-from router.model_settings import CanarySettings
+from router.version_settings import CanarySettings
 
 WITHOUT: Final = "canary.min_agreement = 0 does without"
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from router.core.trial import Judge, Trial
-from router.model_settings import TrialSettings
+from router.version_settings import TrialSettings
 
 
 class Winner(StrEnum):

@@ -9,7 +9,8 @@ import pytest
 from router.app.checks import check_webhook
 from router.app.doctor import Finding, Grade, _webhook
 from router.app.refusal import Refused
-from router.config import ServerSettings, WebhookSettings
+from router.config import ServerSettings
+from router.webhook_settings import WebhookSettings
 
 
 def given(**webhook: object) -> ServerSettings:

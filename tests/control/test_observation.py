@@ -14,8 +14,9 @@ from router.control.warmup import Observed
 from router.core.comparison import Kind, OutputFigures
 from router.core.table import VersionState
 from router.core.warmup import HUNG_S, Figures, Mirrored, Purpose, Source
-from router.model_settings import CanarySettings, ModelSettings, WarmupSettings
+from router.model_settings import ModelSettings
 from router.serving.mirror import MirrorOrder, Part
+from router.version_settings import CanarySettings, WarmupSettings
 from tests.control.test_warmup import NOTHING, SETTINGS, World, figures, play, report_of, version
 
 SHADOW = Observed("m", "2", "1", 0.5, 7)

@@ -27,7 +27,7 @@ from router.core.comparison import Kind, OutputFigures
 from router.core.latency import BUCKETS, bucket
 from router.core.vitals import Vitals
 from router.core.warmup import Figures, Source
-from router.model_settings import CanarySettings
+from router.version_settings import CanarySettings
 
 SETTINGS = CanarySettings()
 RARE = level(1, 240, 0.01)

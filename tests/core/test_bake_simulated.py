@@ -7,7 +7,7 @@ import pytest
 
 from router.core.bake import BACK, GROUP, NOT_COMPARED, Bake, Compared, Instant, breaches, found, level
 from router.core.vitals import Vitals
-from router.model_settings import CanarySettings
+from router.version_settings import CanarySettings
 from tests.core.bake_traffic import Arm, Array, Bad, divided, weather
 
 SETTINGS = CanarySettings()

@@ -13,7 +13,7 @@ from router.core.contest import Contest, contest_of
 from router.core.trial import Answer, Judge, Pair
 from router.core.vitals import Vitals
 from router.errors import InvalidRequest
-from router.model_settings import TrialSettings
+from router.version_settings import TrialSettings
 
 SETTINGS = TrialSettings(alpha=0.05, margin=0.01, within=0.5, on_win="ask", strategy="swap", max_latency_ratio=2.0)
 PAIRED = Contest("1", "d1", "2", True, Judge.LABEL, SETTINGS, Role.OPERATOR)

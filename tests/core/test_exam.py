@@ -12,7 +12,7 @@ from router.core.exam import compare, exam_gate
 from router.core.gate import Outcome, Verdict
 from router.core.marking import Marks, marks, sheet
 from router.core.tensor import ANY, Signature, TensorSpec
-from router.model_settings import GatesSettings, Metric
+from router.version_settings import GatesSettings, Metric
 
 Array = np.ndarray[Any, Any]
 Pair = tuple[Array, Array]

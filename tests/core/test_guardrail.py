@@ -11,7 +11,7 @@ from router.core.guardrail import hindrances
 from router.core.histogram import RATIOS
 from router.core.vitals import Vitals
 from router.core.warmup import Figures, Source
-from router.model_settings import TrialSettings
+from router.version_settings import TrialSettings
 
 SETTINGS = TrialSettings(max_error_rate=0.01, max_latency_ratio=1.5)
 

@@ -16,7 +16,7 @@ from router.core.humility import NAMED, Fired, Humility, overridden, rows_told
 from router.core.humility_terms import humility_of
 from router.core.tensor import ANY, BYTES, DTYPES, Signature, TensorSpec
 from router.errors import SettingsError
-from router.model_settings import HumilitySettings
+from router.humility_settings import HumilitySettings
 
 Array = np.ndarray[Any, Any]
 

@@ -14,7 +14,7 @@ from router.core.interval import around
 from router.core.marking import answers, marks, positives, sheet
 from router.core.tensor import ANY, BYTES, Signature, TensorSpec
 from router.errors import SettingsError
-from router.model_settings import GatesSettings
+from router.version_settings import GatesSettings
 
 Array = np.ndarray[Any, Any]
 LABEL = TensorSpec("label", "INT64", (ANY,))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.core.rest import CALM, CROWDED, MOST, RUNS, Rest, least_per_s
-from router.model_settings import WarmupSettings
+from router.version_settings import WarmupSettings
 
 
 def rested(share: float, runs: int = 1, rest: Rest | None = None, least: float = 0.0) -> float:

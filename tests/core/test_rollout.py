@@ -10,7 +10,7 @@ from router.core.bake import FEW, Compared, Instant
 from router.core.latency import BUCKETS
 from router.core.rollout import Advance, Decision, Finish, Hold, Rollout, Seen, Undo, advanced, begin, decide, planned
 from router.core.vitals import Vitals
-from router.model_settings import CanarySettings
+from router.version_settings import CanarySettings
 
 SETTINGS = CanarySettings(steps=(10, 50, 100), bake_seconds=20, min_requests=100, max_seconds=100)
 WAITS: Decision = Hold("")

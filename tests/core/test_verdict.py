@@ -6,7 +6,7 @@ import pytest
 
 from router.core.trial import Judge, Pair, Trial
 from router.core.verdict import Winner, span, standing, words
-from router.model_settings import TrialSettings
+from router.version_settings import TrialSettings
 
 HOUR = 3600.0
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from router.core.warmup import Purpose
-from router.model_settings import ModelSettings, WarmupSettings
+from router.model_settings import ModelSettings
 from router.serving.candidate import PAIRS
+from router.version_settings import WarmupSettings
 from tests.serving.test_candidate import World, copy
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import SettingsError
-from router.model_settings import HumilitySettings, ModelSettings, model_settings
+from router.humility_settings import HumilitySettings
+from router.model_settings import ModelSettings, model_settings
 
 FAR = 'name = "far"\nkind = "outlying"\ninput = "x"\n'
 TORN = 'name = "torn"\nkind = "uncertain"\noutput = "p"\n'
