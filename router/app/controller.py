@@ -147,6 +147,7 @@ class Controller:
             crashes=crashes_of(Quarantine(settings.state / QUARANTINE)),
             events=self._events,
         )
+        self._webhook = WebhookPart(settings.webhook, self._database, self._events)
         life = self._lifecycle
         self._drift = Drift(lambda: life.table.routes, ReferenceRows(self._database), self._events)
         self._health = HealthPart(lambda: life.table.routes, lambda: life.started, self._events)
@@ -167,6 +168,7 @@ class Controller:
         self._keep(self._beat())
         self._keep(self._ledger.run())
         await asyncio.to_thread(self._database.open)
+        await asyncio.to_thread(self._webhook.begin)  # before anybody can act: who is told that it is done is heard of
         for each in open_doors(self._settings):
             log.info(str(each))
         for shortage in shortages(self._settings):
@@ -211,7 +213,7 @@ class Controller:
         yield self._recording
         life = self._lifecycle
         yield DriftPart(self._drift, lambda: life.table.routes if life.started else None)
-        yield WebhookPart(self._settings.webhook, self._database, self._events)
+        yield self._webhook
         yield AccuracyPart(
             Accuracy(
                 self._ledger,

@@ -70,6 +70,11 @@ class WebhookPart(Looking):
         )
         events.follow(self._outbox.take)
 
+    def begin(self) -> None:
+        """What is recorded from now on is told. Blocks."""
+        if self._outbox is not None:
+            self._outbox.begin()
+
     def work(self) -> Iterable[Coroutine[None, None, None]]:
         """Keep and send, until it is cancelled; what was told is written down then."""
         return () if self._outbox is None else (self._run(self._outbox),)

@@ -82,6 +82,15 @@ class Outbox:
 
     # ---- what others call ----
 
+    def begin(self) -> None:
+        """From now on all records are told: before anybody may act. Blocks; what fails is made up for by `step`."""
+        try:
+            self._rows.begin()
+        except RouterError as error:  # such as a full disk: nobody can act either
+            log.error("events cannot be kept", reason=str(error))
+        else:
+            self._begun = True
+
     def start(self) -> None:
         """Begin to keep and to send."""
         self._keeper.start()

@@ -40,7 +40,7 @@ def store(path: Path) -> Database:
 class World:
     """An outbox without threads: time passes when the test says so. `answers` are given in turn, the last for ever."""
 
-    def __init__(self, database: Database, kinds: tuple[str, ...] = (), most: int = 50) -> None:
+    def __init__(self, database: Database, kinds: tuple[str, ...] = (), most: int = 50, *, look: bool = True) -> None:
         self.database = database
         self.now = 1_700_000_000.0
         self.answers: list[Answer | Callable[[dict[str, Any]], Answer]] = [Answer(204)]
@@ -61,7 +61,8 @@ class World:
         )
         self.events = Events(lambda: self.now)
         self.events.follow(self.outbox.take)
-        self.outbox.step()
+        if look:
+            self.outbox.step()
 
     def _post(self, name: str, body: bytes) -> Answer:
         event = json.loads(body)
@@ -155,6 +156,39 @@ def test_what_happened_before_there_was_an_outbox_is_not_told(database: Database
     again = World(database)
     again.turn()
     assert [event["type"] for event in again.sent] == ["router.frozen"]
+
+
+def test_what_is_done_before_the_first_look_is_told_once_the_outbox_has_begun(database: Database) -> None:
+    """It begins before anybody may act, and looks later: an act between the two is heard of."""
+    first = World(database, look=False)
+    first.outbox.begin()
+    first.act("freeze")
+    first.turn()
+    assert [event["type"] for event in first.sent] == ["router.frozen"]
+    again = World(database, look=False)
+    again.act("thaw")
+    again.outbox.begin()
+    again.turn()
+    assert [event["data"]["facts"]["action"] for event in again.sent] == ["thaw"]
+
+
+def test_an_outbox_that_could_not_begin_does_so_later(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server starts all the same, as it does for all that cannot be stored."""
+    world = World(database, look=False)
+    rows = world.outbox._rows
+    with monkeypatch.context() as patched:
+
+        def full() -> None:
+            raise Refused("the store cannot be written: the disk is full")
+
+        patched.setattr(rows, "begin", full)
+        world.outbox.begin()
+        with pytest.raises(Refused):
+            world.outbox.step()
+    world.outbox.step()
+    world.act("freeze")
+    world.turn()
+    assert len(world.sent) == 1
 
 
 def test_a_store_that_was_put_back_does_not_silence_what_comes(database: Database) -> None:
