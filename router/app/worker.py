@@ -40,7 +40,7 @@ from router.edge.aio_transport import AioTransport
 from router.edge.core_transport import CoreTransport
 from router.edge.health import Health
 from router.edge.inference import EXTENSIONS, FAULT_INJECTION, SERVICE, Inference, reply_encoder
-from router.edge.link import LinkClient
+from router.edge.link_client import LinkClient
 from router.edge.mirrors import encode
 from router.edge.observations import figures as observed_figures
 from router.edge.reflection import Reflection

@@ -11,7 +11,8 @@ from router.core.comparison import Kind, OutputFigures
 from router.core.mirrored import Truth
 from router.core.table import Route
 from router.core.warmup import Accuracy, Figures, Mirrored, Purpose, Source
-from router.edge.link import LinkClient, WorkerEnd, WorkerHandle
+from router.edge.link import WorkerHandle
+from router.edge.link_client import LinkClient, WorkerEnd
 from router.edge.tables import route_to_message, routes_from_messages
 from router.pb import link_pb2 as pb
 from router.serving.mirror import Mirror

@@ -21,7 +21,8 @@ from router.core.faults import Fault
 from router.core.observation import Observation
 from router.core.prediction import Form
 from router.core.table import Route, Version, VersionState, VersionTable
-from router.edge.link import MOST_UNSENT, LinkClient, LinkServer, WorkerHandle
+from router.edge.link import LinkServer, WorkerHandle
+from router.edge.link_client import MOST_UNSENT, LinkClient
 from router.edge.observations import from_message
 from router.errors import Cancelled, InternalError, NotFound, NotReady, RouterError, Status, TooLate
 from router.pb import link_pb2 as pb
