@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from grpc import aio
 
 from router.app.monitoring import Looking
-from router.config import WebhookSettings
 from router.control.cloud_event import Told, body
 from router.control.courier import Clocks
 from router.control.database import Database
@@ -26,6 +25,7 @@ from router.core.delivery import Answer
 from router.edge import families
 from router.edge.webhook_service import WebhookService, shown
 from router.pb import webhook_pb2_grpc
+from router.webhook_settings import WebhookSettings
 
 if TYPE_CHECKING:
     from router.edge.webhook_post import WebhookPost

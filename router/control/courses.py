@@ -23,7 +23,7 @@ from router.core.retraining import State, newer
 from router.core.standing import CaseKind
 from router.core.version import SERVING, UNDER_TRIAL, Stage
 from router.errors import RouterError
-from router.model_settings import LifecycleSettings
+from router.version_settings import LifecycleSettings
 
 log = structlog.get_logger()
 

@@ -14,7 +14,7 @@ from router.core.fallback import default_row
 from router.core.humility import HALVES, Array, Condition, Humility, LowObservation, Outlying, Rule, Uncertain
 from router.core.tensor import ANY, BYTES, DTYPES, Signature, TensorSpec
 from router.errors import SettingsError
-from router.model_settings import Bounds, HumilityRuleSettings, HumilitySettings
+from router.humility_settings import Bounds, HumilityRuleSettings, HumilitySettings
 
 
 def humility_of(settings: HumilitySettings, signature: Signature) -> Humility | None:

@@ -18,7 +18,8 @@ from router.core import comparison
 from router.core.comparison import Kind, OutputFigures, added, differences
 from router.core.gate import Distribution, Outcome, Report, Verdict
 from router.core.histogram import RATIOS, TIMES, Z99, distribution, quantile
-from router.model_settings import ModelSettings, WarmupSettings
+from router.model_settings import ModelSettings
+from router.version_settings import WarmupSettings
 
 HUNG_S: Final = 30.0
 """A run that has taken so long hangs."""
