@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -10,6 +11,7 @@ from cronsim import CronSim, CronSimError
 
 _SOME_DAY: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """From which on a line is tried: it fires within 50 years or never."""
+_NO_DAY: Final = "no such day is in any of its months; give another day or month, or `*` for all of them"
 _FIELDS: Final = "five fields are meant (minute, hour, day of the month, month, day of the week), such as `0 3 * * *`"
 
 
@@ -20,9 +22,13 @@ def wrong_line(line: str) -> str:
     try:
         next(CronSim(line, _SOME_DAY))
     except CronSimError as error:
-        return f"it never fires ({str(error).lower()}): {_FIELDS}"
+        minute, hour, day, _, weekday = line.split()
+        with contextlib.suppress(CronSimError):  # in another month there is such a day
+            CronSim(f"{minute} {hour} {day} * {weekday}", _SOME_DAY)
+            return f"it never fires: {_NO_DAY}"
+        return f"it is no line of cron ({str(error).lower()}): {_FIELDS}"
     except StopIteration:
-        return f"it never fires: there is no such day; {_FIELDS}"
+        return f"it never fires: {_NO_DAY}"
     return ""
 
 

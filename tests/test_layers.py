@@ -64,6 +64,7 @@ PLACES = {
         "control.reference_rows",
         "control.baseline_rows",
         "control.drift_rows",
+        "control.ended_cases",
         "control.database",
         "control.ledger_",
         "control.outbox_rows",

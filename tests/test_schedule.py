@@ -36,7 +36,7 @@ def test_it_fires_next(line: str, zone: str, now: str, then: str) -> None:
 @pytest.mark.parametrize("line", ["0 0 31 2 *", "0 0 30 2 *", "0 0 31 4,6,9,11 *"])
 def test_a_line_that_never_fires_is_told(line: str) -> None:
     """There is no such day in any year."""
-    assert wrong_line(line).startswith("it never fires")
+    assert wrong_line(line).startswith("it never fires: no such day is in any of its months")
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ class WebhookPart(Looking):
         try:
             await self._loop.create_future()
         finally:
-            outbox.close()
+            await asyncio.to_thread(outbox.close)  # it waits for the store
 
     def _tell(self, line: str) -> None:
         """On a thread of the outbox."""

@@ -34,7 +34,7 @@ class RecordingPart(Looking):
         return {model: route.settings.recording for model, route in self._routes().items()}
 
     def _told(self, model: str, line: str) -> None:
-        if self._loop is not None:
+        if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._events.tell, "recording", model, "", line)
 
     def observed(self, observation: Observation) -> None:

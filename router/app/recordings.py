@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import click
 import numpy as np
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from router.app.admin_reach import AdminReach, admin_option
 from router.app.mistake import Failed, Wrong
+from router.app.roomy import Roomy
 from router.app.terminal import NOTHING, console, json_option, moment, print_json, say, size, text
 from router.app.version_name import model_argument
 from router.control.recorded import RecordedFile, Recordings
@@ -20,8 +22,12 @@ from router.errors import InvalidRequest
 from router.pb.recording_pb2 import GetRecordingRequest, Recording
 from router.pb.recording_pb2_grpc import RecordingsStub
 
+Value = TypeVar("Value")
+
 NEWEST: Final = 20
 """Files that are shown, where not all are asked for."""
+ALL: Final = 108
+"""Columns of a terminal for all that is known of a file in its line."""
 
 
 @click.command()
@@ -53,11 +59,8 @@ def recordings(
     found = Recordings(Path(about.folder))
     if target is not None:
         say(_export(found, target))
-    elif folder is None and not Path(about.folder).is_dir():
-        _nothing(about, as_json=as_json)
-        return
     if target is None or as_json:
-        _show(about, _files(found), everything=everything, as_json=as_json, known=folder is None)
+        _show(about, _read(found.files), everything=everything, as_json=as_json, known=folder is None)
     for name in found.damaged:
         click.echo(f"left out: {text(name).plain} is damaged", err=True)
 
@@ -68,16 +71,17 @@ def _asked(reach: AdminReach, model: str) -> Recording:
     return answer
 
 
-def _files(found: Recordings) -> list[RecordedFile]:
+def _read(work: Callable[[], Value]) -> Value:
+    """Raises Failed where the folder cannot be read."""
     try:
-        return found.files()
+        return work()
     except OSError as error:
         raise Failed(f"the recordings cannot be read ({error.strerror}): may you read the server's files?") from error
 
 
-def _nothing(about: Recording, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"model": about.model, "enabled": about.enabled, "folder": about.folder, "files": []})
+def _nothing(about: Recording, *, known: bool) -> None:
+    if not known:
+        say(f"there are no recordings in {about.folder}: files that begin with rows- and end with .parquet are meant")
     elif not about.enabled:
         say(f"nothing is recorded of {about.model}: set `enabled = true` under [recording] in its model.toml")
     else:
@@ -105,27 +109,54 @@ def _show(about: Recording, files: list[RecordedFile], *, everything: bool, as_j
         )
         return
     if not files:
-        _nothing(about, as_json=False)
+        _nothing(about, known=known)
+        _pauses(about)
         return
-    table = Table()
-    table.add_column("file", overflow="fold")
-    table.add_column("rows", justify="right")
-    table.add_column("size", justify="right")
-    table.add_column("from")
-    table.add_column("to")
     shown = files if everything else files[-NEWEST:]
-    for each in shown:
-        count = "damaged" if each.damaged else str(each.rows)
-        table.add_row(text(each.name), count, size(each.nbytes), _at(each.first), _at(each.last))
-    console().print(table)
+    console().print(Roomy(ALL, _table(shown), _in_short(shown)))
     if len(shown) < len(files):
         say(f"{len(files) - len(shown)} older files: --all shows them")
     say(f"{sum(each.rows for each in rows)} rows in {size(sum(each.nbytes for each in files))}, in {about.folder}")
     if known:
         lost = f", {about.lost} found no room" if about.lost else ""
         say(f"since the controller began {about.written} rows were written{lost}")
+    if known and not about.enabled:
+        say("no more is recorded: `enabled = true` under [recording] in its model.toml is missing")
+    _pauses(about)
+
+
+def _pauses(about: Recording) -> None:
     if about.trouble:
         say(f"recording pauses: {about.trouble}")
+
+
+def _table(files: Sequence[RecordedFile]) -> Table:
+    """A line a file."""
+    made = Table()
+    made.add_column("file", overflow="fold")
+    made.add_column("rows", justify="right")
+    made.add_column("size", justify="right")
+    made.add_column("from")
+    made.add_column("to")
+    for each in files:
+        made.add_row(text(each.name), _count(each), size(each.nbytes), _at(each.first), _at(each.last))
+    return made
+
+
+def _in_short(files: Sequence[RecordedFile]) -> Table:
+    """Without lines and ends, so that names are whole on a narrow terminal."""
+    made = Table(box=None, pad_edge=False)
+    made.add_column("file", overflow="fold")
+    made.add_column("rows", justify="right", no_wrap=True)
+    made.add_column("size", justify="right", no_wrap=True)
+    made.add_column("from", no_wrap=True)
+    for each in files:
+        made.add_row(text(each.name), _count(each), size(each.nbytes), _at(each.first))
+    return made
+
+
+def _count(file: RecordedFile) -> str:
+    return "damaged" if file.damaged else str(file.rows)
 
 
 def _at(seconds: float | None) -> str:
@@ -138,14 +169,14 @@ def _export(found: Recordings, target: Path) -> str:
     half = target.with_name(target.name + ".part")
     try:
         if kind == ".npz":
-            arrays = found.arrays()
+            arrays = _read(found.arrays)
             with half.open("wb") as file:
                 np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # names are names of arrays
             rows = len(arrays["id"])
         elif kind == ".parquet":
             from pyarrow import parquet  # noqa: PLC0415  # only here
 
-            table = found.table()
+            table = _read(found.table)
             parquet.write_table(table, half)
             rows = table.num_rows
         else:

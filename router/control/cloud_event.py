@@ -22,7 +22,9 @@ NAME: Final = 255
 TEXT: Final = 1000
 FACTS: Final = 32
 FACT: Final = 500
-"""Characters of the value of a fact at most."""
+"""Characters of the value of a fact at most; one that is made of others and longer keeps them,"""
+PART: Final = 300
+"""each with so many."""
 BODY: Final = 32 << 10
 """Bytes of an event at most; one that would have more comes without its facts, and says so."""
 LAST: Final = 253_402_300_799.0
@@ -82,22 +84,26 @@ def _written(told: Told, source: str, facts: Mapping[str, Any], *, cut: bool) ->
     return json.dumps(event, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-def _fact(value: Any) -> Any:
+def _fact(value: Any, most: int = FACT) -> Any:
     """A value of a fact: short, and such as JSON has."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
-        return value if abs(value) < 1 << 63 else _cut(hex(value), FACT)
+        return value if abs(value) < 1 << 63 else _cut(hex(value), most)
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, str):
-        return _cut(sound(value), FACT)
+        return _cut(sound(value), most)
     try:
         whole = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     except (ValueError, TypeError):
         return f"({type(value).__name__})"
     # The log holds canonical values: what is short enough goes on as it is, of the rest the beginning is told.
-    return _whole(json.loads(whole)) if len(whole) <= FACT else _cut(whole, FACT)
+    if len(whole) <= most:
+        return _whole(json.loads(whole))
+    if isinstance(value, Mapping) and most == FACT:  # who trains elsewhere looks for the parent in it, and finds it
+        return {_cut(sound(str(name)), 64): _fact(each, PART) for name, each in list(value.items())[:FACTS]}
+    return _cut(whole, most)
 
 
 def _whole(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Protocol
 
 from router.control.outbox_rows import FAILED, Row
@@ -60,6 +61,7 @@ class Courier:
         self._clocks = clocks
         self._chance = chance
         self._undeliverable = undeliverable
+        self._owed: Callable[[], None] | None = None  # what the store has still to be told of the last one
         self._failures = 0  # in a row, of the receiver
         self._rests_until = 0.0
         self.stopping = False
@@ -70,6 +72,7 @@ class Courier:
         Raises RouterErrors: the store cannot be used, and nothing is forgotten.
         """
         while not self.stopping:
+            self._pay()
             rest = self._rests_until - self._clocks.steady()
             if rest > 0:
                 return rest
@@ -89,24 +92,33 @@ class Courier:
         now, what = self._clocks.wall(), fate(answer.status)
         if what is Fate.DELIVERED:
             self._failures = 0
-            self._rows.delivered(row, now)
-            return
-        error = _line(answer)
-        if what is Fate.LATER:
+            self._owed = partial(self._rows.delivered, row, now)
+        elif what is Fate.LATER:
             self._failures += 1
             rest = max(pause(self._failures, self._chance()), asked(answer.retry_after, now))
             self._rests_until = self._clocks.steady() + rest
             later = now + pause(row.tries + 1, self._chance())
-            self._rows.settle(replace(row, tries=row.tries + 1, next_try=later, error=error), now)
-            return
-        self._failures = 0  # it is there, and takes others
-        refusals = row.refusals + 1
-        later = now + pause(refusals, self._chance())
-        state = FAILED if refusals >= REFUSALS else row.state
-        row = replace(row, tries=row.tries + 1, refusals=refusals, next_try=later, state=state, error=error)
+            row = replace(row, tries=row.tries + 1, next_try=later, error=_line(answer))
+            self._owed = partial(self._rows.settle, row, now)
+        else:
+            self._failures = 0  # it is there, and takes others
+            refusals = row.refusals + 1
+            later = now + pause(refusals, self._chance())
+            state = FAILED if refusals >= REFUSALS else row.state
+            row = replace(row, tries=row.tries + 1, refusals=refusals, next_try=later, state=state, error=_line(answer))
+            self._owed = partial(self._refused, row, now)
+        self._pay()
+
+    def _refused(self, row: Row, now: float) -> None:
         self._rows.settle(row, now)
-        if state == FAILED:
+        if row.state == FAILED:
             self._undeliverable(row)
+
+    def _pay(self) -> None:
+        """Tell the store what became of the last one, before another is sent: or the same would be sent again."""
+        if self._owed is not None:
+            self._owed()
+            self._owed = None
 
 
 def _line(answer: Answer) -> str:

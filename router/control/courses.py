@@ -28,7 +28,7 @@ from router.version_settings import LifecycleSettings
 log = structlog.get_logger()
 
 ROUTER: Final = Order()
-TELL_S: Final = 600.0
+TELL_S: Final = 86_400.0
 """What waits says so again after so long."""
 FURTHER: Final = frozenset({"challenge", "promote"})
 """What is done with a version that has passed."""
@@ -74,6 +74,7 @@ class _Way:
     order: Order
     told: str = ""
     told_at: float = 0.0
+    trouble: str = ""
 
 
 class Courses:
@@ -171,28 +172,36 @@ class Courses:
         for way in list(self._ways.values()):
             try:
                 await self._gone_on(way)
-            except RouterError as error:
-                log.warning("a version cannot go on", model=way.record.model, reason=str(error))
+            except RouterError as error:  # it is tried again, and said once
+                if way.trouble != str(error):
+                    log.warning("a version cannot go on", model=way.record.model, reason=str(error))
+                way.trouble = str(error)
 
     async def _catch_up(self) -> None:
         """Versions that had passed when the server ended, by their model's settings or after a retraining."""
         if self._caught_up:
             return
-        retrained = await asyncio.to_thread(self._changes.store.cases, "", "", CaseKind.RETRAINING, 100)
-        asked = await asyncio.to_thread(self._changes.store.cases, "", "", CaseKind.REQUEST, 100)
-        self._caught_up = True
-        seen_to = {(each.model, each.number) for each in asked} | self._taken
-        for model, found in self._registry.found.items():
+        waited = []
+        for model, found in list(self._registry.found.items()):
             record = self._registry.at(model, Stage.READY)
             champion = self._registry.at(model, Stage.CHAMPION)
-            if record is None or champion is None or model in self._ways:
+            if record is not None and champion is not None and _untouched(record, champion):
+                waited.append((record, found, await self._last_cases(record)))
+        self._caught_up = True
+        for record, found, (of, asked) in waited:
+            model, number = record.model, record.number
+            if model in self._ways or (model, number) in self._taken or asked is not None:
                 continue
-            if not _untouched(record, champion) or (model, record.number) in seen_to:
-                continue
-            of = next((each for each in retrained if (each.model, each.number) == (model, record.number)), None)
             to = str(of.body.get("then", "")) if of is not None else found.settings.lifecycle.on_new_version
             if to in FURTHER and (of is None or not of.open):
                 self._ways[model] = _Way(record, to, Order(reason=f"it goes on as was wanted: {to}"))
+
+    async def _last_cases(self, record: VersionRecord) -> tuple[Case | None, Case | None]:
+        """Of what retraining a version is, and whether it was asked to promote it."""
+        cases, key = self._changes.store.cases, (record.model, record.number)
+        found = [await asyncio.to_thread(cases, *key, kind, 1) for kind in (CaseKind.RETRAINING, CaseKind.REQUEST)]
+        of, asked = (next(iter(each), None) for each in found)
+        return of, asked
 
     # ---- further ----
 
@@ -211,7 +220,11 @@ class Courses:
             text = self._tell_waiting(way, why)
             return Taken(True, text, waits=True)
         self._over(way)
-        outcome = await self._lineage(model, number)
+        try:
+            outcome = await self._lineage(model, number)
+        except RouterError:  # the store cannot be read now
+            self._ways.setdefault(model, way)
+            raise
         path = outcome.facts.get("path", "") if outcome is not None else ""
         try:
             if way.to == "promote" and path == RETRAINED:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 
 from router.control import migrations
 from router.control.database_errors import damaged, trouble
+from router.control.ended_cases import let_go
 from router.control.records import AuditRecord, Case, Change, Entry, Stored, VersionRecord
 from router.control.report_text import from_text, to_text
 from router.control.schema import (
@@ -223,6 +224,9 @@ class Database:
                     _keep(connection, report)
                 for case in change.cases:
                     _replace(connection, CASES, {**asdict(case), "body": canonical(case.body)}, ("id",))
+                for case in change.cases:
+                    if not case.open:
+                        let_go(connection, case)
                 if change.importance is not None:
                     connection.execute(delete(IMPORTANCE))
                     for model, level in change.importance.items():

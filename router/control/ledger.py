@@ -216,8 +216,9 @@ class Ledger:
         try:
             given = [checked(place, each, form) for place, each in enumerate(actuals)]
             found = await self._join(model, given, settings, alone=False)
-        except InvalidRequest:
+        except InvalidRequest as error:
             heard[REFUSED] += len(actuals)
+            self._said(model, f"actuals: {len(actuals)} refused: {error}", refused=len(actuals))
             raise
         if found.unknown:
             await self._gather()
@@ -231,9 +232,12 @@ class Ledger:
                 self._came_true(model, found.joined)
             except Exception:  # a fault of ours: it is joined all the same
                 log.exception("who is to hear what came true does not", model=model)
-        if self._events is not None:
-            self._events.tell("actuals", model, text=told(done), joined=done.joined, unknown=len(done.unknown))
+        self._said(model, told(done), joined=done.joined, unknown=len(done.unknown))
         return done
+
+    def _said(self, model: str, text: str, **facts: object) -> None:
+        if self._events is not None:
+            self._events.tell("actuals", model, "", text, 0, **facts)
 
     def _about(self, model: str) -> tuple[LedgerSettings, Form | None]:
         """The settings of a model's ledger, and what its predictions are; None where no version says it."""

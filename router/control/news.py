@@ -13,8 +13,8 @@ from router.control.cloud_event import Told
 from router.control.events import Event
 from router.control.records import AuditRecord, Entry
 
-CHATTER: Final = "progress"
-"""Wanted only by those who name it."""
+CHATTER: Final = frozenset({"actuals", "progress"})
+"""Kinds that are wanted only by those who name them: there may be hundreds of each in a second."""
 OWN: Final = "webhook"
 """The kind of events about the webhook itself."""
 ACT: Final = "act"
@@ -35,7 +35,9 @@ OF_ACTS: Final[Mapping[str, str]] = {
 }
 """Kinds of events by acts. What is told live of these kinds is left out: what matters of it is such an act."""
 FROM_AUDIT: Final = frozenset({"champion", ACT, *OF_ACTS.values()})
-"""Kinds that are made of the audit log and never of what is told live."""
+"""Kinds that are made of the audit log and not of what is told live,"""
+UNRECORDED: Final = frozenset({"flood"})
+"""but for what has one of these facts: the log has no act of it."""
 
 
 class News:
@@ -46,11 +48,12 @@ class News:
 
     def wants(self, kind: str) -> bool:
         """Whether events of a kind go out."""
-        return kind in self._kinds if self._kinds else kind != CHATTER
+        return kind in self._kinds if self._kinds else kind not in CHATTER
 
     def of_event(self, event: Event, new_id: Callable[[], str]) -> Told | None:
         """What was told live, with an id of its own; None where it is not wanted or comes from the audit log."""
-        if event.kind in FROM_AUDIT or not self.wants(event.kind):
+        recorded = event.kind in FROM_AUDIT and UNRECORDED.isdisjoint(event.facts)
+        if recorded or not self.wants(event.kind):
             return None
         return Told(
             new_id(), event.seconds, event.kind, event.model, event.number, event.text, event.facts, event.generation
@@ -78,8 +81,9 @@ def kind_of(entry: Entry) -> str:
 def _line(entry: Entry) -> str:
     if entry.action == "retrain":
         after = entry.after
-        why = after.get("text") or f"{after.get('trigger', '')}: {after.get('why', '')}"
-        return f"retraining {after.get('case', '')} is {after.get('state', '')}: {why}"
+        if "text" in after:
+            return f"retraining {after.get('case', '')} has ended ({after.get('state', '')}): {after['text']}"
+        return f"retraining {after.get('case', '')} begins ({after.get('trigger', '')}: {after.get('why', '')})"
     who = f"{entry.action} by {entry.actor}"
     if kind_of(entry) == "champion":
         was = entry.before.get("champion")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from router.control.recorded_schema import ACTUALS, INPUT, OUTPUT, ROWS, SUFFIX, array_of
+from router.control.recorded_schema import ACTUALS, INPUT, OUTPUT, REDACTED, ROWS, SUFFIX, array_of
 from router.errors import InvalidRequest
 
 Array = np.ndarray[Any, Any]
@@ -40,7 +41,8 @@ class RecordedFile:
 class Recorded:
     """The rows of one file. Lists have an entry for each row, arrays the rows as their first axis.
 
-    `at` is in seconds since 1970. `actuals`: what came true, None where nothing has.
+    `at` is in seconds since 1970. `actuals`: what came true, None where nothing has. Of tensors that are `redacted` the
+    values say nothing.
     """
 
     ids: Sequence[str]
@@ -52,25 +54,32 @@ class Recorded:
     inputs: Mapping[str, Array]
     outputs: Mapping[str, Array]
     actuals: Sequence[Truth | None]
+    redacted: frozenset[str] = frozenset()
 
 
 class Recordings:
-    """Those in a folder. What is damaged is named in `damaged` as it is met, and skipped; nothing is raised for it."""
+    """Those in a folder. What is damaged is named in `damaged` as it is met, and skipped; nothing is raised for it.
+
+    What goes while it is read, since its time is over, is as if it had not been there. All methods raise OSError where
+    the folder cannot be read.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.damaged: list[str] = []
 
     def files(self) -> list[RecordedFile]:
-        """All files, oldest first. Raises OSError where the folder cannot be read."""
-        return [self._look(path) for path in self._paths()]
+        """All files, oldest first."""
+        return [each for path in self._paths() if (each := self._look(path)) is not None]
 
     def parts(self, since: float = 0.0, until: float = float("inf")) -> Iterator[Recorded]:
         """The rows answered from one instant to another, file by file, joined to what came true for them."""
         truths = self._truths()
         for path in self._paths(ROWS):
             try:
-                part = _rows(parquet.read_table(path), truths)
+                part = rows_of(_read(path), truths)
+            except FileNotFoundError:
+                continue
             except DAMAGED:
                 self._skip(path)
                 continue
@@ -101,8 +110,10 @@ class Recordings:
         tables = []
         for path in self._paths(ROWS):
             try:
-                table = parquet.read_table(path)
+                table = _read(path)
                 known = _known(table, truths)
+            except FileNotFoundError:
+                continue
             except DAMAGED:
                 self._skip(path)
                 continue
@@ -147,14 +158,23 @@ class Recordings:
         return made
 
     def _paths(self, begins: str = "") -> list[Path]:
-        return sorted(self._folder.glob(f"{begins}*{SUFFIX}"), key=lambda path: path.name.partition("-")[2])
-
-    def _look(self, path: Path) -> RecordedFile:
-        nbytes = path.stat().st_size
         try:
+            names = os.listdir(self._folder)
+        except FileNotFoundError:
+            return []
+        found = [name for name in names if name.startswith(begins) and name.endswith(SUFFIX)]
+        return [self._folder / name for name in sorted(found, key=lambda name: name.partition("-")[2])]
+
+    def _look(self, path: Path) -> RecordedFile | None:
+        """None where it has gone meanwhile."""
+        nbytes = 0
+        try:
+            nbytes = path.stat().st_size
             if not path.name.startswith(ROWS):
                 return RecordedFile(path.name, nbytes, parquet.read_metadata(path).num_rows)
-            at = parquet.read_table(path, columns=["at"])["at"].cast(pa.int64()).to_numpy() / 1e6
+            at = _read(path, ["at"])["at"].cast(pa.int64()).to_numpy() / 1e6
+        except FileNotFoundError:
+            return None
         except DAMAGED:
             self._skip(path)
             return RecordedFile(path.name, nbytes, damaged=True)
@@ -171,16 +191,23 @@ class Recordings:
         found: dict[tuple[str, int], Truth] = {}
         for path in self._paths(ACTUALS):
             try:
-                table = parquet.read_table(path).to_pydict()
+                table = _read(path).to_pydict()
                 for request_id, row, integer, number, text in zip(
                     table["id"], table["row"], table["integer"], table["number"], table["text"], strict=True
                 ):
                     truth = next((each for each in (integer, number, text) if each is not None), None)
                     if truth is not None:
                         found[request_id, row] = truth
+            except FileNotFoundError:
+                continue
             except DAMAGED:
                 self._skip(path)
         return found
+
+
+def _read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A file whose values are what was written: a page that the disk has changed is seen by its checksum."""
+    return parquet.read_table(path, columns=columns, page_checksum_verification=True)
 
 
 def _known(table: pa.Table, truths: Mapping[tuple[str, int], Truth]) -> list[Truth | None]:
@@ -188,13 +215,18 @@ def _known(table: pa.Table, truths: Mapping[tuple[str, int], Truth]) -> list[Tru
     return [truths.get(each) if each[0] else None for each in zip(ids, rows, strict=True)]
 
 
-def _rows(table: pa.Table, truths: Mapping[tuple[str, int], Truth]) -> Recorded:
+def rows_of(table: pa.Table, truths: Mapping[tuple[str, int], Truth]) -> Recorded:
+    """The rows of a file, joined to what came true for them. Raises what is DAMAGED."""
     table = table.combine_chunks()
     sides: dict[str, dict[str, Array]] = {INPUT: {}, OUTPUT: {}}
+    redacted = set()
     for field in table.schema:
         for before, side in sides.items():
             if field.name.startswith(before):
-                side[field.name.removeprefix(before)] = array_of(field, _one(table[field.name]))
+                name = field.name.removeprefix(before)
+                side[name] = array_of(field, _one(table[field.name]))
+                if REDACTED in (field.metadata or {}):
+                    redacted.add(name)
     return Recorded(
         table["id"].to_pylist(),
         table["row"].to_pylist(),
@@ -205,6 +237,7 @@ def _rows(table: pa.Table, truths: Mapping[tuple[str, int], Truth]) -> Recorded:
         sides[INPUT],
         sides[OUTPUT],
         _known(table, truths),
+        frozenset(redacted),
     )
 
 
@@ -225,6 +258,7 @@ def _between(part: Recorded, since: float, until: float) -> Recorded:
         {name: each[places] for name, each in part.inputs.items()},
         {name: each[places] for name, each in part.outputs.items()},
         [part.actuals[each] for each in chosen],
+        part.redacted,
     )
 
 

@@ -3,7 +3,8 @@
 `<state>/recordings/<folder_of(model)>/rows-*.parquet` have one row for each recorded row: `id`, `row` (its place in the
 request), `at` (when it was answered), `version`, `served_by`, `took_us`, and a column for each tensor, `input.NAME` or
 `output.NAME`: one value, or a list with all values of the row. The datatype of the protocol and the shape of one row
-stand in the column's metadata; BF16, which Parquet does not know, lies there as the 16 bits of UINT16.
+stand in the column's metadata, and whether its values were not kept (`redacted`); BF16, which Parquet does not know,
+lies there as the 16 bits of UINT16.
 
 `actuals-*.parquet` beside them have what came true, later and for any row: `id`, `row`, and one of `integer`, `number`
 and `text`. Whoever reads joins them.
@@ -32,6 +33,8 @@ ROWS, ACTUALS = "rows-", "actuals-"
 """How the names of files begin."""
 SUFFIX: Final = ".parquet"
 INPUT, OUTPUT = "input.", "output."
+REDACTED: Final = b"redacted"
+"""In the metadata of a column: its values say nothing."""
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}")
 _NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
 
@@ -47,7 +50,7 @@ def folder_of(recordings: Path, model: str) -> Path:
     return recordings / f"{re.sub(r'[^A-Za-z0-9_-]', '_', model)[:40]}~{digest}"
 
 
-def column(name: str, array: Array) -> tuple[pa.Field, pa.Array]:
+def column(name: str, array: Array, *, redacted: bool = False) -> tuple[pa.Field, pa.Array]:
     """The column of a tensor whose first axis is the rows."""
     datatype = _NAMES[array.dtype]
     flat = np.ascontiguousarray(array).reshape(-1)
@@ -60,6 +63,8 @@ def column(name: str, array: Array) -> tuple[pa.Field, pa.Array]:
         offsets = np.arange(len(array) + 1, dtype=np.int64) * int(np.prod(tail, dtype=np.int64))
         values = pa.LargeListArray.from_arrays(pa.array(offsets), values)
     about = {b"datatype": datatype.encode(), b"shape": json.dumps(tail).encode()}
+    if redacted:
+        about[REDACTED] = b"true"
     return pa.field(name, values.type, metadata=about), values
 
 

@@ -2,8 +2,9 @@
 
 Rows are taken on the event loop and wait in a bounded queue. One thread puts them together, and writes a file when
 enough has come or it is time. So what a process has not written yet when it is killed is lost, `rotate_s` of it at
-most; a file that is there is whole. While the disk takes nothing, recording pauses: that is told once, the disk is
-tried again now and then, and what finds no room meanwhile is counted.
+most; a file that is there is whole. While the disk takes nothing of a model, its recording pauses: that is told once,
+the disk is tried again now and then, and what finds no room meanwhile is counted; other models' goes on. Whenever a
+file was written, it is looked whether the others can still be read.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +24,8 @@ from pyarrow import parquet
 
 from router.control.ledger_file import Actual
 from router.control.recorded_schema import ACTUALS, INPUT, OUTPUT, ROWS, SUFFIX, column, folder_of, truths
-from router.control.recording_disk import Disk
+from router.control.recording_checks import Checks, told
+from router.control.recording_disk import DISK_FULL, Disk
 from router.core.observation import Observation
 from router.model_settings import RecordingSettings
 
@@ -60,12 +62,15 @@ class _Gathered:
 
 @dataclass
 class _Model:
-    """Of one model: what is gathered, by shape, and what came true."""
+    """Of one model: what is gathered, by shape, and what came true; and why the disk takes nothing of it, if so."""
 
     settings: RecordingSettings
     kinds: dict[Kind, _Gathered] = field(default_factory=dict)
     actuals: list[Actual] = field(default_factory=list)
     actuals_began: float = 0.0
+    trouble: str = ""
+    full: bool = False
+    again_at: float = 0.0
 
 
 def _size(observation: Observation) -> int:
@@ -109,7 +114,10 @@ class Recorder:
         self._truths_waiting = 0
         self._models: dict[str, _Model] = {}
         self._bytes = 0
-        self._again_at = 0.0
+        self._checks: dict[str, Checks] = {}
+        self._paused: dict[str, str] = {}
+        """What was told of troubles: the model, empty for all, by the reason."""
+        self._crowded = False  # what came true found no room, and that was told
         self._number = 0
         self._begun = False
         self._lock = threading.Lock()  # of the sums of what waits
@@ -127,7 +135,11 @@ class Recorder:
         if room:
             self._queue.append((observation, nbytes))
         else:
-            self.lost[observation.model] += len(observation)
+            self._lose(observation.model, len(observation))
+
+    def _lose(self, model: str, rows: int) -> None:
+        with self._lock:
+            self.lost[model] += rows
 
     def came_true(self, model: str, actuals: Sequence[Actual]) -> None:
         """Record what came true, if the model's rows are recorded."""
@@ -140,7 +152,13 @@ class Recorder:
         if room:
             self._truths.append((model, actuals))
         else:
+            self._crowd(model)
+
+    def _crowd(self, model: str) -> None:
+        """Said once, until what came true is written again."""
+        if not self._crowded:
             log.warning("what came true is not recorded: more comes than the disk takes", model=model)
+        self._crowded = True
 
     # ---- the thread ----
 
@@ -165,7 +183,7 @@ class Recorder:
         except Exception:  # a fault of ours costs what was gathered, not the thread
             log.exception("recordings could not be written")
             for model, each in self._models.items():
-                self.lost[model] += sum(len(part) for kind in each.kinds.values() for part in kind.parts)
+                self._lose(model, sum(len(part) for kind in each.kinds.values() for part in kind.parts))
             self._models.clear()
             self._bytes = 0
 
@@ -174,30 +192,65 @@ class Recorder:
         now = self._clock()
         settings = self._settings()
         self._gather(settings, now)
-        if self.trouble and not last and now < self._again_at:
-            return
+        for name, model in list(self._models.items()):
+            # A clock that was set back keeps nothing waiting.
+            if last or not now < model.again_at <= now + self._retry_s:
+                self._attend(name, model, settings.get(name), now, last=last)
+        self._tell_troubles()
+
+    def _attend(self, name: str, model: _Model, mine: RecordingSettings | None, now: float, *, last: bool) -> None:
+        """Write what is due of a model, and look after its files."""
+        ended = mine is None or not mine.enabled
+        if mine is not None and not ended:
+            model.settings = mine
         try:
             if not self._begun:
                 self._disk.begin(self.folder)
                 self._begun = True
-            for name, model in list(self._models.items()):
-                mine = settings.get(name)
-                ended = mine is None or not mine.enabled
-                if mine is not None and not ended:
-                    model.settings = mine
-                self._write_due(name, model, now, everything=last or ended or self._bytes > MOST_BYTES // 2)
-                if not model.kinds and not model.actuals:
-                    del self._models[name]
+            before = self._number
+            self._write_due(name, model, now, everything=last or ended or self._bytes > MOST_BYTES // 2)
         except OSError as error:
-            why = error.strerror or type(error).__name__
-            if not self.trouble:
-                self._tell("", f"recording pauses: {why}; it goes on by itself when the disk takes files again")
-                log.warning("recording pauses", reason=why)
-            self.trouble, self._again_at = why, now + self._retry_s
+            model.trouble, model.full = error.strerror or type(error).__name__, error.errno in DISK_FULL
+            model.again_at = now + self._retry_s
             return
-        if self.trouble:
-            self.trouble = ""
-            self._tell("", "recording goes on")
+        model.trouble, model.again_at = "", 0.0
+        if not model.kinds and not model.actuals:
+            del self._models[name]
+        if self._number > before:
+            self._look_after(name)
+
+    def _look_after(self, name: str) -> None:
+        """What cannot be read any more is told."""
+        try:
+            damaged = self._checks.setdefault(name, Checks()).look(folder_of(self.folder, name))
+        except OSError as error:
+            log.warning("the recordings of a model cannot be looked at", model=name, reason=error.strerror)
+            return
+        if damaged:
+            self._tell(name, told(damaged))
+            log.warning("recordings cannot be read", model=name, files=[each.name for each in damaged])
+
+    def _tell_troubles(self) -> None:
+        """What pauses, once for each reason, and when it goes on."""
+        found: dict[str, list[str]] = {}
+        full = set()
+        for name, model in self._models.items():
+            if model.trouble:
+                found.setdefault(model.trouble, []).append(name)
+                full |= {model.trouble} if model.full else set()
+        for why, names in found.items():
+            if why not in self._paused:
+                mend = "free some room for" if why in full else "let the server write into"
+                self._paused[why] = names[0] if len(names) == 1 and why not in full else ""
+                self._tell(
+                    self._paused[why],
+                    f"recording pauses: {why}; {mend} the folder `recordings` of the state directory, and it goes on by"
+                    " itself",
+                )
+                log.warning("recording pauses", models=names, reason=why)
+        for why in [each for each in self._paused if each not in found]:
+            self._tell(self._paused.pop(why), "recording goes on")
+        self.trouble = "; ".join(found)
 
     def _gather(self, settings: Mapping[str, RecordingSettings], now: float) -> None:
         for _ in range(len(self._queue)):
@@ -209,10 +262,10 @@ class Recorder:
             if mine is None or not mine.enabled:
                 continue
             model = self._models.setdefault(name, _Model(mine))
-            kind = _kind(observation)
+            kind = _kind(observation, mine.redact)
             known = kind in model.kinds
             if self._bytes + nbytes > MOST_BYTES or (not known and len(model.kinds) >= MOST_KINDS):
-                self.lost[name] += len(observation)
+                self._lose(name, len(observation))
                 continue
             gathered = model.kinds.setdefault(kind, _Gathered(now))
             gathered.parts.append(_redacted(observation, mine.redact))
@@ -231,31 +284,35 @@ class Recorder:
             if len(model.actuals) + len(actuals) <= MOST_ACTUALS:
                 model.actuals += actuals
             else:
-                log.warning("what came true is not recorded: more comes than the disk takes", model=name)
+                self._crowd(name)
 
     def _write_due(self, name: str, model: _Model, now: float, *, everything: bool) -> None:
         """Write files of what is gathered, where enough is or it is time. Raises OSError: what is not written stays."""
         settings = model.settings
         crowded = len(model.kinds) >= MOST_KINDS
         for kind, gathered in list(model.kinds.items()):
-            old = now - gathered.began >= settings.rotate_s
+            old = not 0 <= now - gathered.began < settings.rotate_s  # or the clock was set back
             full = gathered.nbytes >= settings.rotate_mib * (1 << 20) or crowded
             if not (everything or old or full):
                 continue
             rows = sum(len(part) for part in gathered.parts)
-            fits = self._write(name, ROWS, _table(gathered.parts), settings, now)
-            (self.written if fits else self.lost)[name] += rows
+            if self._write(name, ROWS, _table(gathered.parts, _redacted_of(kind)), settings, now):
+                self.written[name] += rows
+            else:
+                self._lose(name, rows)
             del model.kinds[kind]
             self._bytes -= gathered.nbytes
-        due = now - model.actuals_began >= settings.rotate_s or len(model.actuals) >= MOST_ACTUALS // 2
+        old = not 0 <= now - model.actuals_began < settings.rotate_s
+        due = old or len(model.actuals) >= MOST_ACTUALS // 2
         if model.actuals and (everything or due):
             self._write(name, ACTUALS, truths(model.actuals), settings, now)
             model.actuals = []
+            self._crowded = False
 
     def _write(self, name: str, begins: str, table: pa.Table, settings: RecordingSettings, now: float) -> bool:
         """Whether it fits into what the model may have at all."""
         sink = pa.BufferOutputStream()
-        parquet.write_table(table, sink, compression="zstd")
+        parquet.write_table(table, sink, compression="zstd", write_page_checksum=True)
         content = sink.getvalue()
         most = settings.max_mib << 20
         if content.size > most:
@@ -268,13 +325,21 @@ class Recorder:
         return True
 
 
-def _kind(observation: Observation) -> Kind:
+def _kind(observation: Observation, redact: Collection[str]) -> Kind:
     """What rows share that are in one file."""
     sides = (observation.inputs, observation.outputs)
-    return tuple(tuple((name, array.dtype.str, array.shape[1:]) for name, array in side.items()) for side in sides)
+    return tuple(
+        tuple((name, array.dtype.str, array.shape[1:], name in redact) for name, array in side.items())
+        for side in sides
+    )
 
 
-def _table(parts: Sequence[Observation]) -> pa.Table:
+def _redacted_of(kind: Kind) -> frozenset[str]:
+    """The tensors of a kind of which no values are kept."""
+    return frozenset(name for side in kind for name, _, _, redacted in side if redacted)
+
+
+def _table(parts: Sequence[Observation], redacted: Collection[str]) -> pa.Table:
     """The rows of several observations of one kind."""
     ids = [each for part in parts for each in part.ids]
     places = [each for part in parts for each in (part.rows or (0,) * len(part))]
@@ -295,7 +360,7 @@ def _table(parts: Sequence[Observation]) -> pa.Table:
     for before, sides in ((INPUT, [part.inputs for part in parts]), (OUTPUT, [part.outputs for part in parts])):
         for name in first.inputs if before == INPUT else first.outputs:
             array = np.concatenate([side[name] for side in sides])
-            made, array_values = column(before + name, array)
+            made, array_values = column(before + name, array, redacted=name in redacted)
             fields.append(made)
             values.append(array_values)
     return pa.Table.from_arrays(values, schema=pa.schema(fields))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from pathlib import Path
 from typing import Final
 
 from router.control.recorded_schema import SUFFIX
 
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _HALF: Final = ".part"
 """How the name of a file ends while it is being written."""
 
@@ -42,7 +45,10 @@ class Disk:
     def make_room(self, folder: Path, wanted: int, most: int, before: float) -> None:
         """Remove what was written before an instant (seconds since 1970), and of the rest the oldest files, until
         `wanted` more bytes make no more than `most`."""
-        found = [(path.stat(), path) for path in folder.glob(f"*{SUFFIX}")] if folder.is_dir() else []
+        found = []
+        for path in folder.glob(f"*{SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):  # somebody tidies as well
+                found.append((path.stat(), path))
         found.sort(key=lambda each: (each[0].st_mtime, each[1].name))
         used = sum(stat.st_size for stat, _ in found) + wanted
         for stat, path in found:

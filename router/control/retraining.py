@@ -16,27 +16,18 @@ from typing import Any, Final, Protocol
 import structlog
 
 from router.config import RetrainingSettings
+from router.control.aside import Aside
 from router.control.courses import Taken
-from router.control.events import Event, Events
+from router.control.events import Events
 from router.control.records import Case, Order
 from router.control.retraining_cases import RetrainingCases
-from router.control.retraining_command import Runner
+from router.control.retraining_command import MARK, Runner
 from router.control.retraining_files import Files
 from router.control.retraining_lineage import declared, fate, window
 from router.control.retraining_run import End, Trainings
-from router.core.retraining import (
-    CAME_TO_NOTHING,
-    DECLINES,
-    Policy,
-    State,
-    Trigger,
-    Waiting,
-    due,
-    newer,
-    rests,
-)
-from router.errors import NotFound, Refused, RouterError
-from router.schedule import next_after
+from router.control.retraining_triggers import Triggers
+from router.core.retraining import State, Trigger, newer
+from router.errors import NotFound, NotReady, Refused, RouterError
 
 log = structlog.get_logger()
 
@@ -107,18 +98,18 @@ class Retraining:
         self._life = life
         self._cases = life.retrainings
         self._settings = policies
-        self._policies = {model: _policy(settings) for model, settings in policies.items()}
+        self._triggers = Triggers(self._cases, policies, clock)
         self._files = files
         self._runner = runner
-        self._trainings = Trainings(self._cases, files, runner, clock)
+        self._aside = Aside(AT_ONCE, "retraining")
+        self._trainings = Trainings(self._cases, files, runner, self._aside, clock)
         self._clock = clock
-        self._waiting: dict[str, Waiting] = {}
-        self._champions: dict[str, str] = {}
-        """Of which version what was heard of a model is."""
-        self._last: dict[str, float] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._caught_up = False
         self._catching_up = asyncio.Lock()
+        self._closed = False
+        self._troubles: dict[str, str] = {}
+        """Of models, as they were said last."""
         self.outcomes: Counter[tuple[str, str]] = Counter()
         """Runs that have ended since this process began, by model and end."""
 
@@ -132,6 +123,8 @@ class Retraining:
     async def begin(self, model: str, order: Order) -> Case:
         """Train a model anew, whatever its interval. Raises NotFound, Refused, Conflict where a run is under way."""
         self._cases.known(model)
+        if self._closed:
+            raise NotReady("the server stops: ask again when it is back")
         if model not in self._settings:
             raise Refused(
                 f"model '{model[:200]}' has no policy of retraining: write [retraining.{model[:200]}] into router.toml,"
@@ -140,22 +133,28 @@ class Retraining:
         await self._catch_up()
         if self._full(model):
             raise Refused(f"{AT_ONCE} other models are being retrained now: ask again when one of them is done")
-        return await self._begun(model, Trigger.HAND, order.reason or "by hand", order)
+        return await self._cases.whole(self._begun(model, Trigger.HAND, order.reason or "by hand", order))
 
     async def stop(self, model: str, order: Order) -> Case:
         """End a run, its command and all that it has started. Raises NotFound, Refused when its version is there."""
         self._cases.known(model)
-        case = self._stoppable(model)
+        return await self._cases.whole(self._stopped(self._stoppable(model), order))
+
+    async def _stopped(self, case: Case, order: Order) -> Case:
+        model = case.model
         task = self._tasks.pop(model, None)
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-        case = self._cases.under_way(model) or case
-        if case.state == State.BROUGHT:  # it was quicker
-            self._keep(model, self._through(case))
+        case = self._cases.now(case)
+        if case.state == State.BROUGHT:  # it was quicker: nobody has been told of it yet
+            self._keep(model, self._brought(case))
             self._stoppable(model)
         reason = f" ({order.reason})" if order.reason else ""
-        return await self._over(case, State.STOPPED, f"stopped by {order.actor}{reason}", order=order)
+        ended = await self._over(case, State.STOPPED, f"stopped by {order.actor}{reason}", order=order)
+        if ended is None:
+            raise Refused(f"retraining {case.id} ended by itself meanwhile: `router retrain {model[:200]}` tells how")
+        return ended
 
     def _stoppable(self, model: str) -> Case:
         case = self._cases.under_way(model)
@@ -173,12 +172,12 @@ class Retraining:
         if model:
             self._cases.known(model)
         await self._catch_up()
-        now, made = self._clock(), []
+        made = []
         for name in [model] if model else sorted(self._settings):
-            settings, waiting = self._settings.get(name), self._waiting.get(name, Waiting())
+            settings, waiting = self._settings.get(name), self._triggers.waiting(name)
             cases = await self._cases.ended(name, last)
             runs = tuple(Run(each, fate(each, self._cases.record(name, each.number))) for each in cases)
-            rest = rests(self._policies[name], now, self._last.get(name)) if settings is not None else 0.0
+            rest = self._triggers.rests_s(name)
             made.append(Shown(name, settings, waiting.scheduled, waiting.declines, rest, runs))
         return made
 
@@ -189,45 +188,22 @@ class Retraining:
         events = self._life.events
         while not events.closed:
             async for event in events.watch():
-                self.heard(event)
-
-    def heard(self, event: Event) -> None:
-        """One event. A decline of another version than the champion is no reason to replace the champion."""
-        policy = self._policies.get(event.model)
-        if policy is None or event.kind not in DECLINES:
-            return
-        waiting, champion = self._known(event.model), self._champions[event.model]
-        if event.number in {"", champion}:
-            status = event.facts.get("status", "")
-            self._waiting[event.model] = waiting.heard(policy, Trigger(event.kind), status, event.text)
-
-    def _known(self, model: str) -> Waiting:
-        """What is known of a model's champion; of a new one nothing is, but the schedule goes on."""
-        champion = self._cases.champion(model)
-        number = champion.number if champion is not None else ""
-        waiting = self._waiting.get(model, Waiting())
-        if self._champions.get(model) != number:
-            self._champions[model] = number
-            waiting = Waiting(scheduled=waiting.scheduled)
-        if waiting.scheduled is None and self._settings[model].schedule is not None:
-            waiting = replace(waiting, scheduled=self._next(model))
-        self._waiting[model] = waiting
-        return waiting
-
-    def _next(self, model: str) -> float | None:
-        settings = self._settings[model]
-        return None if settings.schedule is None else next_after(settings.schedule, settings.timezone, self._clock())
+                self._triggers.heard(event)
 
     # ---- as time passes ----
 
     async def work(self, pause: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep) -> None:
         """Look again and again, until it is cancelled: what runs then is ended."""
+        said = ""
         try:
             while True:
                 try:
                     await self.look()
+                    said = ""
                 except RouterError as error:
-                    log.error("retraining could not be looked at", reason=str(error))
+                    if str(error) != said:
+                        log.error("retraining could not be looked at", reason=str(error))
+                    said = str(error)
                 except Exception:  # a fault of ours: it costs one look
                     log.exception("retraining could not be looked at")
                 await pause(LOOK_S)
@@ -235,7 +211,8 @@ class Retraining:
             await self.close()
 
     async def close(self) -> None:
-        """End all commands. Their runs are told to be interrupted at the next start."""
+        """End all commands, for good. Their runs are told to be interrupted at the next start."""
+        self._closed = True
         tasks, self._tasks = list(self._tasks.values()), {}
         for task in tasks:
             task.cancel()
@@ -249,16 +226,23 @@ class Retraining:
         await self._catch_up()
         for case in self._cases.all_under_way():
             if case.state == State.ASKED and case.model not in self._tasks:
-                await self._waited(case)
-        for model, policy in self._policies.items():
-            waiting, now = self._known(model), self._clock()
-            if not self._champions[model] or self._cases.under_way(model) is not None or self._full(model):
-                continue
-            if (wanted := due(policy, waiting, now, self._last.get(model))) is not None:
-                try:
-                    await self._begun(model, wanted.trigger, wanted.why, ROUTER)
-                except RouterError as error:  # it is due again with the next look
-                    log.warning("a retraining could not begin", model=model, reason=str(error))
+                await self._apart(case.model, self._waited(case))
+        for model in self._settings:
+            wanted = self._triggers.due(model)
+            if wanted is not None and self._cases.under_way(model) is None and not self._full(model):
+                run = self._begun(model, wanted.trigger, wanted.why, ROUTER)  # it is due again if it cannot begin
+                await self._apart(model, self._cases.whole(run))
+
+    async def _apart(self, model: str, work: Coroutine[Any, Any, object]) -> None:
+        """Trouble of one model holds up no other. The same is said once."""
+        try:
+            await work
+        except RouterError as error:
+            if self._troubles.get(model) != str(error):
+                log.warning("a retraining cannot go on", model=model, reason=str(error))
+            self._troubles[model] = str(error)
+        else:
+            self._troubles.pop(model, None)
 
     def _full(self, model: str) -> bool:
         return bool(self._settings[model].command) and len(self._tasks) >= AT_ONCE
@@ -270,7 +254,9 @@ class Retraining:
                 return
             last = {model: await self._cases.ended(model, 1) for model in self._settings}
             self._caught_up = True
-            self._last |= {model: cases[0].began for model, cases in last.items() if cases}
+            for cases in last.values():
+                for case in cases:
+                    self._triggers.last_began(case)
             for case in self._cases.all_under_way():
                 if case.state == State.BROUGHT and case.number in self._cases.versions(case.model):
                     self._keep(case.model, self._through(case))
@@ -278,10 +264,10 @@ class Retraining:
                     self._keep(case.model, self._interrupted(case))
 
     async def _interrupted(self, case: Case) -> None:
-        output = await asyncio.to_thread(self._files.output, case.model, case.id)
-        left = await asyncio.to_thread(self._runner.end_left, "ROUTER_OUTPUT_DIR", str(output))
+        output = self._files.output(case.model, case.id)
+        left = await self._aside.do(self._runner.end_left, MARK, str(output))
         ended = f", and {left} of its processes {'were' if left > 1 else 'was'} ended" if left else ""
-        await asyncio.to_thread(self._files.end, case.model, case.id, b"")
+        await self._aside.do(self._files.end, case.model, case.id, b"")
         await self._over(case, State.INTERRUPTED, f"interrupted: the controller had ended{ended}")
 
     async def _waited(self, case: Case) -> None:
@@ -301,7 +287,7 @@ class Retraining:
 
     async def _begun(self, model: str, trigger: Trigger, why: str, order: Order) -> Case:
         settings = self._settings[model]
-        seen = await asyncio.to_thread(self._seen, model)
+        seen = await self._aside.do(self._seen, model)
         action = "command" if settings.command else "webhook" if settings.webhook else "event"
         body = {
             "trigger": str(trigger),
@@ -315,12 +301,11 @@ class Retraining:
         }
         state = State.RUNNING if settings.command else State.ASKED
         case = await self._cases.begin(model, order, body, state)
-        self._last[model] = case.began
-        self._waiting[model] = self._waiting.get(model, Waiting()).begun(self._next(model))
+        self._triggers.begun(case)
         text = f"retraining {case.id} begins ({trigger}: {why[:300]}): {body['text']}"
         facts = {"action": action, "then": settings.then, "parent_digest": case.body["parent_digest"]}
         self._cases.tell(case, text, **facts, actor=order.actor)
-        if settings.command:
+        if settings.command and not self._closed:  # or else it is told to be interrupted
             self._keep(model, self._trained(case, settings))
         return case
 
@@ -358,10 +343,13 @@ class Retraining:
         came = await self._trainings.run(case, settings, found)
         if isinstance(came, End):
             await self._over(came.case, came.state, came.text)
-            return
-        self._cases.tell(came, f"version {came.number} is in the repository, and goes through its gates")
+        else:
+            await self._brought(came)
+
+    async def _brought(self, case: Case) -> None:
+        self._cases.tell(case, f"version {case.number} is in the repository, and goes through its gates")
         await self._life.refresh()
-        await self._through(came)
+        await self._through(case)
 
     async def _through(self, case: Case) -> None:
         """Its version goes through its gates, and on."""
@@ -371,21 +359,12 @@ class Retraining:
         known = replace(case, body={**case.body, **declared(outcome)})
         await self._over(known, State.DONE if taken.passed else State.REJECTED, taken.text)
 
-    async def _over(self, case: Case, state: State, text: str, order: Order = ROUTER) -> Case:
-        ended = await self._cases.end(case, state, text, order)
-        self.outcomes[case.model, str(state)] += 1
-        self._cases.tell(ended, f"retraining {case.id} has ended ({state}): {text}", actor=order.actor)
-        policy = self._policies.get(case.model)
-        if policy is not None and state in CAME_TO_NOTHING and case.body.get("trigger") in DECLINES:
-            trigger, why = Trigger(str(case.body["trigger"])), str(case.body.get("why", ""))
-            self._waiting[case.model] = self._known(case.model).again(policy, trigger, why)
-        return ended
+    async def _over(self, case: Case, state: State, text: str, order: Order = ROUTER) -> Case | None:
+        """A run has ended; None: it had ended before, and that was told."""
 
+        def over(ended: Case) -> None:
+            self.outcomes[case.model, str(state)] += 1
+            self._cases.tell(ended, f"retraining {case.id} has ended ({state}): {text}", actor=order.actor)
+            self._triggers.ended(ended, state)
 
-def _policy(settings: RetrainingSettings) -> Policy:
-    given = {
-        Trigger.DRIFT: settings.on_drift,
-        Trigger.ACCURACY: settings.on_accuracy,
-        Trigger.HEALTH: settings.on_health,
-    }
-    return Policy({each: status for each, status in given.items() if status is not None}, settings.min_interval_s)
+        return await self._cases.end(case, state, text, order, over)

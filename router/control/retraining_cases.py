@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +31,10 @@ COMPARED: Final = 20
 """Versions on disk that have never been ready, and are read to be compared with what a run brought."""
 
 
+def _nobody(case: Case) -> None:
+    """Hears of no end."""
+
+
 class RetrainingCases:
     """Opens, keeps and ends them. What is stored is told to whoever watches as events of the kind `retraining`."""
 
@@ -43,6 +47,10 @@ class RetrainingCases:
     def under_way(self, model: str) -> Case | None:
         """The run of a model that is under way."""
         return self._registry.case(model, CaseKind.RETRAINING)
+
+    def now(self, case: Case) -> Case:
+        """A run as it is by now; as it was where it has ended meanwhile."""
+        return self._registry.cases.get(case.id, case)
 
     def all_under_way(self) -> list[Case]:
         """Those of all models."""
@@ -91,6 +99,10 @@ class RetrainingCases:
 
     # ---- what changes ----
 
+    async def whole(self, work: Coroutine[Any, Any, Case]) -> Case:
+        """Work that is done to its end, though whoever asked for it goes away meanwhile. Raises what it raises."""
+        return await self._changes.turns.shielded(work)
+
     async def begin(self, model: str, order: Order, body: Mapping[str, Any], state: State) -> Case:
         """Open a run. The body is completed by the parent. Raises NotFound, Conflict, Refused."""
 
@@ -138,22 +150,28 @@ class RetrainingCases:
 
         return await self._changes.turns.alone(change)
 
-    async def end(self, case: Case, state: State, text: str, order: Order = ROUTER) -> Case:
-        """A run is over, also where that cannot be stored now: then with the next change."""
+    async def end(
+        self, case: Case, state: State, text: str, order: Order = ROUTER, over: Callable[[Case], None] = _nobody
+    ) -> Case | None:
+        """A run is over, also where that cannot be stored now: then with the next change. None: it was so before.
+
+        `over` is told then and there, once, though whoever ends it goes away meanwhile.
+        """
         body = {**case.body, "text": text}
         ended = replace(case, ended=self._changes.clock(), state=state, body=body)
         after: dict[str, object] = {"case": case.id, "state": str(state), "text": text}
         entry = self._changes.entry(order, "retrain", case.model, case.number, {"case": case.id}, after)
 
-        async def change() -> Case:
+        async def change() -> Case | None:
             if case.id not in self._registry.cases:
-                return ended
+                return None
             draft = Draft(entries=[entry], cases={case.id: ended})
             try:
                 await self._changes.commit(draft)
             except RouterError as error:
                 log.error("the end of a retraining could not be stored", retraining=case.id, reason=str(error))
                 self._changes.owe(draft)
+            over(ended)
             return ended
 
         return await self._changes.turns.alone(change)

@@ -31,6 +31,8 @@ NICE: Final = 10
 """The requests that are served go first,"""
 OOM_SCORE: Final = "700"
 """and where memory is short, the training ends before what serves."""
+MARK: Final = "ROUTER_OUTPUT_DIR"
+"""In the environment of all that a command has started, whatever group it is in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,25 +139,37 @@ class Commands:
             return Ended(error=reason or "it could not be started")
         _behind_others(process.pid)
         assert process.stdout is not None
-        with process.stdout as stdout:
-            os.set_blocking(stdout.fileno(), False)
-            output = _Output(stdout.fileno(), self._flood_bytes, flooded)
-            until, killed, timed_out = time.monotonic() + job.timeout_s, False, False
-            while not _over(process.pid):
-                output.take(POLL_S)
-                now = time.monotonic()
-                if stop.is_set():
-                    _kill(process.pid, signal.SIGKILL)
-                elif now > until and not timed_out:
-                    timed_out = True
-                    _kill(process.pid, signal.SIGTERM)
-                elif timed_out and now > until + self._grace_s and not killed:
-                    killed = True
-                    _kill(process.pid, signal.SIGKILL)
-            _kill(process.pid, signal.SIGKILL)  # what it has left behind; its number is still its own
-            _gone(process.pid, self._grace_s)
-            output.rest()
+        try:
+            with process.stdout as stdout:
+                os.set_blocking(stdout.fileno(), False)
+                output = _Output(stdout.fileno(), self._flood_bytes, flooded)
+                timed_out = self._looked_after(process.pid, output, job.timeout_s, stop)
+                _kill(process.pid, signal.SIGKILL)  # what it has left behind; its number is still its own
+                _gone(process.pid, self._grace_s)
+                output.rest()
+        except BaseException:  # a fault of ours is no reason to leave it alone
+            _kill(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        if mark := job.environment.get(MARK):
+            self.end_left(MARK, mark)  # and what it has left in groups of their own
         return Ended(process.wait(), "", timed_out, bytes(output.tail), output.count)
+
+    def _looked_after(self, pid: int, output: _Output, timeout_s: float, stop: threading.Event) -> bool:
+        """Until the command has ended; whether its time was over."""
+        until, killed, timed_out = time.monotonic() + timeout_s, False, False
+        while not _over(pid):
+            output.take(POLL_S)
+            now = time.monotonic()
+            if stop.is_set():
+                _kill(pid, signal.SIGKILL)
+            elif now > until and not timed_out:
+                timed_out = True
+                _kill(pid, signal.SIGTERM)
+            elif timed_out and now > until + self._grace_s and not killed:
+                killed = True
+                _kill(pid, signal.SIGKILL)
+        return timed_out
 
     def end_left(self, name: str, value: str) -> int:
         """End what an earlier controller has left: all processes with this in their environment, by their ids."""
@@ -177,6 +191,8 @@ class _Output:
 
     def __init__(self, pipe: int, flood_bytes: int, flooded: Flooded) -> None:
         self._pipe = pipe
+        self._ready = select.poll()  # not `select`, which knows no more than 1024 files
+        self._ready.register(pipe, select.POLLIN)
         self._flood_bytes = flood_bytes
         self._flooded = flooded
         self._open = True
@@ -188,7 +204,7 @@ class _Output:
         if not self._open:
             time.sleep(seconds)
             return False
-        if not select.select([self._pipe], [], [], seconds)[0]:
+        if not self._ready.poll(round(seconds * 1000)):
             return False
         try:
             chunk = os.read(self._pipe, TAIL_BYTES)

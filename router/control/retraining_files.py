@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -14,7 +15,7 @@ from typing import Final, Protocol
 
 from router.control.artefact import COMPLETE, digest
 from router.control.recorded_schema import FOLDER as FOLDER_OF_RECORDINGS
-from router.control.recorded_schema import folder_of
+from router.control.recorded_schema import SUFFIX, folder_of
 from router.errors import ModelBroken
 
 FOLDER: Final = "retraining"
@@ -25,7 +26,6 @@ KEPT: Final = 20
 """Folders of runs of a model that stay: the last of each one's output lies there."""
 ATTEMPTS: Final = 5
 """Somebody else may take the same number."""
-DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _SAFE: Final = re.compile(r"[^\w.-]")
 
@@ -141,7 +141,10 @@ class StateFiles:
 
     def _recorded(self, model: str) -> tuple[Path, tuple[float, float] | None]:
         folder = folder_of(self._state / FOLDER_OF_RECORDINGS, model)
-        times = [entry.stat().st_mtime for entry in os.scandir(folder) if entry.is_file()] if folder.is_dir() else []
+        times = []
+        for path in folder.glob(f"*{SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):  # its time was over: another has taken its place
+                times.append(path.stat().st_mtime)
         return folder, ((min(times), max(times)) if times else None)
 
     def _home(self, model: str, run: int) -> Path:

@@ -11,11 +11,13 @@ from pathlib import Path
 import structlog
 
 from router.config import RetrainingSettings
+from router.control.aside import Aside
+from router.control.recording_disk import DISK_FULL
 from router.control.records import Case
 from router.control.repository import FoundModel
 from router.control.retraining_cases import RetrainingCases
-from router.control.retraining_command import Ended, Job, Runner
-from router.control.retraining_files import DISK_FULL, Files
+from router.control.retraining_command import MARK, Ended, Job, Runner
+from router.control.retraining_files import Files
 from router.control.retraining_lineage import output_lines
 from router.core.retraining import State
 from router.errors import ModelBroken
@@ -36,11 +38,17 @@ class Trainings:
     """Runs commands, and puts what they bring into the repository. `clock` gives seconds since 1970."""
 
     def __init__(
-        self, cases: RetrainingCases, files: Files, runner: Runner, clock: Callable[[], float] = time.time
+        self,
+        cases: RetrainingCases,
+        files: Files,
+        runner: Runner,
+        aside: Aside,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._cases = cases
         self._files = files
         self._runner = runner
+        self._aside = aside
         self._clock = clock
 
     async def run(self, case: Case, settings: RetrainingSettings, found: FoundModel) -> Case | End:
@@ -52,8 +60,8 @@ class Trainings:
         if found.folder is None:
             return End(case, State.FAILED, "the model's directory is gone")
         try:
-            recordings, _ = await asyncio.to_thread(self._files.recordings, model)
-            output = await asyncio.to_thread(self._files.begin, model, case.id)
+            recordings, _ = await self._aside.do(self._files.recordings, model)
+            output = await self._aside.finish(self._files.begin, model, case.id)
         except OSError as error:
             return End(case, *_unwritten("no folder can be made for it", error))
         environment = {
@@ -63,7 +71,7 @@ class Trainings:
             "ROUTER_RUN_ID": str(case.id),
             "ROUTER_MODEL_DIR": str(found.folder.absolute()),
             "ROUTER_RECORDINGS": str(recordings),
-            "ROUTER_OUTPUT_DIR": str(output),
+            MARK: str(output),
         }
         began, tail = self._clock(), b""
         try:
@@ -83,14 +91,14 @@ class Trainings:
         model, loop = case.model, asyncio.get_running_loop()
         made: list[Case] = []
         try:
-            brought = await asyncio.to_thread(self._files.brought, model, case.id, filename)
+            brought = await self._aside.do(self._files.brought, model, case.id, filename)
             if not brought.files:
                 nothing = "the command ended well and brought nothing: it is to write into $ROUTER_OUTPUT_DIR"
                 return End(case, State.EMPTY, nothing)
             if not brought.model:
                 files = f"{brought.files} file{'s' if brought.files > 1 else ''}"
                 return End(case, State.EMPTY, f"the command ended well and brought {files}, but no {filename}")
-            if twin := await asyncio.to_thread(self._cases.twin, model, brought.digest):
+            if twin := await self._aside.do(self._cases.twin, model, brought.digest):
                 same = f"the same model: its files are those of version {twin}, so it is not taken"
                 return End(case, State.SAME, same)
 
@@ -101,7 +109,7 @@ class Trainings:
                 made[:] = [asyncio.run_coroutine_threadsafe(self._cases.put(named), loop).result()]
 
             number = int(next(iter(self._cases.versions(model)), "0")) + 1
-            await asyncio.to_thread(self._files.place, model, case.id, folder, number, taken)
+            await self._aside.finish(self._files.place, model, case.id, folder, number, taken)
         except ModelBroken as error:
             return End(case, State.FAILED, f"what the command brought is no version: {error}")
         except OSError as error:
@@ -110,7 +118,7 @@ class Trainings:
 
     async def _tidied(self, case: Case, tail: bytes) -> None:
         try:
-            await asyncio.to_thread(self._files.end, case.model, case.id, tail)
+            await self._aside.finish(self._files.end, case.model, case.id, tail)
         except OSError as error:
             log.warning("the output of a retraining is not kept", retraining=case.id, reason=error.strerror)
 

@@ -24,6 +24,8 @@ class Trigger(StrEnum):
 
 DECLINES: Final = (Trigger.ACCURACY, Trigger.DRIFT, Trigger.HEALTH)
 """What is closest to the callers' harm comes first."""
+AGAIN_S: Final = 60.0
+"""After a run that came to nothing a decline that goes on rests for so long, however short the interval is."""
 LEVELS: Final[Mapping[str, int]] = {"green": 0, "yellow": 1, "red": 2}
 """Of a status, the worst last."""
 
@@ -87,6 +89,8 @@ class Waiting:
     scheduled: float | None = None
     status: Mapping[Trigger, str] = field(default_factory=dict)
     """As it was heard last."""
+    again_at: float = 0.0
+    """No decline asks for another run before."""
 
     def heard(self, policy: Policy, trigger: Trigger, status: str, why: str) -> Waiting:
         """After an event: `status` is green, yellow or red; any other says nothing."""
@@ -102,12 +106,16 @@ class Waiting:
             return known
         return replace(known, declines={**others, trigger: why})
 
-    def again(self, policy: Policy, trigger: Trigger, why: str) -> Waiting:
-        """After a run that came to nothing: a decline that goes on asks for another."""
+    def again(self, policy: Policy, trigger: Trigger, why: str, now: float) -> Waiting:
+        """After a run that came to nothing: a decline that goes on asks for another, after a rest."""
         threshold = policy.declines.get(trigger)
         if threshold is None or LEVELS[self.status.get(trigger, "green")] < LEVELS[threshold]:
             return self
-        return replace(self, declines={**self.declines, trigger: why})
+        return replace(self, declines={**self.declines, trigger: why}, again_at=now + AGAIN_S)
+
+    def pause(self, now: float) -> float:
+        """For how many seconds no decline asks for another run."""
+        return self.again_at - now if now < self.again_at <= now + AGAIN_S else 0.0
 
     def begun(self, scheduled: float | None) -> Waiting:
         """After a run has begun: everything that asked for one has it. `scheduled` is the next instant."""
@@ -125,12 +133,12 @@ class Due:
 def due(policy: Policy, waiting: Waiting, now: float, last: float | None) -> Due | None:
     """What is to begin, if anything. `last` is when a run of the model began, None where none ever has.
 
-    A clock that was set back keeps nothing waiting for longer than the interval.
+    A clock that was set back keeps nothing waiting for longer than the interval, or a rest.
     """
     if rests(policy, now, last) > 0:
         return None
     for trigger in DECLINES:
-        if trigger in waiting.declines:
+        if trigger in waiting.declines and not waiting.pause(now):
             return Due(trigger, waiting.declines[trigger])
     if waiting.scheduled is not None and waiting.scheduled <= now:
         return Due(Trigger.SCHEDULE, "it was due")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -18,7 +19,7 @@ from router.pb import retraining_pb2 as pb
 from router.pb import retraining_pb2_grpc
 
 MOST: Final = 200
-"""Runs of a model in one answer."""
+"""Runs of a model in one answer, where one is named; of all models there are RUNS each."""
 
 Context = aio.ServicerContext[Any, Any]
 
@@ -62,9 +63,13 @@ class RetrainingService(retraining_pb2_grpc.RetrainingServicer):
         context: Context,  # noqa: ARG002  # the protocol's
     ) -> pb.ListRetrainingsResponse:
         """Policies and runs."""
-        last = min(request.last or RUNS, MOST)
-        shown = await self._retrainings.shown(words.any_model(request.model), last)
-        return pb.ListRetrainingsResponse(models=[_model(each) for each in shown])
+        model = words.any_model(request.model)
+        last = min(request.last or RUNS, MOST if model else RUNS)
+        made = []
+        for each in await self._retrainings.shown(model, last):
+            made.append(_model(each))
+            await asyncio.sleep(0)  # of many models: what else the loop has to do goes on
+        return pb.ListRetrainingsResponse(models=made)
 
 
 def _model(shown: Shown) -> pb.Model:

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.control.cloud_event import BODY, FACTS, TEXT, Told, body
+from router.control.cloud_event import BODY, FACTS, PART, TEXT, Told, body
 
 HOSTILE = (
     "",
@@ -101,6 +101,14 @@ def test_what_is_too_long_is_cut_and_said_to_be() -> None:
     heavy = Told("7", 1.0, "gate", "digits", text="it failed", facts={str(i): "é" * 400 for i in range(FACTS)})
     data = json.loads(body(heavy, "/here"))["data"]
     assert (data["facts"], data["cut"], data["text"]) == ({}, True, "it failed")
+
+
+def test_a_fact_that_is_made_of_others_keeps_them() -> None:
+    """Each cut for itself: a program finds what it looks for, however long a reason is."""
+    after = {"why": "x" * 900, "parent": "3", "window": [1.5, 2.5], "more": {"deep": "y" * 900}}
+    facts = json.loads(body(Told("7", 1.0, "retraining", facts={"after": after}), "/here"))["data"]["facts"]
+    assert (facts["after"]["parent"], facts["after"]["window"]) == ("3", [1.5, 2.5])
+    assert [len(facts["after"][name]) for name in ("why", "more")] == [PART, PART]
 
 
 def test_the_longest_event_is_bounded() -> None:

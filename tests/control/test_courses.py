@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from router.config import PolicySettings
 from router.control.records import Case, Order, VersionRecord
@@ -16,7 +17,7 @@ from router.core.gate import Outcome, Report, Verdict
 from router.core.lineage import LINEAGE, NEW, RETRAINED
 from router.core.standing import CaseKind
 from router.core.version import Stage
-from router.errors import Refused
+from router.errors import Refused, RouterError
 from tests.control.lifecycle_fakes import ADA, House, champions, run, settled, stage, started
 
 LEDGER = "[ledger]\nenabled = true\n[trial]\nwithin = 0.5\n"
@@ -289,6 +290,62 @@ def test_a_controller_that_begins_anew_goes_on(house: Family, at: str) -> None:
         await again.freeze("a", False, ADA)
         await again.look()
         await settled(lambda: champions(again) == {"a": "2"})
+
+    run(test())
+
+
+def test_what_a_retraining_wanted_goes_on_however_many_others_there_were(house: Family) -> None:
+    """The controller begins anew: what its own run wanted of a version holds, not what the settings want of others."""
+
+    async def test() -> None:
+        toml(house, 'on_new_version = "warm"\npromote_by = "swap"')
+        lifecycle, crew = await started(house)
+        await lifecycle.freeze("a", True, ADA)
+        house.put("a", 2)
+        await lifecycle.refresh()
+        await settled(lambda: stage(lifecycle, "a", "2") == "ready")
+        house.every_case[1] = Case(
+            1, CaseKind.RETRAINING, "a", "2", "d", "router", 1.0, 2.0, "done", {"then": "promote"}
+        )
+        house.every_case |= {
+            each: Case(each, CaseKind.RETRAINING, "b", "", "", "router", 1.0, 2.0, "failed") for each in range(2, 300)
+        }
+        again = house.lifecycle()
+        await again.start()
+        for worker in crew:
+            await again.join(worker)
+        await again.look()
+        assert champions(again) == {"a": "1"}
+        await again.freeze("a", False, ADA)
+        await again.look()
+        assert champions(again) == {"a": "2"}
+
+    run(test())
+
+
+def test_a_store_that_cannot_be_read_does_not_end_the_way(house: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again, and said once."""
+
+    async def test() -> None:
+        toml(house, 'on_new_version = "promote"\npromote_by = "swap"')
+        lifecycle, _ = await started(house)
+        await lifecycle.freeze("a", True, ADA)
+        house.put("a", 2)
+        await lifecycle.refresh()
+        await settled(lambda: stage(lifecycle, "a", "2") == "ready")
+        await lifecycle.look()
+        await lifecycle.freeze("a", False, ADA)
+
+        def locked(*_: object) -> list[Report]:
+            raise RouterError("the store cannot be read: it is locked")
+
+        with monkeypatch.context() as patched, capture_logs() as said:
+            patched.setattr(house, "reports", locked)
+            for _ in range(3):
+                await lifecycle.look()
+        assert len([line for line in said if line["event"] == "a version cannot go on"]) == 1
+        await lifecycle.look()
+        assert champions(lifecycle) == {"a": "2"}
 
     run(test())
 

@@ -26,6 +26,7 @@ from structlog.testing import capture_logs
 
 from router.control import migrations
 from router.control.database import FILE, KEPT_REPORTS, Database
+from router.control.ended_cases import KEPT_CASES, KEPT_S
 from router.control.records import Case, Change, Entry, Stored, VersionRecord
 from router.control.schema import METADATA
 from router.core.audit import GENESIS
@@ -249,6 +250,37 @@ def test_what_is_under_way_is_there_in_the_next_process(database: Database, path
         assert stored.cases[0].open
         assert stored.last_case == 4
         assert again.cases() == [case(4, "3", ended=9.0, model="iris"), going, case(1, ended=9.5)]
+
+
+def test_of_ended_cases_the_newest_are_kept(database: Database) -> None:
+    """Of each model and kind; open ones stay, and what says where a version that answers comes from."""
+    database.save(
+        Change(
+            records=(version("7", Stage.CHAMPION), version("8", Stage.FAILED)),
+            cases=(
+                case(1, "7", 1.0, kind=CaseKind.RETRAINING),
+                case(2, "8", 1.0, kind=CaseKind.RETRAINING),
+                case(3, kind=CaseKind.TRIAL),
+                case(4, "7", 1.0, kind=CaseKind.TRIAL),
+            ),
+        )
+    )
+    many = range(5, KEPT_CASES + 5)
+    database.save(Change(cases=tuple(case(each, "", 2.0, kind=CaseKind.RETRAINING) for each in many)))
+    assert [each.id for each in database.cases()] == [*reversed(many), 4, 3, 1]
+    database.save(Change(cases=tuple(case(1000 + each, "7", 2.0) for each in range(KEPT_CASES))))
+    assert [each.id for each in database.cases(kind="trial")][-2:] == [1000, 3]
+
+
+def test_cases_that_ended_long_ago_go_whoever_they_are_about(database: Database) -> None:
+    """A model may be gone. The highest number stays, that it is not given again, and so do open ones."""
+    old = [case(each, ended=9.0, model=f"gone {each}") for each in (1, 2)]
+    database.save(Change(cases=(*old, case(3, model="open"), case(4, ended=10.0, model="young"))))
+    database.save(Change(cases=(case(5, ended=KEPT_S + 9.5),)))
+    assert [each.id for each in database.cases()] == [5, 4, 3]
+    database.save(Change(cases=(case(3, ended=3 * KEPT_S, model="open"),)))
+    assert [each.id for each in database.cases()] == [5, 3]
+    assert database.load().last_case == 5
 
 
 def test_cases_are_told_newest_first(database: Database) -> None:

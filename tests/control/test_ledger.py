@@ -385,6 +385,10 @@ def test_a_submission_is_told_to_whoever_watches(world: World) -> None:
         await world.submit(("a", 3), ("b", 3))
         event = await anext(watching)
         assert (event.kind, event.text) == ("actuals", "actuals: 1 joined, 1 unknown")
+        with pytest.raises(InvalidRequest):
+            await world.submit(("a", 3), ("b", "cat"))
+        event = await anext(watching)
+        assert event.text.startswith("actuals: 2 refused: actuals[1] (request 'b'): the truth is 'cat': expected")
 
     played(world, story)
 

@@ -146,6 +146,16 @@ def test_only_wanted_kinds_go_out(database: Database) -> None:
     assert sorted(event["type"] for event in world.sent) == ["router.champion", "router.progress"]
 
 
+def test_what_may_come_by_the_hundred_goes_out_to_those_who_name_it(database: Database) -> None:
+    """A call with actuals is an event of its own, and would drive out all others."""
+    for kinds, sent in (((), []), (("actuals",), ["1 joined"])):
+        world = World(database, kinds)
+        world.events.tell("actuals", "digits", text="1 joined")
+        world.events.tell("progress", "digits", text="half")
+        world.turn()
+        assert world.texts == sent
+
+
 def test_what_happened_before_there_was_an_outbox_is_not_told(database: Database) -> None:
     """The first one begins with what comes; a later one goes on where the first ended."""
     database.save(Change(entries=(Entry(1.0, "ada", "freeze", "digits"),)))
@@ -290,6 +300,52 @@ def test_one_that_is_refused_too_often_is_given_up_and_that_is_told(world: World
     world.turn()
     assert world.sent[-1]["data"]["model"] == "old"
     assert world.outbox.queue(10).failed == 0
+
+
+def test_what_has_arrived_is_not_sent_again_while_the_store_takes_no_note_of_it(world: World) -> None:
+    """The disk is full, or the store locked: the next event waits until it is noted, and nothing is sent twice."""
+    for number in range(3):
+        world.events.tell("drift", "digits", text=str(number))
+    world.outbox.step()
+    real, full = world.rows.delivered, [True]
+
+    def delivered(row: Any, now: float) -> None:
+        if full:
+            raise Refused("the store cannot be written: the disk is full")
+        real(row, now)
+
+    world.rows.delivered = delivered  # type: ignore[method-assign]
+    for _ in range(3):
+        with pytest.raises(Refused):
+            world.turn()
+    assert world.texts == ["0"]
+    full.clear()
+    world.turn()
+    assert world.texts == ["0", "1", "2"]
+    assert (world.outbox.queue(1).pending, world.outbox.queue(1).delivered) == (0, 3)
+
+
+def test_what_was_refused_is_not_sent_again_while_the_store_takes_no_note_of_it(world: World) -> None:
+    """Nor is it told to be given up before it is."""
+    world.answers = [Answer(410, "410 Gone")]
+    world.events.tell("drift", "old")
+    world.outbox.step()
+    real, full = world.rows.settle, [True]
+
+    def settle(row: Any, now: float) -> None:
+        if full:
+            raise Refused("the store cannot be written: the disk is full")
+        real(row, now)
+
+    world.rows.settle = settle  # type: ignore[method-assign]
+    for _ in range(3):
+        with pytest.raises(Refused):
+            world.turn()
+    assert len(world.sent) == 1
+    full.clear()
+    world.turn()
+    (row,) = world.outbox.queue(1).rows
+    assert (row.tries, len(world.sent)) == (1, 1)
 
 
 def test_news_of_refusals_that_is_refused_makes_no_more_news(world: World) -> None:
@@ -450,5 +506,14 @@ def test_a_retraining_is_told_by_its_record(world: World) -> None:
     world.events.tell("retraining", "digits", "1", "retraining 7 begins", run=7, state="asked")
     world.turn()
     (event,) = world.sent
-    assert (event["type"], event["data"]["text"]) == ("router.retraining", "retraining 7 is asked: drift: feature 3")
+    assert (event["type"], event["data"]["text"]) == ("router.retraining", "retraining 7 begins (drift: feature 3)")
     assert event["data"]["facts"]["after"]["parent"] == "1"
+    world.events.tell("retraining", "digits", "1", "the output of retraining 7 is a flood", flood=1 << 24)
+    world.events.tell("retraining", "digits", "1", "retraining 7 has ended", run=7)
+    world.now += 1
+    world.act("retrain", case=7, state="failed", text="the command failed, exit code 3")
+    world.turn()
+    assert world.texts[1:] == [
+        "the output of retraining 7 is a flood",
+        "retraining 7 has ended (failed): the command failed, exit code 3",
+    ]

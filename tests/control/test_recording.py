@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from router.control import recording as module
+from router.control import recording_checks
 from router.control.ledger_file import Actual
 from router.control.recorded import Recordings
 from router.control.recorded_schema import FOLDER, folder_of
 from router.control.recording import Recorder
+from router.control.recording_checks import Checks
 from router.control.recording_disk import Disk
 from router.core.observation import Observation
 from router.core.tensor import DTYPES
@@ -213,9 +216,8 @@ def test_a_full_disk_is_told_once_and_tried_again(tmp_path: Path) -> None:
     world.work(1)
     world.put(2)
     world.work(module.RETRY_S)
-    assert [line for _, line in world.told] == [
-        "recording pauses: No space left on device; it goes on by itself when the disk takes files again"
-    ]
+    pauses = "recording pauses: No space left on device; free some room for the folder `recordings` of the state"
+    assert world.told == [("", f"{pauses} directory, and it goes on by itself")]
     assert world.recorder.trouble
     disk.full = False
     world.work(1)
@@ -224,6 +226,39 @@ def test_a_full_disk_is_told_once_and_tried_again(tmp_path: Path) -> None:
     assert [line for _, line in world.told][1:] == ["recording goes on"]
     assert world.numbers() == [1, 2]
     assert not world.recorder.trouble
+
+
+def test_what_the_disk_refuses_of_one_model_holds_up_no_other(tmp_path: Path) -> None:
+    """It is told of that model, once, though it is tried again."""
+
+    class Refusing(Disk):
+        """Of one folder."""
+
+        refused = "m"
+
+        def write(self, path: Path, content: bytes) -> None:
+            """Write, or not."""
+            if path.parent.name == self.refused:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            super().write(path, content)
+
+    disk = Refusing()
+    world = World(tmp_path, disk, rotate_s=1)
+    world.settings["other"] = world.settings["m"]
+    for _ in range(3):
+        world.put(1)
+        world.recorder.put(rows("other", np.array([2], np.float32)))
+        world.work()
+        world.work(module.RETRY_S)
+    pauses = "recording pauses: Permission denied; let the server write into the folder `recordings` of the state"
+    assert world.told == [("m", f"{pauses} directory, and it goes on by itself")]
+    assert (world.recorder.written, world.recorder.trouble) == ({"other": 3}, "Permission denied")
+    disk.refused = ""
+    world.now -= 1e6  # a clock that was set back keeps nothing waiting
+    world.work()
+    world.work(module.RETRY_S)
+    assert world.told[1:] == [("m", "recording goes on")]
+    assert (world.numbers(), world.recorder.trouble) == ([1, 1, 1], "")
 
 
 def test_a_folder_that_cannot_be_made_is_the_same(tmp_path: Path) -> None:
@@ -288,6 +323,89 @@ def test_damaged_files_are_named_and_left_out(tmp_path: Path) -> None:
     assert [(part.inputs["x"].tolist(), part.actuals) for part in found.parts()] == [([1], [None])]
     assert sorted(found.damaged) == ["actuals-0.parquet", "rows-0.parquet"]
     assert [each.damaged for each in found.files()] == [True, True, False]
+
+
+def test_a_file_that_cannot_be_read_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When another is written: cut off, garbage, without rights; again when it was changed and is still no good."""
+    world = World(tmp_path, rotate_s=1)
+
+    def record() -> list[str]:
+        world.put(1)
+        world.work(1)
+        world.work(1)
+        lines, world.told = [line for model, line in world.told if model == "m"], []
+        return lines
+
+    assert record() == []
+    (first,) = world.files()
+    whole = (world.folder / first).read_bytes()
+    (world.folder / first).write_bytes(whole[:-20])
+    why = "whoever reads them leaves it out: remove what is damaged or put back a copy"
+    assert record() == [f"a file of the recordings cannot be read: {first} (damaged); {why}"]
+    assert record() == []
+    (world.folder / first).write_bytes(whole)
+    assert record() == []
+    for number in range(5):
+        (world.folder / f"rows-{number}.parquet").write_bytes(b"garbage" * number)
+    (line,) = record()
+    assert line.startswith("5 files of the recordings cannot be read: rows-0.parquet (damaged), ")
+    assert line.endswith(" and 2 more; whoever reads them leaves them out: remove what is damaged or put back a copy")
+    assert record() == []
+    real = parquet.read_metadata
+
+    def refusing(path: Path) -> Any:
+        if path.name == "rows-9.parquet":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path)
+
+    monkeypatch.setattr(parquet, "read_metadata", refusing)
+    (world.folder / "rows-9.parquet").touch()
+    (line,) = record()
+    assert line.endswith("(Permission denied); whoever reads them leaves it out: let the server's user read it")
+
+
+def test_many_files_are_looked_at_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them in the end, though their times are the same."""
+    monkeypatch.setattr(recording_checks, "AT_ONCE", 2)
+    for number in range(7):
+        (tmp_path / f"rows-{number}.parquet").touch()
+    checks, found = Checks(), []
+    for _ in range(7):
+        found += checks.look(tmp_path)
+    assert sorted(each.name for each in found) == [f"rows-{number}.parquet" for number in range(7)]
+    with pytest.raises(FileNotFoundError):
+        checks.look(tmp_path / "none")
+
+
+def test_a_file_whose_time_is_over_while_it_is_read_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is as if it had not been there."""
+    world = World(tmp_path)
+    for number in (1, 2):
+        world.put(number, ids=["a"])
+        world.recorder.came_true("m", [Actual("a", 0, number)])
+        world.work(1, last=True)
+    real = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: [*real(path), "rows-0.parquet", "actuals-0.parquet"])
+    found = Recordings(world.folder)
+    assert [part.inputs["x"].tolist() for part in found.parts()] == [[1], [2]]
+    assert (found.table().num_rows, len(found.files()), found.damaged) == (2, 4, [])
+
+
+def test_values_that_the_disk_has_changed_are_damage(tmp_path: Path) -> None:
+    """Though all else of the file is well: each page has a checksum."""
+    world = World(tmp_path)
+    x = np.random.default_rng(3).random((1, 50_000)).astype(np.float32)
+    world.recorder.put(rows("m", x))
+    world.work(last=True)
+    (path,) = world.folder.iterdir()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    found = Recordings(world.folder)
+    assert list(found.parts()) == []
+    assert found.damaged == [path.name]
 
 
 def test_recordings_are_training_data(tmp_path: Path) -> None:

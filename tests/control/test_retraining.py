@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import threading
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from router.config import RetrainingSettings
 from router.control.events import Event
@@ -21,7 +23,7 @@ from router.core.gate import Outcome, Report, Verdict
 from router.core.lineage import HYPERPARAMETER_PREFIX, LINEAGE, RETRAINED
 from router.core.retraining import Trigger
 from router.core.standing import CaseKind
-from router.errors import Conflict, NotFound, Refused
+from router.errors import Conflict, NotFound, NotReady, Refused
 from tests.control.lifecycle_fakes import House, champions, run, settled, stage, started
 
 BOB = Order("bob", "the data have moved")
@@ -503,6 +505,125 @@ def test_what_is_in_its_gates_is_not_stopped(world: World) -> None:
     run(test())
 
 
+def test_whoever_goes_away_leaves_what_was_asked_for(world: World) -> None:
+    """The run that begins has its command, the run that is stopped its end."""
+
+    async def test() -> None:
+        await world.begin(**COMMAND)
+        await world.look()
+        asking = asyncio.ensure_future(world.retraining.begin("a", BOB))
+        await asyncio.sleep(0)
+        asking.cancel()
+        assert (await world.over()).state == "done"
+        world.runner.open = False
+        await world.retraining.begin("a", BOB)
+        await settled(lambda: len(world.runner.jobs) == 2)
+        asking = asyncio.ensure_future(world.retraining.stop("a", BOB))
+        await asyncio.sleep(0)
+        asking.cancel()
+        assert (await world.over()).state == "stopped"
+
+    run(test())
+
+
+def test_a_run_that_ends_while_it_is_stopped_has_one_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own, which is stored and told; whoever wanted to stop it learns that it was too late."""
+
+    async def test() -> None:
+        await world.begin(**COMMAND)
+        world.runner.open = False
+        await world.retraining.begin("a", BOB)
+        await settled(lambda: bool(world.runner.jobs))
+        world.runner.ends = Ended(1)
+        real, ends = world.life.retrainings.end, 0
+
+        async def end(*given: Any) -> Case | None:
+            nonlocal ends
+            ends += 1
+            return await real(*given)
+
+        monkeypatch.setattr(world.life.retrainings, "end", end)
+        async with world.life._turns.lock:
+            world.runner.gates["1"].set()
+            await settled(lambda: ends == 1)  # it waits for its turn
+            stopping = asyncio.ensure_future(world.retraining.stop("a", BOB))
+            await asyncio.sleep(0.01)
+        with pytest.raises(Refused, match="retraining 1 ended by itself meanwhile: `router retrain a` tells how"):
+            await stopping
+        await settled(lambda: len(world.told) == 2)
+        assert (world.last.state, world.told[-1].facts["state"]) == ("failed", "failed")
+        assert world.retraining.outcomes == {("a", "failed"): 1}
+
+    run(test())
+
+
+def test_what_is_being_put_into_the_repository_is_not_stopped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody tidies up behind it: the version is there, and is tried like any other."""
+
+    async def test() -> None:
+        await world.begin(**COMMAND)
+        real, placing, go_on = world.files.place, threading.Event(), threading.Event()
+
+        def slow(*given: Any) -> int:
+            placing.set()
+            assert go_on.wait(10)
+            return real(*given)
+
+        monkeypatch.setattr(world.files, "place", slow)
+        await world.retraining.begin("a", BOB)
+        await settled(placing.is_set)
+        stopping = asyncio.ensure_future(world.retraining.stop("a", BOB))
+        await asyncio.sleep(0.01)
+        go_on.set()
+        with pytest.raises(Refused, match="retraining 1 has brought version 2"):
+            await stopping
+        assert (await world.over()).state == "done"
+        await settled(lambda: len(world.told) == 3)
+        assert [event.facts["state"] for event in world.told] == ["running", "brought", "done"]
+
+    run(test())
+
+
+def test_trouble_of_one_model_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is said once, however often it is tried."""
+
+    async def test() -> None:
+        world = World(tmp_path, "a", "b")
+        world.house.now = 86_400.0
+        await world.begin({"a": {"webhook": True}, "b": {**COMMAND, "schedule": "* * * * *", "min_interval_s": 0}})
+        await world.retraining.begin("a", BOB)
+        world.house.put("a", 2)
+        await world.life.refresh()
+
+        async def refused(_: Case) -> Case:
+            raise Refused("the change was not made: the disk is full")
+
+        monkeypatch.setattr(world.life.retrainings, "put", refused)
+        with capture_logs() as said:
+            for _ in range(3):
+                await world.look()
+            await world.look(60)
+        assert [len(world.runs(model)) for model in "ab"] == [1, 1]
+        assert len([line for line in said if line["event"] == "a retraining cannot go on"]) == 1
+        await world.retraining.close()
+
+    run(test())
+
+
+def test_a_clock_that_was_set_back_is_the_clock_of_the_schedule(world: World) -> None:
+    """What would have been due by the wrong one is not waited for."""
+
+    async def test() -> None:
+        world.house.now = 86_400.0 * 100
+        await world.begin(**COMMAND, schedule="0 3 * * *", min_interval_s=0)
+        await world.look()
+        await world.look(-86_400.0 * 50)
+        (shown,) = await world.retraining.shown()
+        assert shown.next == 86_400.0 * 50 + 3 * 3600
+
+    run(test())
+
+
 # ---- others train ----
 
 
@@ -624,6 +745,8 @@ def test_the_controller_that_stops_ends_its_commands(world: World) -> None:
             await task
         assert world.runner.cancelled == ["1"]
         assert world.last.open
+        with pytest.raises(NotReady, match="the server stops"):
+            await world.retraining.begin("a", BOB)
 
     run(test())
 

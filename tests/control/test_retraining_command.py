@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import resource
 import sys
 import uuid
 from pathlib import Path
@@ -106,6 +108,32 @@ def test_what_a_command_leaves_behind_is_ended(mark: str) -> None:
         assert (made.code, made.tail, alive(mark)) == (0, b"done\n", [])
 
     run(test())
+
+
+def test_what_it_leaves_behind_in_a_group_of_its_own_is_ended(mark: str, tmp_path: Path) -> None:
+    """By the folder that only they know."""
+
+    async def test() -> None:
+        there = tmp_path / "there"
+        script = f"setsid sh -c 'touch {there}; sleep 60' & until test -e {there}; do :; done"
+        made = await ended(sh(script, MARK=mark, ROUTER_OUTPUT_DIR=str(tmp_path)))
+        assert (made.code, alive(mark)) == (0, [])
+
+    run(test())
+
+
+def test_a_server_that_has_many_files_open_hears_its_command() -> None:
+    """More than 1024, where `select` ends."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 2048), hard), hard))
+    try:
+        with contextlib.ExitStack() as files:
+            for _ in range(1100):
+                files.enter_context(open(os.devnull, "rb"))
+            made = asyncio.run(ended(sh("echo heard")))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (made.error, made.tail) == ("", b"heard\n")
 
 
 def test_a_flood_is_told_once_and_taken_slowly() -> None:

@@ -116,11 +116,12 @@ def test_folders_of_old_runs_go(files: StateFiles) -> None:
 
 
 def test_when_there_are_recordings(files: StateFiles, tmp_path: Path) -> None:
-    """From the first to the last; none are none."""
+    """From the first to the last that is whole; none are none, and one that goes meanwhile is none."""
     place, seen = files.recordings("a")
     assert (place, seen) == (tmp_path / "state/recordings/a", None)
     place.mkdir(parents=True)
-    for name, second in (("x", 100), ("y", 300), ("z", 200)):
+    (place / "gone.parquet").symlink_to("nowhere")
+    for name, second in (("x.parquet", 100), ("y.parquet", 300), ("z.parquet", 200), ("half.parquet.part", 400)):
         (place / name).touch()
         os.utime(place / name, (second, second))
     assert files.recordings("a") == (place, (100.0, 300.0))

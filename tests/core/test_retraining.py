@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.retraining import DECLINES, Due, Policy, Trigger, Waiting, due, newer, rests
+from router.core.retraining import AGAIN_S, DECLINES, Due, Policy, Trigger, Waiting, due, newer, rests
 
 POLICY = Policy({Trigger.DRIFT: "red", Trigger.ACCURACY: "yellow"}, 3600.0)
 
@@ -50,10 +50,21 @@ def test_a_decline_asks_once() -> None:
 def test_a_decline_whose_run_came_to_nothing_asks_again() -> None:
     """While it lasts."""
     waiting = heard((Trigger.DRIFT, "red")).begun(None)
-    assert due(POLICY, waiting.again(POLICY, Trigger.DRIFT, "still"), 9e9, None) == Due(Trigger.DRIFT, "still")
+    again = waiting.again(POLICY, Trigger.DRIFT, "still", 9e8)
+    assert due(POLICY, again, 9e9, None) == Due(Trigger.DRIFT, "still")
     over = waiting.heard(POLICY, Trigger.DRIFT, "green", "")
-    assert due(POLICY, over.again(POLICY, Trigger.DRIFT, "still"), 9e9, None) is None
-    assert due(POLICY, Waiting().again(POLICY, Trigger.HEALTH, "still"), 9e9, None) is None
+    assert due(POLICY, over.again(POLICY, Trigger.DRIFT, "still", 9e8), 9e9, None) is None
+    assert due(POLICY, Waiting().again(POLICY, Trigger.HEALTH, "still", 9e8), 9e9, None) is None
+
+
+def test_a_command_that_always_fails_does_not_run_without_a_pause() -> None:
+    """Though the policy has no interval; a clock that was set back makes the pause no longer. The schedule goes on."""
+    policy = Policy({Trigger.DRIFT: "red"}, 0.0)
+    again = heard((Trigger.DRIFT, "red"), policy=policy).begun(1030.0).again(policy, Trigger.DRIFT, "still", 1000.0)
+    assert due(policy, again, 1029.0, 1000.0) is None
+    assert due(policy, again, 1030.0, 1000.0) == Due(Trigger.SCHEDULE, "it was due")
+    assert due(policy, again, 1000.0 + AGAIN_S, 1000.0) == Due(Trigger.DRIFT, "still")
+    assert due(policy, again, 10.0, 1000.0) == Due(Trigger.DRIFT, "still")
 
 
 def test_the_schedule_waits_for_the_interval_as_well() -> None:
