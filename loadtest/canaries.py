@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from rich.table import Table
 from loadtest import bench_models, h2load
 from loadtest.errors import BenchError
 from loadtest.h2load import Load
-from loadtest.servers import Place, ServerSpec, free_port, started
+from loadtest.servers import free_port, ours, started
 from router.core.faults import Fault
 from router.edge.admin_client import AdminClient
 from router.errors import RouterError
@@ -54,16 +53,6 @@ FAULTS: Final[Mapping[str, Fault]] = {
 }
 
 
-def _spec(admin: int) -> ServerSpec:
-    def commands(place: Place) -> list[list[str]]:
-        command = [sys.executable, "-m", "router.app.cli", "serve", "--models", str(place.models), "--workers", "2"]
-        for flag, port in (("--grpc", place.port), ("--http", free_port()), ("--admin", admin)):
-            command += [flag, f"127.0.0.1:{port}"]
-        return [[*command, "--state", str(place.scratch / "state"), "--allow-faults"]]
-
-    return ServerSpec("canary", "canary", commands, listeners=2)
-
-
 def _make(repository: Path) -> Path:
     """One version, and a file like it as the next; a request without an id, as a file for h2load."""
     bench_models.make(repository, (MODEL,))
@@ -86,7 +75,8 @@ def measure(fault: Fault) -> dict[str, Any]:
     with TemporaryDirectory(prefix="canary-") as scratch:
         repository = Path(scratch) / "models"
         body, admin = _make(repository), free_port()
-        with started(_spec(admin), repository, (MODEL,)) as server, AdminClient(f"127.0.0.1:{admin}") as client:
+        spec = ours("canary", 2, admin=admin, flags=("--allow-faults",))
+        with started(spec, repository, (MODEL,)) as server, AdminClient(f"127.0.0.1:{admin}") as client:
             client.test(MODEL, "2", "for a canary")
             load = h2load.Run(server.port, body, Load.paced(RATE), WELL_S + PATIENCE_S)
             with load:

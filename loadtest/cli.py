@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
 import sys
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -20,74 +19,17 @@ from rich.table import Table
 
 from loadtest import interrupt
 from loadtest.errors import BenchError, Lacking, ScenarioError
+from loadtest.options import JSON, LEAST_S, MOST_S, finite, lasts, many_targets, one_target, result_file
 from loadtest.servers import ServerSpec, named, other
 from loadtest.servers import baseline as baseline_spec
 from loadtest.sla import capacity as capacities
 from loadtest.sla import compare as comparing
 from loadtest.sla import latency as latencies
-from loadtest.sla import live, output, page, result, run, scenario, tail_chart
-from loadtest.sla.units import duration
+from loadtest.sla import live, page, result, run, scenario, tail_chart
 from loadtest.sla.verdict import EXIT_INTERRUPTED, EXIT_INVALID, EXIT_LACKING
 from router.app.commands import Commands
-from router.edge.address import address
-from router.errors import SettingsError
-
-LEAST_S, MOST_S = 1.0, 600.0
-"""Of one measurement at a rate."""
 
 Options = ParamSpec("Options")
-
-
-def _written(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
-    """A file for a result: that it can be written is known before the load."""
-    if path is not None:
-        try:
-            output.check(path)
-        except ScenarioError as error:
-            raise click.BadParameter(str(error)) from None
-    return path
-
-
-def _lasts(_context: click.Context, _option: click.Parameter, value: str) -> float:
-    """How long a measurement lasts, in seconds."""
-    try:
-        seconds = duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-    if not LEAST_S <= seconds <= MOST_S:
-        raise click.BadParameter(f"{value} is not between {LEAST_S:g}s and {MOST_S:g}s")
-    return seconds
-
-
-def _finite(_context: click.Context, _option: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not math.isfinite(value):
-        raise click.BadParameter(f"{value} is no number of requests/s")
-    return value
-
-
-def _address(text: str) -> str:
-    try:
-        return address(text)
-    except SettingsError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-def _target(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    """A server that runs already."""
-    return None if value is None else _address(value)
-
-
-def _targets(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(map(_address, values))
-
-
-def _file(flag: str, text: str) -> Callable[[Any], Any]:
-    return click.option(
-        flag, f"{flag[2:]}_path", type=click.Path(path_type=Path, dir_okay=False), callback=_written, help=text
-    )
-
-
-_JSON: Final = _file("--json", "Write the result for programs.")
 
 
 def _told(command: Callable[Options, Any]) -> Callable[Options, Any]:
@@ -123,11 +65,11 @@ def loadtest() -> None:
 @click.option(
     "--target",
     metavar="HOST:PORT",
-    callback=_target,
+    callback=one_target,
     help="A server that runs already, instead of one of the scenario's own.",
 )
-@_JSON
-@_file("--html", "Write the result as one page with charts.")
+@JSON
+@result_file("--html", "Write the result as one page with charts.")
 @click.option("--quick", is_flag=True, help="At most 20 s of load; only what can be concluded from it.")
 @click.option(
     "changes",
@@ -216,8 +158,8 @@ def list_command(*, as_json: bool) -> None:
 @loadtest.command("compare")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-@_file("--html", "Write one page with all results.")
-@_file("--png", "Draw their latencies by percentile.")
+@result_file("--html", "Write one page with all results.")
+@result_file("--png", "Draw their latencies by percentile.")
 @_told
 def compare_command(files: tuple[Path, ...], html_path: Path | None, png_path: Path | None, *, as_json: bool) -> None:
     """Put results side by side, with ratios to the first and their 95 % intervals."""
@@ -285,21 +227,21 @@ def _compared(command: Callable[Concatenate[_Compared, Options], None]) -> Calla
                 "targets",
                 multiple=True,
                 metavar="HOST:PORT",
-                callback=_targets,
+                callback=many_targets,
                 help="Servers that run already.",
             ),
             click.option("--servers", default="", help="Ours and our peers, by comma: default, workers-N, baseline-N."),
             click.option("--other", "others", multiple=True, metavar="NAME=COMMAND", help="{port} and {models} in it."),
             click.option(
                 "--seconds",
-                callback=_lasts,
+                callback=lasts,
                 default="10s",
                 show_default=True,
                 metavar="DURATION",
                 help=f"Of one measurement, {LEAST_S:g}s to {MOST_S:g}s.",
             ),
-            _JSON,
-            _file("--html", "Write a page with a chart."),
+            JSON,
+            result_file("--html", "Write a page with a chart."),
         )
     ):
         made = option(made)
@@ -355,7 +297,7 @@ def capacity_command(wanted: _Compared) -> None:
     "--capacity",
     "known",
     type=click.FloatRange(capacities.LEAST),
-    callback=_finite,
+    callback=finite,
     metavar="PER_SECOND",
     help="Its capacity, when that is known.",
 )

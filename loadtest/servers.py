@@ -72,19 +72,23 @@ def bare(processes: int) -> ServerSpec:
     return _peer("bare_loop", "bare", "bare loop", processes)
 
 
-def ours(name: str, workers: int, spin_us: int | None = None) -> ServerSpec:
-    """Our own server. `spin_us` of None leaves the setting alone."""
+def ours(
+    name: str, workers: int, spin_us: int | None = None, admin: int | None = None, flags: tuple[str, ...] = ()
+) -> ServerSpec:
+    """Our own server. `spin_us` of None leaves the setting alone, `admin` of None is any port; `flags` are further
+    words of its command line."""
 
     def commands(place: Place) -> list[list[str]]:
         command = [sys.executable, "-m", "router.app.cli", "serve", "--models", str(place.models)]
-        for flag, port in (("--grpc", place.port), ("--http", free_port()), ("--admin", free_port())):
+        ports = {"--grpc": place.port, "--http": free_port(), "--admin": free_port() if admin is None else admin}
+        for flag, port in ports.items():
             command += [flag, f"127.0.0.1:{port}"]
         command += ["--workers", str(workers), "--state", str(place.scratch / "state")]
         if spin_us is not None:
             config = place.scratch / "router.toml"
             config.write_text(f"[server]\nspin_us = {spin_us}\n")
             command += ["--config", str(config)]
-        return [command]
+        return [[*command, *flags]]
 
     title = f"router, {workers} worker" + ("s" if workers > 1 else "")
     title += "" if spin_us is None else f", spin {spin_us} µs"
@@ -138,6 +142,15 @@ class Server:
     def pids(self) -> list[int]:
         """The processes that were started (not their children)."""
         return [process.pid for process in self._processes]
+
+    def process(self, module: str) -> psutil.Process:
+        """The process that runs a module of ours. Raises BenchError where none does."""
+        for pid in family(self.pids):
+            with suppress(psutil.NoSuchProcess):
+                found = psutil.Process(pid)
+                if module in found.cmdline():
+                    return found
+        raise BenchError(f"{self.spec.title}: it has no {module}\n{self.tail()}")
 
     def wait_ready(self, models: tuple[str, ...], within: float = READY_WITHIN) -> None:
         """Wait until all listeners accept and every model is ready.

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,16 +20,14 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 import click
-import psutil
 from rich.console import Console
 from rich.progress import Progress
 
 from loadtest import bench_models, h2load
-from loadtest.cpu import family
 from loadtest.errors import BenchError
 from loadtest.h2load import Load
 from loadtest.ratio import interval
-from loadtest.servers import Place, Server, ServerSpec, free_port, started
+from loadtest.servers import Server, free_port, ours, started
 from router.edge.admin_client import AdminClient
 from router.errors import RouterError
 from router.pb import inference_pb2 as pb
@@ -45,16 +42,6 @@ MOST: Final = 2.0
 """Percent of a core that shadows may take."""
 SETTINGS: Final = "[lifecycle]\ninitial_champion = 1\n[ledger]\nenabled = true\n"
 NOTHING, SHADOWS, SHARES = STATES = ("nothing on trial", "20 trials of shadows", "20 trials of shares")
-
-
-def _spec(admin: int) -> ServerSpec:
-    def commands(place: Place) -> list[list[str]]:
-        command = [sys.executable, "-m", "router.app.cli", "serve", "--models", str(place.models), "--workers", "1"]
-        for flag, port in (("--grpc", place.port), ("--http", free_port()), ("--admin", admin)):
-            command += [flag, f"127.0.0.1:{port}"]
-        return [[*command, "--state", str(place.scratch / "state"), "--spin", "0"]]
-
-    return ServerSpec("trials", "router, 1 worker", commands, listeners=1)
 
 
 def _make(repository: Path) -> None:
@@ -91,17 +78,9 @@ def _set(client: AdminClient, state: str) -> None:
         client.start_trial(name, "2", "is it better?")
 
 
-def _worker(server: Server) -> int:
-    """The worker's process id."""
-    for pid in family(server.pids):
-        if "router.app.worker" in psutil.Process(pid).cmdline():
-            return pid
-    raise BenchError(f"{server.spec.title}: it has no worker\n{server.tail()}")
-
-
 def _taken(server: Server, bodies: list[Path], seconds: float) -> tuple[float, float]:
     """Seconds of the worker's CPU time for each second, and for each request; all requests answered."""
-    worker = psutil.Process(_worker(server))
+    worker = server.process("router.app.worker")
     before, began = worker.cpu_times(), time.monotonic()
     with ExitStack() as stack:
         runs = [stack.enter_context(h2load.Run(server.port, body, LOAD, seconds)) for body in bodies]
@@ -123,7 +102,8 @@ def measure(rounds: int, seconds: float, out: Console) -> dict[str, list[tuple[f
         repository.mkdir()
         _make(repository)
         bodies = _bodies(Path(scratch), repository)
-        with started(_spec(admin), repository, MODELS) as server, AdminClient(f"127.0.0.1:{admin}") as client:
+        spec = ours("trials", 1, spin_us=0, admin=admin)
+        with started(spec, repository, MODELS) as server, AdminClient(f"127.0.0.1:{admin}") as client:
             for name in progress.track(MODELS, description="versions are tested"):
                 client.test(name, "2", "to be a challenger")
             task = progress.add_task("rounds", total=rounds * len(STATES))

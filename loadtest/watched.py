@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -27,9 +26,8 @@ from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.progress import Progress
 
-from loadtest.cpu import family
 from loadtest.errors import BenchError
-from loadtest.servers import Place, Server, ServerSpec, free_port, started
+from loadtest.servers import Server, free_port, ours, started
 from loadtest.sla.core_client import Connection, connections
 from router.edge.admin_client import AdminClient
 from router.errors import RouterError
@@ -90,16 +88,6 @@ def _messages() -> list[bytes]:
     return made
 
 
-def _spec(admin: int) -> ServerSpec:
-    def commands(place: Place) -> list[list[str]]:
-        command = [sys.executable, "-m", "router.app.cli", "serve", "--models", str(place.models), "--workers", "1"]
-        for flag, port in (("--grpc", place.port), ("--http", free_port()), ("--admin", admin)):
-            command += [flag, f"127.0.0.1:{port}"]
-        return [[*command, "--state", str(place.scratch / "state"), "--spin", "0"]]
-
-    return ServerSpec("watched", "router, 1 worker", commands, listeners=1)
-
-
 class Sending(threading.Thread):
     """Sends requests when they are due, whatever becomes of those before, until `stop` is set."""
 
@@ -149,14 +137,6 @@ class Seen:
     """Seconds until the admin port had answered."""
 
 
-def _process(server: Server, module: str) -> psutil.Process:
-    for pid in family(server.pids):
-        process = psutil.Process(pid)
-        if module in process.cmdline():
-            return process
-    raise BenchError(f"{server.spec.title}: it has no {module}\n{server.tail()}")
-
-
 def _spent(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
@@ -164,7 +144,7 @@ def _spent(process: psutil.Process) -> float:
 
 def _look(server: Server, client: AdminClient, seconds: float, progress: Progress) -> Seen:
     seen = Seen()
-    controller, worker = (_process(server, f"router.app.{name}") for name in ("controller", "worker"))
+    controller, worker = (server.process(f"router.app.{name}") for name in ("controller", "worker"))
     task = progress.add_task("watched", total=seconds)
     began = last = time.monotonic()
     before = (_spent(controller), _spent(worker))
@@ -188,8 +168,9 @@ def measure(seconds: float, out: Console) -> dict[str, Any]:
     with TemporaryDirectory(prefix="watched-") as scratch, Progress(console=out, transient=True) as progress:
         repository, admin = Path(scratch) / "models", free_port()
         _make(repository)
-        with started(_spec(admin), repository, _names()) as server, AdminClient(f"127.0.0.1:{admin}") as client:
-            idle = int(_process(server, "router.app.controller").memory_info().rss)
+        spec = ours("watched", 1, spin_us=0, admin=admin)
+        with started(spec, repository, _names()) as server, AdminClient(f"127.0.0.1:{admin}") as client:
+            idle = int(server.process("router.app.controller").memory_info().rss)
             sending = Sending(f"127.0.0.1:{server.port}")
             sending.start()
             try:

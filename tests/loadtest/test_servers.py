@@ -43,6 +43,13 @@ def test_spinning_is_switched_off_by_a_settings_file(place: Place) -> None:
     assert Path(path).read_text() == "[server]\nspin_us = 0\n"
 
 
+def test_its_admin_port_and_further_flags_can_be_chosen(place: Place) -> None:
+    """For whoever acts on it while it is under load."""
+    ((*words, last),) = ours("it", 1, admin=4321, flags=("--allow-faults",)).commands(place)
+    assert words[words.index("--admin") + 1] == "127.0.0.1:4321"
+    assert last == "--allow-faults"
+
+
 def test_the_baseline_comes_as_one_or_two_processes(place: Place) -> None:
     """The same command, twice, on one port; both must listen."""
     assert len(baseline(1).commands(place)) == 1
@@ -114,6 +121,18 @@ def test_a_server_does_not_hear_the_terminal(tmp_path: Path) -> None:
     with started(baseline(1), tmp_path, ()) as server:
         assert all(os.getpgid(pid) == pid for pid in server.pids)
         assert os.getpgid(0) not in server.pids
+
+
+def test_a_process_is_found_by_what_it_runs(tmp_path: Path) -> None:
+    """Among the processes of a server; one that is not there is told with the end of the log."""
+    (tmp_path / "log").write_text("the end\n")
+    command = [sys.executable, "-c", "input()", "router.app.worker"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        server = Server(ServerSpec("it", "it", lambda _: []), 1, [process], tmp_path / "log")
+        assert server.process("router.app.worker").pid == process.pid
+        with pytest.raises(BenchError, match=r"^it: it has no router\.app\.controller\nthe end$"):
+            server.process("router.app.controller")
+        server.stop(patience=0)
 
 
 def test_nothing_is_left_of_a_stopped_server(tmp_path: Path) -> None:

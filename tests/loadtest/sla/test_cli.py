@@ -311,8 +311,8 @@ def test_a_feature_that_is_lacking_is_told_before_any_load(tmp_path: Path, words
     path = tmp_path / "it.toml"
     text = SHORT.format(lasts="2s", sla="p50 = '1s'", more="", title="Short")
     path.write_text(f'requires = ["time_travel"]\n{text}')
-    done = call(words[0], str(path), *words[1:])
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    done = CliRunner().invoke(loadtest, [words[0], str(path), *words[1:]])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.stderr
     assert told in done.stderr
 
 
@@ -320,6 +320,6 @@ def test_an_unknown_model_is_told_before_any_load(tmp_path: Path) -> None:
     """With what there is."""
     path = tmp_path / "it.toml"
     path.write_text(SHORT.format(lasts="2s", sla="", more="", title="Short").replace('"digits"', '"digit"'))
-    done = call("run", str(path))
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    done = CliRunner().invoke(loadtest, ["run", str(path)])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.stderr
     assert "names the model 'digit'; there are digits, digits-small, wine" in done.stderr
