@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import json
 import os
 import shutil
@@ -30,11 +31,19 @@ ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "models"
 ROUTER = Path(sys.executable).with_name("router")
 BOUND_S = 30.0
-TRIED = Path(tempfile.mkdtemp(prefix="tried-"))
-"""What trials of versions showed, kept from one server to the next: a trial process takes its time to start."""
-atexit.register(shutil.rmtree, TRIED, ignore_errors=True)
 
 Value = TypeVar("Value")
+
+
+@functools.cache
+def tried() -> Path:
+    """What trials of versions showed, kept from one server to the next: a trial process takes its time to start.
+
+    Made by whoever starts a server and nobody else, and removed when it ends.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="tried-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def eventually(what: Callable[[], Value], why: str = "did not happen in time", bound_s: float = BOUND_S) -> Value:
@@ -249,7 +258,7 @@ def command(folder: Path, **flags: object) -> list[str]:
 def starting(folder: Path, **flags: object) -> Iterator[Server]:
     """A server that has been started and may not serve yet; stopped at the end."""
     (folder / "state").mkdir(mode=0o700, parents=True, exist_ok=True)
-    shutil.copytree(TRIED, folder / "state/inspected", dirs_exist_ok=True)
+    shutil.copytree(tried(), folder / "state/inspected", dirs_exist_ok=True)
     with (folder / "out").open("ab") as out, (folder / "err").open("ab") as err:
         process = subprocess.Popen(
             command(folder, **flags), stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=ROOT, env=environment()
@@ -260,7 +269,7 @@ def starting(folder: Path, **flags: object) -> Iterator[Server]:
     finally:
         server.stop()
         if (folder / "state/inspected").is_dir():
-            shutil.copytree(folder / "state/inspected", TRIED, dirs_exist_ok=True)
+            shutil.copytree(folder / "state/inspected", tried(), dirs_exist_ok=True)
 
 
 @contextmanager

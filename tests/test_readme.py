@@ -64,36 +64,32 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("command", ASKS)
-def test_commands_work_as_shown(server: Server, command: str) -> None:
+def test_commands_work_as_shown(server: Server, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each `router` command of the README, pointed at the server of this test."""
-    words = shlex.split(command)
-    words[0] = str(Path(sys.executable).with_name("router"))
+    monkeypatch.chdir(ROOT)
+    words = shlex.split(command)[1:]
     ports = {
         "infer": ["--target", server.grpc],
         "doctor": [f"--{name}=127.0.0.1:0" for name in ("grpc", "http", "admin")],
         "token": [],
     }
-    words += ports.get(words[1], ["--admin", server.admin])
-    done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+    done = router(*words, *ports.get(words[0], ["--admin", server.admin]))
+    assert done.exit_code == 0, done.stderr
     assert done.stdout
 
 
-def test_a_request_is_explained_as_shown(server: Server) -> None:
+def test_a_request_is_explained_as_shown(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The request that the README names, then its story; the lines shown are of that kind."""
+    monkeypatch.chdir(ROOT)
     about = [command for command in COMMANDS if "--id r1" in command or " explain " in command]
     assert len(about) == 3
     for _ in range(20):  # what a wait is expected to be is known from runs that came before
         server.client().infer("digits", {"pixels": pixels()}, deadline=10)
     for command in about:
-        words = shlex.split(command)
-        words[0] = str(Path(sys.executable).with_name("router"))
-        words += ["--target", server.grpc] if words[1] == "infer" else ["--admin", server.admin]
-        done = subprocess.run(
-            words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        if words[1] == "explain":
+        words = shlex.split(command)[1:]
+        done = router(*words, *(["--target", server.grpc] if words[0] == "infer" else ["--admin", server.admin]))
+        assert done.exit_code == 0, done.stderr
+        if words[0] == "explain":
             (shown,) = re.findall(r"```\n(request .*?)```", README, re.DOTALL)
             told = done.stdout[done.stdout.index("request 'r1'") :]
             kinds = [re.sub(r"[\d.:]+", "#", text).splitlines()[:5] for text in (shown, told)]

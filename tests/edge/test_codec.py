@@ -227,7 +227,7 @@ def message(
 # ---- decoding ----
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(messages(), min_size=1, max_size=4), st.data())
 def test_a_request_is_what_protobuf_says(found: list[tuple[list[bytes], list[int]]], data: st.DataObject) -> None:
     """Cold, through a template, through a known header and after many others: always protobuf's own reading."""
@@ -247,7 +247,7 @@ def test_a_request_is_what_protobuf_says(found: list[tuple[list[bytes], list[int
         agrees(decoder, wire)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.text(min_size=1, max_size=6),
     st.lists(st.binary(min_size=3, max_size=3), min_size=2, max_size=2),
@@ -261,7 +261,7 @@ def test_a_template_takes_id_and_elements_from_the_message_at_hand(first: str, r
             agrees(decoder, message(request_id=request_id, raws=order))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=3), min_size=2, max_size=8), st.booleans(), st.booleans())
 def test_a_template_takes_the_route_key_from_the_message_at_hand(keys: list[str], more: bool, twice: bool) -> None:
     """Texts of one length share a template, whatever else is given; one that is given twice or is no text is read."""
@@ -299,7 +299,7 @@ def test_repeated_messages_share_their_header() -> None:
     assert decoder.decode(message(name="other", raws=[b"9"])).header is not first.header
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(messages(), st.binary(min_size=24, max_size=24))
 def test_a_message_is_never_read_by_the_wrong_template(found: tuple[list[bytes], list[int]], changes: bytes) -> None:
     """A message that differs from a known one in a byte, by one byte less or one more is read for itself."""
@@ -327,7 +327,7 @@ def test_every_byte_of_an_ordinary_message_counts() -> None:
                 agrees(decoder, wire)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=60))
 def test_random_bytes_are_read_as_protobuf_reads_them_or_refused(junk: bytes) -> None:
     """Whatever arrives, the only error is InvalidRequest."""
@@ -587,7 +587,7 @@ def test_large_headers_are_not_remembered(raw: bool) -> None:
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        for index in range(60):
+        for index in range(20):
             names = (f"{index}" + "n" * 100_000, f"{index}")
             for name, inputs in zip(names, rest, strict=True):
                 wire = ModelInferRequest(model_name=name).SerializeToString() + inputs
