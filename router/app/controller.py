@@ -38,6 +38,7 @@ from router.app.rounds import rounds
 from router.app.warmup_process import WarmupProcess
 from router.config import ServerSettings
 from router.control.accuracy import Accuracy
+from router.control.baseline_rows import BaselineRows
 from router.control.crashes import crashes_of
 from router.control.database import FILE, Database
 from router.control.drift import Drift
@@ -80,6 +81,8 @@ TELEMETRY_TIMEOUT_S: Final = 1.0
 HAND_OVER_S: Final = 1.0
 """What workers may need to hand over the predictions that they have."""
 SWEEP_S: Final = 1.0
+LEAVE_S: Final = 1.0
+"""What looks at models may need to leave, beside everything else."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -116,7 +119,9 @@ class Controller:
         explicit = settings.model_control == "explicit"
         self._database = Database(settings.state / FILE, to_text, from_text)
         self._events = Events(time.time)
-        self._warmups = Warmups(WarmupProcess(board.slot(warmup_slot(settings.workers)), settings.state))
+        self._warmups = Warmups(
+            WarmupProcess(board.slot(warmup_slot(settings.workers)), settings.state), left_out=self._left_out
+        )
         self._recording = RecordingPart(settings.state, lambda: self._lifecycle.table.routes, self._events)
         self._ledger = Ledger(
             settings.state / LEDGER,
@@ -158,6 +163,7 @@ class Controller:
         self._repository = RepositoryService(self._lifecycle, self._figures, explicit, self._doorkeeper)
         self._stop = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._looking: list[asyncio.Task[None]] = []
         self._failed: list[BaseException] = []
 
     async def run(self) -> None:
@@ -190,14 +196,17 @@ class Controller:
             self._keep(self._look_after())
             self._keep(self._look_after_canaries())
             self._keep(self._watch())
-            for looking in self._monitoring.work():
-                self._keep(looking)
+            self._looking = [self._keep(looking) for looking in self._monitoring.work()]
         await self._stop.wait()
         self._slot.phase = Phase.DRAINING
         http.should_exit = True
+        for looking in self._looking:  # commands of theirs are to be ended before we are
+            looking.cancel()
         await asyncio.gather(serving, admin.stop(0.5), link.stop(), return_exceptions=True)
         await self._ledger.close()
         await self._recording.close()
+        if self._looking:
+            await asyncio.wait(self._looking, timeout=LEAVE_S)
         if self._failed:
             raise RuntimeError("a task of the controller failed") from self._failed[0]
 
@@ -219,6 +228,7 @@ class Controller:
                 self._ledger,
                 lambda: self._lifecycle.table.routes,
                 self._events,
+                BaselineRows(self._database),
                 lambda model, number: self._database.reports(model, number, "test", 1),
             )
         )
@@ -292,6 +302,10 @@ class Controller:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed.append(error)
             self._stop.set()  # leave; the supervisor starts us afresh
+
+    def _left_out(self, model: str, number: str, line: str) -> None:
+        """Not all recordings could be used for a warm-up."""
+        self._events.tell("recording", model, number, f"warmed without a part of its recordings: {line}")
 
     # ---- all worker processes ----
 

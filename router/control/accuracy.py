@@ -1,7 +1,8 @@
 """Whether models are still right: reads the ledger as it grows, adds up what came true, and tells of a decline.
 
 Everything is in memory and bounded; after a restart it is read from the ledger's file again, and what was found then is
-not told a second time. All of it is reckoned on one thread of its own: the event loop only passes on.
+not told a second time. What a version is compared with is kept (`baselines`): the ledger forgets what it was taken
+from. All of it is reckoned on one thread of its own: the event loop only passes on.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ from typing import Final, Protocol, TypeVar
 
 import structlog
 
+from router.control.accuracy_version import Place, WatchedVersion
 from router.control.accuracy_view import Measured, ModelAccuracy, VersionAccuracy, facts_of, following, told
+from router.control.baselines import Baselines, Rows
 from router.control.events import Events
 from router.control.ledger_news import Marks, News
+from router.control.records import Entry, Order
 from router.core.accuracy import headline
-from router.core.accuracy_history import FARTHEST_S, History
-from router.core.decline import Baseline, Decline, Finding, Rule, Status, of_exam
+from router.core.accuracy_history import FARTHEST_S
+from router.core.decline import Baseline, Finding, Origin, Status, of_exam
 from router.core.exam import EXAM
 from router.core.gate import Report
-from router.core.outcome import Kind, Outcome, Said, losses
+from router.core.outcome import Kind, Outcome, Said
 from router.core.table import Route, VersionState
-from router.errors import InvalidRequest, NotFound, Refused, RouterError
-from router.model_settings import AccuracySettings
+from router.errors import InvalidRequest, NotFound, NotReady, Refused, RouterError
 
 log = structlog.get_logger()
 
@@ -39,6 +42,10 @@ RECENT_S: Final = 3600.0
 """What metrics tell of."""
 
 Value = TypeVar("Value")
+Change = tuple[str, str, str, Mapping[str, str]]
+"""What is told: text, model, version, facts."""
+ANEW: Final[Mapping[str, str]] = {"status": Status.GREEN.value, "baseline": "anew"}
+"""Of a version that is compared with something else: whatever was found before, nothing is found yet."""
 
 
 class Truths(Protocol):
@@ -56,17 +63,6 @@ Reports = Callable[[str, str], Sequence[Report]]
 """The newest tests of a version; blocks, and raises RouterErrors."""
 
 
-class _Version:
-    """What is known of one."""
-
-    def __init__(self, number: str, kind: Kind, rule: Rule, baseline: Baseline | None) -> None:
-        self.number = number
-        self.history = History(kind)
-        self.decline = Decline(kind, rule, baseline)
-        self.told = Status.GREEN
-        """What people were told last: nothing, until there is something to tell."""
-
-
 class Accuracy:
     """Of all models that keep a ledger. Used on the event loop."""
 
@@ -75,6 +71,7 @@ class Accuracy:
         truths: Truths,
         routes: Callable[[], Mapping[str, Route]],
         events: Events,
+        baselines: Rows,
         reports: Reports = lambda model, number: (),  # noqa: ARG005
         clock: Callable[[], float] = time.time,
         every_s: float = EVERY_S,
@@ -83,12 +80,17 @@ class Accuracy:
         self._routes = routes
         self._events = events
         self._reports = reports
+        self._baselines = Baselines(baselines)
         self._clock = clock
         self._every_s = every_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="accuracy")
         self._marks = Marks()
-        self._models: dict[str, dict[str, _Version]] = {}
+        self._models: dict[str, dict[str, WatchedVersion]] = {}
         self._caught_up = False
+        self._whole = False
+        """Whether the last look has read all that there was."""
+        self._begun: list[Change] = []
+        """Versions that are compared with something else than before."""
         self._trouble = ""
         self.measured: Sequence[Measured] = ()
         """Of each version that serves, as it was at the last look."""
@@ -124,12 +126,17 @@ class Accuracy:
         return more
 
     async def look(self) -> bool:
-        """Read what is new and tell of what changed; whether there is more to be read. Raises NotReady."""
-        routes = {name: route for name, route in self._routes().items() if route.settings.ledger.enabled}
+        """Read what is new and tell of what changed; whether there is more to be read. Raises RouterErrors."""
+        every = dict(self._routes())
+        routes = {name: route for name, route in every.items() if route.settings.ledger.enabled}
+        await self._do(self._baselines.load)
         news = await self._truths.news(frozenset(routes), self._marks, MOST)
         now = self._clock()
-        self._marks = news.marks  # what is at fault in it is not read again and again
-        changes = await self._do(lambda: self._take(news, routes, now))
+        before, self._marks = self._marks, news.marks  # what is at fault in it is not read again and again
+        changes = await self._do(lambda: self._take(news, before, every, routes, now))
+        begun, self._begun = self._begun, []
+        for text, name, number, facts in begun:
+            self._events.tell("accuracy", name, number, text, 0, **facts)
         if not news.more:
             if self._caught_up:
                 for text, name, number, facts in changes:
@@ -143,52 +150,64 @@ class Accuracy:
     # ---- on the thread ----
 
     def _take(
-        self, news: News, routes: Mapping[str, Route], now: float
-    ) -> list[tuple[str, str, str, Mapping[str, str]]]:
-        """Add what is new. What changed, of champions: text, model, number, facts."""
+        self, news: News, before: Marks, every: Mapping[str, Route], routes: Mapping[str, Route], now: float
+    ) -> list[Change]:
+        """Add what is new. What changed, of champions."""
         for name in [name for name in self._models if name not in routes]:
             del self._models[name]
+        places = {
+            name: Place(before.file, before.turns.get(name, 0), self._whole and name in before.turns, now)
+            for name in routes
+        }
+        for name, versions in self._models.items():
+            for known in versions.values():
+                self._another(known, known.follow(routes[name], places[name]))
         for name, outcomes in news.outcomes.items():
-            self._add(name, outcomes, routes[name].settings.accuracy, now)
+            self._add(name, outcomes, routes[name], places[name], news.marks.file)
         for name, said in news.said.items():
-            self._count(name, said, routes[name].settings.accuracy, now)
+            self._count(name, said, routes[name], places[name])
+        self._whole = not news.more
+        for name, versions in self._models.items():
+            read = Place(news.marks.file, news.marks.turns.get(name, 0), self._whole, now)
+            for known in versions.values():
+                known.read(read)
+        self._baselines.save(every)
         changes = [] if news.more else [each for name, route in routes.items() for each in self._changed(name, route)]
         self.measured = [each for name, route in routes.items() for each in self._measures(name, route, now)]
         return changes
 
-    def _count(self, model: str, said: Sequence[Said], settings: AccuracySettings, now: float) -> None:
+    def _another(self, known: WatchedVersion, text: str) -> None:
+        """It is compared with something else than before, if there is a text that says so."""
+        if text:
+            self._begun.append((text, known.model, known.number, ANEW))
+
+    def _count(self, model: str, said: Sequence[Said], route: Route, place: Place) -> None:
         by_version: dict[str, list[Said]] = {}
         for each in said:
             by_version.setdefault(each.version, []).append(each)
         for number, counts in by_version.items():
-            version = self._version(model, number, Kind.of(counts[-1].form), settings)
-            version.history.said(counts, now)
+            version = self._version(model, number, Kind.of(counts[-1].form), route, place)
+            version.history.said(counts, place.now)
 
-    def _add(self, model: str, outcomes: Sequence[Outcome], settings: AccuracySettings, now: float) -> None:
+    def _add(self, model: str, outcomes: Sequence[Outcome], route: Route, place: Place, file: int) -> None:
         by_version: dict[str, list[Outcome]] = {}
         for each in outcomes:
             by_version.setdefault(each.version, []).append(each)
         for number, rows in by_version.items():
             kind = Kind.of(rows[-1].form)
-            version = self._version(model, number, kind, settings)
-            same = [each for each in rows if Kind.of(each.form) is kind]
-            version.history.add(same, now)
-            for _ in version.decline.add(losses(same)):
-                pass  # how it stands in the end is what is told
+            version = self._version(model, number, kind, route, place)
+            version.take([each for each in rows if Kind.of(each.form) is kind], file, place.now)
 
-    def _version(self, model: str, number: str, kind: Kind, settings: AccuracySettings) -> _Version:
+    def _version(self, model: str, number: str, kind: Kind, route: Route, place: Place) -> WatchedVersion:
         """What is known of a version; nothing yet where its predictions are of another kind by now."""
         versions = self._models.setdefault(model, {})
-        rule = Rule(settings.max_drop, settings.max_rise, settings.baseline_requests)
         known = versions.get(number)
         if known is None or known.history.kind is not kind:
-            baseline = self._of_exam(model, number, kind) if settings.baseline == "exam" else None
-            known = versions[number] = _Version(number, kind, rule, baseline)
+            known = versions[number] = WatchedVersion(model, number, kind, self._baselines, self._of_exam)
+            self._another(known, known.begin(route, place))
             if len(versions) > MOST_VERSIONS:
                 oldest = min((each for each in versions if each != number), key=lambda n: versions[n].history.newest_s)
                 del versions[oldest]
-        if known.decline.rule != rule:
-            known.decline.follow(rule)
         return known
 
     def _of_exam(self, model: str, number: str, kind: Kind) -> Baseline | None:
@@ -208,7 +227,7 @@ class Accuracy:
                     return of_exam(kind, rows, figures["mae"])
         return None
 
-    def _changed(self, model: str, route: Route) -> list[tuple[str, str, str, Mapping[str, str]]]:
+    def _changed(self, model: str, route: Route) -> list[Change]:
         """What is to be told of a champion."""
         known = self._models.get(model, {}).get(route.champion or "")
         if known is None:
@@ -243,6 +262,15 @@ class Accuracy:
 
         Raises NotFound, Refused (it keeps no ledger), InvalidRequest (it goes farther back than anything is kept).
         """
+        route = self._route(model)
+        if not 0 < since_s <= FARTHEST_S:
+            most = FARTHEST_S // 86_400
+            raise InvalidRequest(f"{since_s / 86_400:g} days back: more than 0 are meant, and {most} are the most")
+        now = self._clock()
+        heard = dict(self._truths.heard.get(model, {}))
+        return await self._do(lambda: self._seen(model, route, number, since_s, now, heard))
+
+    def _route(self, model: str) -> Route:
         route = self._routes().get(model)
         if route is None:
             raise NotFound(f"unknown model '{model[:200]}'")
@@ -251,22 +279,50 @@ class Accuracy:
                 f"model '{model}' keeps no ledger of its predictions, so nobody knows how right it is: set"
                 " `enabled = true` under [ledger] in its model.toml, and say what came true (`router actuals`)"
             )
-        if not 0 < since_s <= FARTHEST_S:
-            most = FARTHEST_S // 86_400
-            raise InvalidRequest(f"{since_s:g} seconds back: more than 0 are meant, and {most} days are the most")
-        now = self._clock()
-        heard = dict(self._truths.heard.get(model, {}))
-        return await self._do(lambda: self._seen(model, route, number, since_s, now, heard))
+        return route
+
+    async def begin_anew(self, model: str, number: str, order: Order) -> str:
+        """Have the baseline of a version, by default the champion, be made of what comes true from now on.
+
+        What it is compared with, in words. Raises NotFound, Refused (it keeps no ledger, is compared with its exam, or
+        the store takes nothing), NotReady (the ledger is still being read).
+        """
+        route, now = self._route(model), self._clock()
+        place = Place(self._marks.file, self._marks.turns.get(model, 0), self._whole, now)
+        text, number = await self._do(lambda: self._anew(route, number or route.champion or "", place, order))
+        self._events.tell("accuracy", model, number, text, 0, **ANEW)
+        return text
+
+    def _anew(self, route: Route, number: str, place: Place, order: Order) -> tuple[str, str]:
+        known = self._models.get(route.model, {}).get(number)
+        if known is None:
+            raise self._unknown(route.model, number)
+        if not place.whole:
+            raise NotReady(f"model '{route.model[:200]}': its ledger is still being read, ask again in a moment")
+        current = known.decline.finding().baseline
+        if current is not None and current.origin is Origin.EXAM:
+            raise Refused(
+                f"version {number} of model '{route.model[:200]}' is compared with its exam: test it again"
+                f' (`router test {route.model} {number}`), or set `baseline = "first"` under [accuracy]'
+            )
+        before = {} if current is None else {"requests": current.requests, "loss": current.loss}
+        self._baselines.tell(Entry(place.now, order.actor, "baseline", route.model, number, order.reason, before))
+        text = known.anew(route, place, f"{order.actor} wanted it")
+        self._baselines.save(dict(self._routes()))
+        return text, number
+
+    def _unknown(self, model: str, number: str) -> NotFound:
+        there = ", ".join(sorted(self._models.get(model, {}), key=_order)) or "none"
+        return NotFound(
+            f"model '{model[:200]}': no prediction of version {number[:50]} is kept; of these some are: {there}"
+        )
 
     def _seen(
         self, model: str, route: Route, number: str, since_s: float, now: float, heard: Mapping[str, int]
     ) -> ModelAccuracy:
         known = self._models.get(model, {})
         if number and number not in known:
-            there = ", ".join(sorted(known, key=_order)) or "none"
-            raise NotFound(
-                f"model '{model[:200]}': no prediction of version {number[:50]} is kept; of these some are: {there}"
-            )
+            raise self._unknown(model, number)
         ordered = sorted(known.values(), key=lambda each: _order(each.number), reverse=True)
         versions = [self._of_version(each, route, since_s, now) for each in ordered if number in ("", each.number)]
         champion = known.get(route.champion or "")
@@ -281,7 +337,7 @@ class Accuracy:
         )  # fmt: skip
 
     @staticmethod
-    def _of_version(known: _Version, route: Route, since_s: float, now: float) -> VersionAccuracy:
+    def _of_version(known: WatchedVersion, route: Route, since_s: float, now: float) -> VersionAccuracy:
         history = known.history
         points = history.since(since_s, now)
         confused, first_s = (None, 0) if history.kind is Kind.NUMBERS else history.confusion(since_s, now)

@@ -100,6 +100,9 @@ def told(number: str, kind: Kind | None, finding: Finding, settings: AccuracySet
 def _origin(baseline: Baseline) -> str:
     if baseline.origin is Origin.EXAM:
         return f"of the {baseline.requests} rows of its exam"
+    if baseline.since_s:
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(baseline.since_s))
+        return f"of the first {baseline.requests} requests after {since}"
     return f"of its first {baseline.requests} requests"
 
 
@@ -125,8 +128,8 @@ def following(model: str, route: Route, finding: Finding, settings: AccuracySett
         return ""
     back = f", `router rollback {model}` goes back to version {route.standby}" if route.standby else ""
     return (
-        f"`router drift {model}` shows whether what comes has changed; `router retrain {model}` has a new version"
-        f" trained{back}"
+        f"`router drift {model}` shows whether what comes has changed; `router retrain {model} --reason WHY` has"
+        f" a new version trained{back}"
     )
 
 

@@ -86,6 +86,23 @@ AUDIT_HEAD: Final = Table(
     Column("sequence", Integer, nullable=False),
     Column("hash", Text, nullable=False),
 )
+BASELINES: Final = Table(
+    "baselines",
+    METADATA,
+    Column("model", Text, primary_key=True),
+    Column("number", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("output", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("wanted", Integer, nullable=False),
+    Column("file", Integer, nullable=False),  # of the ledger
+    Column("turn", Integer, nullable=False),
+    Column("since", Float, nullable=False),  # 0: of the first requests of all
+    Column("requests", Integer, nullable=False),  # 0: it is still to be made
+    Column("loss", Float, nullable=False),
+    Column("high", Float, nullable=False),
+    Column("made", Float, nullable=False),
+)
 REFERENCES: Final = Table(
     "references",
     METADATA,

@@ -74,7 +74,10 @@ class Progress:
 
 
 class Warmups:
-    """All warm-ups and observations. One event loop calls everything."""
+    """All warm-ups and observations. One event loop calls everything.
+
+    `left_out` hears of a version (model, number) which of its recordings could not be used to warm it, in one line.
+    """
 
     def __init__(
         self,
@@ -83,11 +86,13 @@ class Warmups:
         wall: Callable[[], float] = time.time,
         patience_s: float = PATIENCE_S,
         look_s: float = LOOK_S,
+        left_out: Callable[[str, str, str], None] = lambda model, number, line: None,  # noqa: ARG005
     ) -> None:
         self._clock = clock
         self._wall = wall
         self._patience_s = patience_s
         self._look_s = look_s
+        self._left_out = left_out
         self._rehearsals = Rehearsals(process, clock)
         self._active: dict[str, Rehearsal] = {}
         self._observed: dict[tuple[str, str, str], Rehearsal] = {}
@@ -123,6 +128,8 @@ class Warmups:
             while not (found := self._verdict(active, before)):
                 await self._wait(active)
                 told(_progress(active))
+            if active.figures.left_out:
+                self._left_out(model, version.number, active.figures.left_out)
         finally:
             del self._active[model]
             self._end(active)

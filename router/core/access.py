@@ -73,6 +73,7 @@ METHODS: Final[Mapping[str, Role]] = {
     "GetHealth": Role.VIEWER,
     "GetRecording": Role.VIEWER,
     "GetAccuracy": Role.VIEWER,
+    "ResetBaseline": Role.OPERATOR,
     "GetWebhook": Role.VIEWER,
     "TestWebhook": Role.OPERATOR,
     "RetryWebhook": Role.OPERATOR,

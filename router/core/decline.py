@@ -72,12 +72,13 @@ class Rule:
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """What a version is compared with: its mean loss over so many requests, and `high`, above which the true one is
-    not."""
+    not. `since_s`: they are those from an instant on (seconds since 1970), and not its first ones of all."""
 
     origin: Origin
     requests: int
     loss: float
     high: float
+    since_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +103,29 @@ def of_exam(kind: Kind, rows: int, loss: float) -> Baseline:
     return Baseline(Origin.EXAM, rows, loss, _wilson(loss, rows) if kind is Kind.LABELS else loss)
 
 
-def of_first(kind: Kind, losses: Array) -> Baseline:
-    """The baseline that the first losses give."""
-    rows, loss = len(losses), float(losses.mean())
+def of_first(kind: Kind, losses: Array, since_s: float = 0.0) -> Baseline:
+    """The baseline that the first losses give, or with `since_s` the first from an instant on."""
+    rows = len(losses)
     if kind is Kind.LABELS:
-        return Baseline(Origin.FIRST, rows, loss, _wilson(loss, rows))
+        loss = float(losses.mean())
+        return Baseline(Origin.FIRST, rows, loss, _wilson(loss, rows), since_s)
+    losses = _held(losses)
+    loss = float(losses.mean())
     spread = float(losses.std(ddof=1)) if rows > 1 else math.inf
-    return Baseline(Origin.FIRST, rows, loss, loss + SURE * spread / math.sqrt(rows))
+    return Baseline(Origin.FIRST, rows, loss, loss + SURE * spread / math.sqrt(rows), since_s)
+
+
+def _held(losses: Array) -> Array:
+    """None above CAP times the mean of all that are held so, as it is with those that come later: one absurd truth
+    among the first would hide every decline. Where too many are so large they are no exception, and stay."""
+    ordered, rows = np.sort(losses), len(losses)
+    sums = np.cumsum(ordered)
+    for above in range(math.ceil(rows / CAP)):
+        mean = sums[-1 - above] / (rows - CAP * above)
+        if ordered[-1 - above] <= CAP * mean:
+            held: Array = np.minimum(losses, CAP * mean)
+            return held
+    return losses
 
 
 def limit_of(kind: Kind, rule: Rule, baseline: Baseline) -> float:
@@ -194,11 +211,15 @@ class Finding:
 
 
 class Decline:
-    """Watches one version, of one kind. Not for several threads."""
+    """Watches one version, of one kind. Not for several threads.
 
-    def __init__(self, kind: Kind, rule: Rule, baseline: Baseline | None = None) -> None:
+    Without a `baseline` it is made of what comes; `since_s` is when that began, where it is not the first of all.
+    """
+
+    def __init__(self, kind: Kind, rule: Rule, baseline: Baseline | None = None, since_s: float = 0.0) -> None:
         self._kind = kind
         self._rule = rule
+        self._since_s = since_s
         self._first: list[float] = []
         self._baseline = baseline
         self._limit = 0.0 if baseline is None else limit_of(kind, rule, baseline)
@@ -226,7 +247,7 @@ class Decline:
             losses, slots = losses[missing:], slots[missing:]
             if len(self._first) < self._rule.rows:
                 return
-            self._baseline = of_first(self._kind, np.array(self._first))
+            self._baseline = of_first(self._kind, np.array(self._first), self._since_s)
             self._limit = limit_of(self._kind, self._rule, self._baseline)
             self._first = []
             yield self.finding()

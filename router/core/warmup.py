@@ -60,7 +60,8 @@ class Figures:
     `times` and `champion_times` (of the same runs, while it served) count runs by `TIMES`, `ratios` pairs of runs by
     `RATIOS`. `running_s` is how long the run (or the load) under way has taken. `exhausted`: the source has no more.
     `failed`: why it could not be loaded; of an observation, why it is not run any more. `missed` are requests of which
-    copies came while it had too many already, and `rested_s` is for how long it gave way to whoever serves.
+    copies came while it had too many already, and `rested_s` is for how long it gave way to whoever serves. `replayed`
+    and `left_out` say in words which of its recordings it was run on, and which could not be used.
     """
 
     loaded: bool = False
@@ -79,6 +80,8 @@ class Figures:
     exhausted: bool = False
     missed: int = 0
     rested_s: float = 0.0
+    replayed: str = ""
+    left_out: str = ""
 
     @property
     def hangs(self) -> bool:
@@ -256,6 +259,7 @@ def _samples(figures: Figures, settings: WarmupSettings, mirrored: Mirrored | No
         return Outcome("samples", Verdict.PASS, reason, figures=numbers)
     parts = [f"{count} {source.value}" for source in Source if (count := figures.samples.get(source, 0))]
     reason = f"{' and '.join(parts)} requests, {settings.min_samples} live ones were wanted"
+    reason = "; ".join(each for each in (reason, figures.replayed, figures.left_out) if each)
     return Outcome("samples", Verdict.WARN, reason, figures=numbers)
 
 

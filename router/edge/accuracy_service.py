@@ -9,10 +9,12 @@ from typing import Any, Final, Protocol
 from grpc import aio
 
 from router.control.accuracy_view import ModelAccuracy, VersionAccuracy
+from router.control.records import Order
 from router.core.accuracy import Figure, Sum, headline
 from router.core.accuracy_history import Point
 from router.core.outcome import Kind
 from router.edge import admin_words as words
+from router.edge.access import actor_of
 from router.edge.error_details import BadField
 from router.pb import accuracy_pb2 as pb
 from router.pb import accuracy_pb2_grpc
@@ -28,6 +30,9 @@ class Source(Protocol):
 
     async def of(self, model: str, number: str, since_s: float) -> ModelAccuracy:
         """How right a model's versions were. Raises RouterErrors."""
+
+    async def begin_anew(self, model: str, number: str, order: Order) -> str:
+        """Have another baseline made; what a version is compared with. Raises RouterErrors."""
 
 
 class AccuracyService(accuracy_pb2_grpc.AccuracyServicer):
@@ -46,6 +51,12 @@ class AccuracyService(accuracy_pb2_grpc.AccuracyServicer):
         if not since > 0:  # also what is no number
             raise BadField("since_seconds", f"{request.since_seconds:g} seconds back: more than 0 are meant")
         return to_message(await self._source.of(words.model(request.model), words.any_number(request.version), since))
+
+    async def ResetBaseline(self, request: pb.ResetBaselineRequest, context: Context) -> pb.ResetBaselineResponse:
+        """Have the baseline of a version be made of what comes true from now on."""
+        model, number = words.model(request.model), words.any_number(request.version)
+        order = words.order(actor_of(context), request.reason)
+        return pb.ResetBaselineResponse(text=await self._source.begin_anew(model, number, order))
 
 
 def to_message(seen: ModelAccuracy) -> pb.ModelAccuracy:

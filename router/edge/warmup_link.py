@@ -185,6 +185,8 @@ def _seen_to(seen: Seen) -> pb.WarmedVersion:
         ),
         missed=figures.missed,
         rested_seconds=figures.rested_s,
+        replayed=figures.replayed,
+        left_out=figures.left_out,
     )
 
 
@@ -219,6 +221,8 @@ def _seen_from(message: pb.WarmedVersion) -> Seen:
         message.exhausted,
         message.missed,
         message.rested_seconds,
+        message.replayed,
+        message.left_out,
     )
     known = message.accuracy
     accuracy = Accuracy(

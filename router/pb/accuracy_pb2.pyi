@@ -16,6 +16,22 @@ class GetAccuracyRequest(_message.Message):
     since_seconds: float
     def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., since_seconds: _Optional[float] = ...) -> None: ...
 
+class ResetBaselineRequest(_message.Message):
+    __slots__ = ("model", "version", "reason")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    reason: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ResetBaselineResponse(_message.Message):
+    __slots__ = ("text",)
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    def __init__(self, text: _Optional[str] = ...) -> None: ...
+
 class ModelAccuracy(_message.Message):
     __slots__ = ("model", "champion", "status", "text", "next_step", "now", "since_seconds", "versions", "actuals", "reading")
     class ActualsEntry(_message.Message):

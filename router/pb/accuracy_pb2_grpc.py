@@ -39,6 +39,11 @@ class AccuracyStub:
                 request_serializer=accuracy__pb2.GetAccuracyRequest.SerializeToString,
                 response_deserializer=accuracy__pb2.ModelAccuracy.FromString,
                 _registered_method=True)
+        self.ResetBaseline = channel.unary_unary(
+                '/router.accuracy.v1.Accuracy/ResetBaseline',
+                request_serializer=accuracy__pb2.ResetBaselineRequest.SerializeToString,
+                response_deserializer=accuracy__pb2.ResetBaselineResponse.FromString,
+                _registered_method=True)
 
 
 class AccuracyServicer:
@@ -50,6 +55,13 @@ class AccuracyServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResetBaseline(self, request, context):
+        """What a version is compared with is taken from what comes true from now on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccuracyServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -57,6 +69,11 @@ def add_AccuracyServicer_to_server(servicer, server):
                     servicer.GetAccuracy,
                     request_deserializer=accuracy__pb2.GetAccuracyRequest.FromString,
                     response_serializer=accuracy__pb2.ModelAccuracy.SerializeToString,
+            ),
+            'ResetBaseline': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetBaseline,
+                    request_deserializer=accuracy__pb2.ResetBaselineRequest.FromString,
+                    response_serializer=accuracy__pb2.ResetBaselineResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -86,6 +103,33 @@ class Accuracy:
             '/router.accuracy.v1.Accuracy/GetAccuracy',
             accuracy__pb2.GetAccuracyRequest.SerializeToString,
             accuracy__pb2.ModelAccuracy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetBaseline(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.accuracy.v1.Accuracy/ResetBaseline',
+            accuracy__pb2.ResetBaselineRequest.SerializeToString,
+            accuracy__pb2.ResetBaselineResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -457,7 +457,7 @@ class Warmed(_message.Message):
     def __init__(self, versions: _Optional[_Iterable[_Union[WarmedVersion, _Mapping]]] = ...) -> None: ...
 
 class WarmedVersion(_message.Message):
-    __slots__ = ("run", "source", "loaded", "failed", "seconds", "samples", "rows", "errors", "broken", "first_error", "times", "champion_times", "ratios", "outputs", "running_seconds", "exhausted", "accuracy", "missed", "rested_seconds")
+    __slots__ = ("run", "source", "loaded", "failed", "seconds", "samples", "rows", "errors", "broken", "first_error", "times", "champion_times", "ratios", "outputs", "running_seconds", "exhausted", "accuracy", "missed", "rested_seconds", "replayed", "left_out")
     class SamplesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -484,6 +484,8 @@ class WarmedVersion(_message.Message):
     ACCURACY_FIELD_NUMBER: _ClassVar[int]
     MISSED_FIELD_NUMBER: _ClassVar[int]
     RESTED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     run: str
     source: str
     loaded: bool
@@ -503,7 +505,9 @@ class WarmedVersion(_message.Message):
     accuracy: WarmedAccuracy
     missed: int
     rested_seconds: float
-    def __init__(self, run: _Optional[str] = ..., source: _Optional[str] = ..., loaded: _Optional[bool] = ..., failed: _Optional[str] = ..., seconds: _Optional[float] = ..., samples: _Optional[_Mapping[str, int]] = ..., rows: _Optional[int] = ..., errors: _Optional[int] = ..., broken: _Optional[int] = ..., first_error: _Optional[str] = ..., times: _Optional[_Iterable[int]] = ..., champion_times: _Optional[_Iterable[int]] = ..., ratios: _Optional[_Iterable[int]] = ..., outputs: _Optional[_Iterable[_Union[WarmedOutput, _Mapping]]] = ..., running_seconds: _Optional[float] = ..., exhausted: _Optional[bool] = ..., accuracy: _Optional[_Union[WarmedAccuracy, _Mapping]] = ..., missed: _Optional[int] = ..., rested_seconds: _Optional[float] = ...) -> None: ...
+    replayed: str
+    left_out: str
+    def __init__(self, run: _Optional[str] = ..., source: _Optional[str] = ..., loaded: _Optional[bool] = ..., failed: _Optional[str] = ..., seconds: _Optional[float] = ..., samples: _Optional[_Mapping[str, int]] = ..., rows: _Optional[int] = ..., errors: _Optional[int] = ..., broken: _Optional[int] = ..., first_error: _Optional[str] = ..., times: _Optional[_Iterable[int]] = ..., champion_times: _Optional[_Iterable[int]] = ..., ratios: _Optional[_Iterable[int]] = ..., outputs: _Optional[_Iterable[_Union[WarmedOutput, _Mapping]]] = ..., running_seconds: _Optional[float] = ..., exhausted: _Optional[bool] = ..., accuracy: _Optional[_Union[WarmedAccuracy, _Mapping]] = ..., missed: _Optional[int] = ..., rested_seconds: _Optional[float] = ..., replayed: _Optional[str] = ..., left_out: _Optional[str] = ...) -> None: ...
 
 class WarmedOutput(_message.Message):
     __slots__ = ("name", "kind", "compared", "agreed", "absolute", "relative", "apart", "elements", "within")

@@ -240,21 +240,26 @@ class Candidate:
 
     def _next(self) -> tuple[Source, MirroredRun] | None:
         """What is to be run next; None when it is stopped."""
-        with self._condition:
-            while not self.stopped:
+        while True:
+            with self._condition:
+                if self.stopped:
+                    return None
                 if self._waiting:
                     run = self._waiting.popleft()
                     self._waiting_bytes -= nbytes(run)
                     self._condition.notify_all()
                     return Source.LIVE, run
-                if self._replay is not None:
-                    source, runs = self._replay
-                    found = next(runs, None)
-                    if found is not None:
-                        return source, found
+                replay = self._replay
+                if replay is None:
+                    self._condition.wait(LOOK_S)
+                    continue
+            source, runs = replay
+            found = next(runs, None)  # it may read files: nobody who brings a copy waits for that
+            if found is not None:
+                return source, found
+            with self._condition:
+                if self._replay is replay:
                     self._replay, self._exhausted = None, True
-                self._condition.wait(LOOK_S)
-        return None
 
     def _run(self, session: Runnable, clock: Callable[[], int], source: Source, run: MirroredRun) -> None:
         """Run a copy as the champion did: its calls together, if this version may join them."""

@@ -18,9 +18,10 @@ from router.core.mirrored import Truth
 from router.core.table import Version, VersionState
 from router.core.warmup import Accuracy, Figures, Mirrored, Source
 from router.errors import NotReady, Refused
-from router.model_settings import ModelSettings, WarmupSettings
+from router.model_settings import ModelSettings
 from router.serving.inflight import LEFT
 from router.serving.mirror import MirrorOrder, Part
+from router.version_settings import WarmupSettings
 
 SETTINGS = ModelSettings(
     warmup=WarmupSettings(fraction=0.5, max_per_s=7, min_samples=10, min_seconds=5, max_seconds=60)
@@ -111,9 +112,13 @@ class World:
     serving: FakeServing = field(default_factory=FakeServing)
     now: float = 0.0
     told: list[Progress] = field(default_factory=list)
+    left_out: list[tuple[str, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.warmups = Warmups(self.process, lambda: self.now, lambda: 1000.0 + self.now, patience_s=60, look_s=0.005)
+        self.warmups = Warmups(
+            self.process, lambda: self.now, lambda: 1000.0 + self.now, patience_s=60, look_s=0.005,
+            left_out=lambda *line: self.left_out.append(line),
+        )  # fmt: skip
 
     async def begin(self, number: str = "2", model: str = "m", champion: str | None = "1") -> asyncio.Task[Report]:
         """A warm-up that has begun."""
@@ -182,6 +187,26 @@ def test_a_version_is_warmed_until_there_is_a_verdict() -> None:
         samples = next(each for each in report.outcomes if each.gate == "samples")
         assert (samples.figures["offered_requests"], samples.figures["dropped_full_requests"]) == (12, 2)
         assert (world.serving.mirrors, world.worker.orders, world.process.wanted) == ([], [], False)
+
+    play(story)
+
+
+def test_recordings_that_could_not_be_used_are_told_once() -> None:
+    """With the verdict, which says so too."""
+
+    async def story(world: World) -> None:
+        task = await world.begin(champion=None)
+        world.join()
+        line = "1 file of recordings cannot be read: rows-1.parquet"
+        seen = figures(0, samples={Source.RECORDED: 5}, outputs=(), left_out=line)
+        for _ in range(2):
+            world.see(seen)
+            await asyncio.sleep(0.02)
+        assert not task.done()
+        world.see(figures(0, samples={Source.RECORDED: 10}, outputs=(), left_out=line))
+        report = await report_of(task)
+        assert report.outcomes[1].reason.endswith(f"wanted; {line}")
+        assert world.left_out == [("m", "2", line)]
 
     play(story)
 

@@ -55,7 +55,7 @@ MAY = {
         *("LoadModel", "UnloadModel", "TestVersion", "WarmVersion", "Promote", "Rollback", "Freeze", "SetAlias"),
         *("SetFallback", "SubmitActuals", "Challenge", "SetSplit", "Withdraw", "StartTrial", "StopTrial"),
         *("StopRollout", "Reject", "Apply", *ON_8001),
-        *("SetReference", "TestWebhook", "RetryWebhook", "Retrain", "StopRetraining"),
+        *("SetReference", "ResetBaseline", "TestWebhook", "RetryWebhook", "Retrain", "StopRetraining"),
     ],
     "approver": ["Approve"],
     "admin": ["SetFaults", "ClearQuarantine"],

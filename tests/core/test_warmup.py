@@ -29,7 +29,8 @@ from router.core.warmup import (
     stability,
     summed,
 )
-from router.model_settings import DeadlineSettings, ModelSettings, WarmupSettings
+from router.model_settings import DeadlineSettings, ModelSettings
+from router.version_settings import WarmupSettings
 
 SETTINGS = WarmupSettings(min_samples=500, min_seconds=30, max_seconds=600)
 MODEL = ModelSettings(warmup=SETTINGS, deadline=DeadlineSettings(sla_ms=50))
@@ -149,6 +150,11 @@ def test_too_few_live_requests_are_told_of() -> None:
     few = seen(0, samples={Source.RECORDED: 40, Source.SYNTHETIC: 64})
     assert gate("samples", few).verdict is Verdict.WARN
     assert gate("samples", few).reason == "40 recorded and 64 synthetic requests, 500 live ones were wanted"
+    told = replace(few, replayed="30 of the recorded ones are from 1 file", left_out="1 file cannot be read")
+    assert gate("samples", told).reason.endswith(
+        "were wanted; 30 of the recorded ones are from 1 file; 1 file cannot be read"
+    )
+    assert gate("samples", seen(left_out="1 file cannot be read")).reason == "500 live requests within 31 s"
     assert "samples" not in failed(few)
     assert failed(seen(0, samples={}, outputs=(), times=(), ratios=())) == ["samples"]
 

@@ -18,10 +18,11 @@ from router.core.tensor import ANY, Signature, TensorSpec
 from router.core.warmup import Accuracy, Figures, Mirrored, Purpose, Source
 from router.edge.link import LinkServer, WorkerHandle
 from router.edge.warmup_link import ROLE, WarmupHandle, WarmupLink, mirror_figures, mirrored
-from router.model_settings import ContractSettings, ModelSettings, WarmupSettings
+from router.model_settings import ContractSettings, ModelSettings
 from router.pb import link_pb2 as pb
 from router.serving.mirror import Mirror, MirrorOrder, Part
 from router.serving.timers import Timers
+from router.version_settings import WarmupSettings
 from tests.server import eventually
 
 SIGNATURE = Signature((TensorSpec("x", "FP32", (ANY,), (None,)),), (TensorSpec("y", "INT64", (ANY,), ("n",)),))
@@ -154,6 +155,8 @@ FIGURES = Figures(
     exhausted=True,
     missed=3,
     rested_s=0.75,
+    replayed="5 of them are from 1 file",
+    left_out="1 file cannot be read",
 )
 
 

@@ -18,11 +18,12 @@ from router.core.table import Version
 from router.core.tensor import ANY, TensorSpec, encode_bytes
 from router.core.warmup import Accuracy, Figures, Purpose, Source
 from router.errors import ModelBroken, ModelFailed
-from router.model_settings import ContractSettings, ModelSettings, WarmupSettings
+from router.model_settings import ContractSettings, ModelSettings
 from router.pb.inference_pb2 import ModelInferRequest
 from router.serving.candidate import LOOK_S, MAX_WAITING, Candidate
 from router.serving.core_time import CoreTime
 from router.serving.inflight import REGION, InFlight, running
+from router.version_settings import WarmupSettings
 from tests.server import eventually
 from tests.serving.fakes import Array, FakeSession, doubled, version
 
@@ -308,6 +309,26 @@ def test_live_copies_come_before_what_is_replayed() -> None:
         figures = world.candidate.figures()
         assert (figures.samples[Source.RECORDED], figures.samples[Source.LIVE]) == (2, 1)
         assert figures.outputs[0].agreed == 3  # where no outputs came the champion beside it said them
+
+
+def test_who_brings_copies_does_not_wait_for_what_is_read_from_the_disk() -> None:
+    """A source may take its time; another source that is wanted meanwhile takes its place."""
+    with World() as world:
+        gate, asked = threading.Event(), threading.Event()
+
+        def slow() -> Iterator[MirroredRun]:
+            asked.set()
+            assert gate.wait(10)
+            yield copy([10])
+            raise AssertionError("nobody wants more of it")
+
+        world.candidate.replay(Source.RECORDED, slow())
+        assert asked.wait(10)
+        assert world.candidate.put(copy([1]))
+        world.candidate.replay(Source.SYNTHETIC, iter([copy([20])]))
+        gate.set()
+        eventually(lambda: world.candidate.figures().exhausted)
+        assert [feeds["x"].tolist() for feeds in world.session.runs] == [[10], [1], [20]]
 
 
 def test_what_waits_is_bounded() -> None:
