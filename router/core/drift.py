@@ -33,7 +33,7 @@ ERROR: Final = 0.001
 GREEN, YELLOW, RED = 0, 1, 2
 WORDS: Final = ("green", "yellow", "red")
 _HALF: Final = 0.5
-_CALM: Final = 50.0
+_CALM: Final = 5.0
 """Degrees of freedom with which a design effect of one is believed before anything is measured."""
 
 
@@ -45,6 +45,8 @@ class Measures:
     rows: int
     psi: Array
     floor: Array
+    effects: Array
+    """How many times their counts vary as much as those of independent rows."""
     jensen_shannon: Array
     wasserstein: Array
     shift: Array
@@ -105,14 +107,19 @@ def effects(reference: Reference, window: Counts) -> Array:
 
 
 def measures(reference: Reference, window: Counts) -> Measures:
-    """How far a window, which is not empty, is from the reference."""
+    """How far a window, which is not empty, is from the reference.
+
+    Its counts vary no less than those of the windows that it was put together from (`Counts.varied`): of a few windows
+    alone, which is what an hour of little traffic is, hardly any of that would be seen.
+    """
     starts, groups = reference.group_starts, np.diff(np.append(reference.group_starts, reference.groups))
     rows, before = window.rows, reference.rows
     came, were = reference.grouped(window.bins), reference.group_counts
     p = (were + _HALF) / np.repeat(before + _HALF * groups, groups)
     q = (came + _HALF) / np.repeat(rows + _HALF * groups, groups)
     present = np.add.reduceat((came + were) > 0, starts, dtype=np.float64)
-    noise = effects(reference, window) / rows + reference.effects / before
+    varied = np.maximum(effects(reference, window), window.varied / rows)
+    noise = varied / rows + reference.effects / before
     floor = chi_square(np.maximum(present - 1, 1), ERROR / max(len(starts), 1)) * noise
 
     missing = window.bins[reference.missing] / rows
@@ -121,6 +128,7 @@ def measures(reference: Reference, window: Counts) -> Measures:
         rows,
         psi(p, q, starts),
         floor,
+        varied,
         jensen_shannon(were / before, came / rows, starts),
         distance,
         shift,

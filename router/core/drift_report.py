@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -118,11 +119,12 @@ def _feature(
     numbers: dict[str, Any] = {}
     shift = float(found.shift[place])
     if not bins.category:
-        numbers["mean_before"], numbers["deviation_before"] = bins.mean, bins.deviation
+        numbers["mean_before"], numbers["deviation_before"] = bins.mean, 0.0 if bins.constant else bins.deviation
         if np.isfinite(shift):
-            numbers["mean"] = bins.mean + shift * bins.deviation
+            mean = bins.mean + shift * bins.deviation
+            numbers["mean"] = mean if abs(mean) > 1e-9 * bins.deviation else 0.0  # what is left of it is of rounding
             numbers["deviation"] = float(found.deviation[place]) * bins.deviation
-            numbers["wasserstein"] = float(found.wasserstein[place])
+            numbers["wasserstein"] = None if bins.constant else float(found.wasserstein[place])
     else:
         numbers["unseen"], numbers["unseen_before"] = float(now[-1]), float(before[-1])
     psi, floor = float(found.psi[place]), float(found.floor[place])
@@ -170,12 +172,22 @@ def _what(feature: FeatureDrift, shift: float) -> str:
         at = int(np.argmax(parts))
         label = feature.labels[at]
         return f"{label} are {_percent(feature.now[at])}, {_percent(feature.before[at])} before"
-    if np.isfinite(shift) and abs(shift) >= 0.1 and feature.mean is not None and feature.mean_before is not None:
-        return f"its mean went from {feature.mean_before:.4g} to {feature.mean:.4g} ({shift:+.2f} standard deviations)"
-    if feature.deviation is not None and feature.deviation_before is not None:
-        was, now = feature.deviation_before, feature.deviation
-        return f"its values spread otherwise (standard deviation {was:.4g}, now {now:.4g})"
-    return "its values are others"
+    was, spread = feature.mean_before, feature.deviation_before
+    mean, deviation = feature.mean, feature.deviation
+    if was is None or spread is None or mean is None or deviation is None:
+        return "its values are others"
+    if not spread:
+        return f"it was always {_figure(was, 1.0)}, now its mean is {_figure(mean, 1.0)}"
+    if abs(shift) >= 0.1:
+        means = f"{_figure(was, spread)} to {_figure(mean, spread)}"
+        return f"its mean went from {means} ({shift:+.2f} standard deviations)"
+    return f"its values spread otherwise (standard deviation {spread:.4g}, now {deviation:.4g})"
+
+
+def _figure(value: float, scale: float) -> str:
+    """With so many digits that what is a part of `scale` away looks different."""
+    more = math.log10(min(max(abs(value) / scale, 1.0), 1e13)) if scale > 0 else 0.0
+    return f"{value:.{4 + int(more)}g}"
 
 
 def _part(p: float, q: float) -> float:
@@ -195,12 +207,15 @@ def labels(reference: Reference, place: int) -> tuple[str, ...]:
     """What each bin of a feature is called."""
     bins = reference.features[place]
     if bins.known is not None:
-        known = [each.decode("utf-8", "replace") if isinstance(each, bytes) else f"{each:g}" for each in bins.known]
+        known = [each.decode("utf-8", "replace") if isinstance(each, bytes) else f"{each:.17g}" for each in bins.known]
         return ("missing", *known, "others")
-    ends = [f"{each:.4g}" for each in bins.edges]
+    ends = [_figure(each, bins.deviation) for each in bins.edges]
     if not ends:
         return ("missing", "all")
-    between = [f"{low} – {high}" for low, high in pairwise(ends)]
+    for at in range(1, len(ends)):
+        if bins.edges[at] == np.nextafter(bins.edges[at - 1], np.inf):  # between both lies one value
+            ends[at] = ends[at - 1]
+    between = [low if low == high else f"{low} – {high}" for low, high in pairwise(ends)]
     return ("missing", f"below {ends[0]}", *between, f"from {ends[-1]}")
 
 
@@ -218,7 +233,8 @@ def model_reason(model: str, status: str, features: Sequence[FeatureDrift]) -> t
         step = "the answers have changed and the inputs have not: see whether the version is the one that is meant"
     else:
         step = (
-            "see whether what sends these values has changed; where that is to stay, retrain, or take it for the"
-            f" reference: `router reference {model} --data FILE`"
+            "see whether what sends these values has changed; where that is to stay, `router retrain"
+            f" {model} --reason WHY` has a version trained on it, `router reference {model} --data FILE` takes it for"
+            " the reference"
         )
     return f"{len(bad)} of {len(features)} features {does}: {named}{more}", step

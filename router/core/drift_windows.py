@@ -45,6 +45,7 @@ class _Horizon:
 
     def judge(self, reference: Reference, window: Counts, seconds: float, yellow: float, red: float) -> None:
         found = measures(reference, window)
+        window.varied = found.effects * window.rows  # for the hour and the day that it becomes a part of
         levels = found.levels(yellow, red)
         before = self.last.levels if self.last is not None else np.zeros_like(levels)
         self.status = confirmed(self.status, before, levels)
@@ -75,6 +76,11 @@ class DriftWindows:
     def rows(self) -> int:
         """In the window that is not full yet."""
         return self._now.rows
+
+    @property
+    def since(self) -> float:
+        """When that window began."""
+        return self._began
 
     def add(self, piece: Counts) -> None:
         """Rows that came together."""

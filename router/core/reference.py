@@ -25,6 +25,9 @@ GROUP: Final = 0.09
 ten groups, as is the custom with a population stability index."""
 RARE: Final = 0.01
 """Categories below this share are one group."""
+FEW: Final = 5
+"""So are those with fewer rows of the reference (Cochran 1954, "Some methods for strengthening the common χ² tests",
+Biometrics 10)."""
 FARTHEST: Final = 1e6
 """Standard deviations: a value farther off counts as so far."""
 _AT_ONCE: Final = 64
@@ -36,7 +39,8 @@ class Bins:
     """One feature of a reference. `counts` has the rows in each bin, the missing ones first.
 
     A number has `edges`, rising, and the mean of the rows in each interval in `centers`; a category has `known` in
-    their place, numbers or texts. `mean` and `deviation` are of the finite values, 0 and 1 where there are none.
+    their place, numbers or texts. `mean` and `deviation` are of the finite values, 0 and 1 where there are none; where
+    all are the same the deviation is 1 too, for want of one.
     `effect`: how many times the variance of these counts was that of independent rows (see `core.drift`).
     """
 
@@ -54,16 +58,22 @@ class Bins:
         """Whether its values are categories."""
         return self.known is not None
 
+    @property
+    def constant(self) -> bool:
+        """Whether it is a number of which all values were the same."""
+        return len(self.edges) == 2 and self.counts[1:].count(0) == 2
+
 
 class Counts:
     """Rows of one window, by bins: all that is kept of them. Those of several windows are added up.
 
     `bins` is flat over all features; `spread` is the sum over the pieces that it came in of the square of each group's
     count by the rows of the piece; `sums`, `squares` and `afar` are of the values, their squares and how far they are,
-    in standard deviations from the reference's mean.
+    in standard deviations from the reference's mean. `varied` is the sum over the rows of how many times their counts
+    vary as much as those of independent rows, as far as it has been measured.
     """
 
-    __slots__ = ("afar", "bins", "pieces", "rows", "spread", "squares", "sums")
+    __slots__ = ("afar", "bins", "pieces", "rows", "spread", "squares", "sums", "varied")
 
     def __init__(self, reference: Reference) -> None:
         self.rows = 0
@@ -73,6 +83,7 @@ class Counts:
         self.sums = np.zeros(len(reference.features))
         self.squares = np.zeros(len(reference.features))
         self.afar = np.zeros(len(reference.features))
+        self.varied = np.zeros(len(reference.features))
 
     def add(self, reference: Reference, other: Counts) -> None:
         """Another window's, as one piece."""
@@ -85,6 +96,7 @@ class Counts:
         self.sums += other.sums
         self.squares += other.squares
         self.afar += other.afar
+        self.varied += other.varied
 
 
 class Reference:
@@ -215,27 +227,32 @@ def _groups(feature: Bins) -> list[int]:
 
     Missing values are a group of their own, and so is what lies beyond all that the reference has.
     """
-    whole, *rest = feature.counts[0], *feature.counts[1:]
-    every = max(sum(feature.counts), 1)
-    made, now, share = [0], 1, 0.0
     if feature.category:
-        big = [count >= RARE * every for count in rest[:-1]]
-        numbers = iter(range(1, len(rest) + 1))
-        own = [next(numbers) if each else 0 for each in big]
-        rare = next(numbers) if not all(big) else 0
-        return [0, *(each or rare for each in own), next(numbers)]
-    present = max(every - whole, 1)
+        return _groups_of_categories(feature)
+    rest = feature.counts[1:]
+    present = max(sum(rest), 1)
+    made, now, share = [0], 1, 0.0
     for place, count in enumerate(rest):
         beyond = not count and place in {0, len(rest) - 1}
-        if beyond and share:
+        if share and (beyond or count >= GROUP * present):  # what is rare beside what is common would not be seen
             now, share = now + 1, 0.0
         made.append(now)
         share += count / present
         if beyond or share >= GROUP:
             now, share = now + 1, 0.0
-    if 0.0 < share < GROUP / 2 and made[-1] > 1 and made.count(made[-1]) < len(rest):  # too few for one of their own
-        made = [each - 1 if each == made[-1] else each for each in made]
     return made
+
+
+def _groups_of_categories(feature: Bins) -> list[int]:
+    """Of those that are not known hardly any come where few of the known ones came once (Good 1953, "The population
+    frequencies of species", Biometrika 40). Where more came once, as of names and numbers of things, one that is known
+    may never come again, and that is no change: the rare ones and those that are not known are one group."""
+    every, (*known, others) = sum(feature.counts), feature.counts[1:]
+    numbers = iter(range(1, len(known) + 1))
+    own = [next(numbers) if count >= max(RARE * every, FEW) else 0 for count in known]
+    rare = max(own, default=0) + 1
+    apart = not all(own) and others + known.count(1) <= RARE * every
+    return [0, *(each or rare for each in own), rare + apart]
 
 
 def _afar(feature: Bins) -> float:
@@ -294,6 +311,8 @@ def _number(column: Column, values: Array) -> Bins:
     counts = np.diff(below)
     with np.errstate(all="ignore"):
         mean, deviation = float(finite.mean()), float(finite.std())
+    if len(distinct) == 1:  # rounded, its mean would be another number
+        mean, deviation = float(distinct[0]), 0.0
     mean = mean if np.isfinite(mean) else float(np.median(finite))
     deviation = deviation if np.isfinite(deviation) and deviation > 0 else 1.0
     centers = _centers(there, edges, below)
@@ -309,9 +328,10 @@ def _edges(finite: Array, distinct: Array) -> Array:
         return _finite(np.concatenate(([low - step], middles, [high + step])))
     places = np.arange(1, QUANTILES) * len(finite) // QUANTILES
     edges = finite[places]
-    if edges[-1] == high:  # many rows lie there: what is higher is new
-        edges = np.append(edges, np.nextafter(high, np.inf))
-    return _finite(edges)
+    # Where many rows have the same value, or the highest, what is just above it is something else.
+    often = np.append(edges[:-1][edges[1:] == edges[:-1]], edges[edges == high])
+    with np.errstate(over="ignore"):
+        return _finite(np.concatenate((edges, np.nextafter(often, np.inf))))
 
 
 def _finite(edges: Array) -> Array:

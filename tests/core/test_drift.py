@@ -119,6 +119,43 @@ def test_what_is_missing_and_what_is_new_are_seen(rng: np.random.Generator) -> N
     assert found.levels(0.1, 0.2).tolist() == [RED]
 
 
+def tail(rng: np.random.Generator, rows: int, share: float) -> Array:
+    """Numbers of which so many are not 0."""
+    return np.where(rng.random(rows) < share, rng.exponential(size=rows), 0.0)
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_what_is_rare_beside_what_is_common_is_seen(rng: np.random.Generator, side: float) -> None:
+    """A flag that is a floating number, a number that is hardly ever not 0; on either side of it."""
+    flags, later = [(rng.random(rows) < share) * side for rows, share in ((1000, 0.02), (400, 0.5))]
+    for before, now in ((flags, later), (side * tail(rng, 1000, 0.01), side * tail(rng, 400, 0.5))):
+        reference = made([NUMBER], numbers(before))
+        assert measures(reference, window(reference, numbers(now))).levels(0.1, 0.2).tolist() == [RED]
+        assert measures(reference, window(reference, numbers(before))).levels(0.1, 0.2).tolist() == [GREEN]
+
+
+@pytest.mark.parametrize("draw", ["all others", "hundreds", "a long tail"])
+def test_categories_of_which_many_come_once_are_no_change_by_that(rng: np.random.Generator, draw: str) -> None:
+    """Names, numbers of things, words: those that the reference knows need not come again. What it knows by heart and
+    what goes missing are seen all the same."""
+    kinds = {
+        "all others": lambda rows: rng.integers(0, 1 << 40, rows),
+        "hundreds": lambda rows: rng.integers(0, 300, rows),
+        "a long tail": lambda rows: rng.zipf(1.4, rows),
+    }
+
+    def some(rows: int) -> Cells:
+        return texts(*map(str, kinds[draw](rows).tolist()))
+
+    for _ in range(12):
+        reference = made([TEXT], some(1000))
+        found = measures(reference, window(reference, some(600)))
+        assert found.levels(0.1, 0.2).tolist() == [GREEN]
+        assert found.unseen[0] > 0.0
+    found = measures(reference, window(reference, texts(*[""] * 300), some(300)))
+    assert found.levels(0.1, 0.2).tolist() == [RED]
+
+
 def test_a_feature_without_a_value_is_no_number(rng: np.random.Generator) -> None:
     """All missing before, now, or both: figures are finite, or NaN where there can be none."""
     empty, full = np.full(500, np.nan), rng.normal(size=500)

@@ -8,7 +8,7 @@ import pytest
 from router.core.drift import GREEN, RED, YELLOW
 from router.core.drift_report import INPUTS, OUTPUTS, FeatureDrift, features_of, model_reason, worst_first
 from router.core.drift_windows import DAY, HOUR, HOURS, SHORT, DriftWindows, learned
-from router.core.features import Cells, Column, Take
+from router.core.features import Array, Cells, Column, Take
 from router.core.reference import Reference, made
 from router.model_settings import DriftSettings
 
@@ -134,3 +134,53 @@ def test_what_is_missing_new_or_rarer_is_said_as_such() -> None:
         column, before, [b"a", b"b", b"c", b"d"] * 50
     )
     assert "b are 10 %, 50 % before" in words_of(column, before, [*[b"a"] * 9, b"b"] * 20)
+
+
+def test_an_hour_of_few_windows_knows_how_much_their_rows_are_alike() -> None:
+    """A caller who sends fifty of the same now and then: a window waits for six of them, and an hour is that window,
+    all of it in one piece."""
+    traffic = Traffic(DriftSettings(window_s=10, min_samples=300))
+    for _ in range(400):
+        traffic.now += 900.0
+        alike = Cells(np.repeat(traffic.rng.normal(size=(1, 2)), 50, axis=0), {})
+        traffic.windows.add(traffic.reference.counted(alike))
+        traffic.windows.look(traffic.now)
+        assert traffic.windows.status.max() == GREEN
+    assert traffic.windows.closed > 60
+
+
+def number_of(before: Array, now: Array, *, whole: bool = False) -> FeatureDrift:
+    """What is told of a number that was and is such."""
+    column = Column("n", "n", Take.ELEMENT, whole=whole)
+    reference = made([column], Cells(before.reshape(-1, 1), {}))
+    windows = DriftWindows(reference, TERMS, 0.0)
+    for instant in (10.0, 20.0):
+        windows.add(reference.counted(Cells(now.reshape(-1, 1), {})))
+        windows.look(instant)
+    (feature,) = features_of(windows, INPUTS, np.array([False]))
+    assert feature.status == "red"
+    return feature
+
+
+def test_what_was_always_the_same_has_no_standard_deviation() -> None:
+    """Nor anything that is measured in it; rounding makes none."""
+    told = number_of(np.full(1000, 0.1), np.full(300, 0.2))
+    assert told.reason.startswith("it was always 0.1, now its mean is 0.2;")
+    assert (told.mean_before, told.deviation_before, told.wasserstein) == (0.1, 0.0, None)
+    assert told.mean == pytest.approx(0.2)
+    large = number_of(np.full(1000, 1.7e9), np.full(300, 1.7e9 + 86_400))
+    assert large.reason.startswith("it was always 1700000000, now its mean is 1700086400;")
+
+
+def test_numbers_are_told_with_as_many_digits_as_tell_them_apart() -> None:
+    """Of seconds since 1970, of codes of seven digits; one value that most rows have has one end."""
+    rng = np.random.default_rng(3)
+    times = number_of(1.7e9 + rng.normal(0, 3600, 1000), 1.7e9 + rng.normal(7200, 3600, 300))
+    was, now = times.reason.split(" (")[0].removeprefix("its mean went from ").split(" to ")
+    assert float(now) - float(was) == pytest.approx(7200, abs=600)
+    assert len(set(times.labels)) == len(times.labels)
+    codes = number_of(np.array([1234567.0, 1234568.0] * 500), np.full(300, 1234568.0), whole=True)
+    assert codes.labels == ("missing", "1234567", "1234568", "others")
+    tail = number_of(np.maximum(rng.normal(-1.5, 1, 1000), 0), np.maximum(rng.normal(0, 1, 300), 0))
+    assert "0" in tail.labels
+    assert len(set(tail.labels)) == len(tail.labels)
