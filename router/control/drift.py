@@ -50,8 +50,8 @@ class Clock(Protocol):
 class References(Protocol):
     """Where references are kept. Both block and raise RouterErrors."""
 
-    def load(self) -> Sequence[ReferenceRecord]:
-        """All of them."""
+    def load(self, model: str) -> Sequence[ReferenceRecord]:
+        """Those of a model."""
 
     def keep(self, records: Sequence[ReferenceRecord], act: Entry | None = None) -> None:
         """In the place of those of the same sides; `act` is for the audit log."""
@@ -101,7 +101,6 @@ class Drift:
         self._missed: dict[str, int] = {}
         # The thread's own.
         self._models: dict[str, DriftOfModel] = {}
-        self._loaded = False
         self._blind = False
         self.now: Mapping[str, Drifting] = {}
         """Models that have been compared."""
@@ -152,7 +151,7 @@ class Drift:
         Raises NotFound, InvalidRequest, Refused when it could not be kept; nothing has changed then.
         """
         route = _known(self._routes(), model)
-        made: dict[str, int] = await self._do(self._set, dict(self._routes()), route, bodies, source, order)
+        made: dict[str, int] = await self._do(self._set, route, bodies, source, order)
         return made
 
     async def _do(self, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -164,65 +163,61 @@ class Drift:
 
     # ---- on the thread ----
 
-    def _load(self, routes: Mapping[str, Route]) -> None:
-        """What was kept, once. A store that cannot be read is asked again the next time."""
-        if self._loaded:
-            return
-        records = self._references.load()
-        self._loaded = True
-        now = self._clock.monotonic()
-        for each in records:
-            route = routes.get(each.model)
-            if route is None or each.side not in SIDES:
+    def _of(self, route: Route) -> DriftOfModel:
+        """What is known of a model; at first, and whenever it has not been looked at for a while, what was kept of it.
+
+        Raises RouterErrors where the store cannot be read: it is asked again the next time.
+        """
+        one = self._models.get(route.model)
+        if one is not None:
+            return one
+        one = DriftOfModel(route.model)
+        for each in self._references.load(route.model):
+            if each.side not in SIDES:
                 continue
             try:
                 reference = from_text(each.body)
             except UnreadableReference as error:
                 log.warning("a reference is made anew", model=each.model, side=each.side, reason=str(error))
                 continue
-            self._of(each.model).restore(each, reference, route.settings.drift, now)
-
-    def _of(self, model: str) -> DriftOfModel:
-        return self._models.setdefault(model, DriftOfModel(model))
+            one.restore(each, reference, route.settings.drift, self._clock.monotonic())
+        self._models[route.model] = one
+        return one
 
     def _look(
         self, routes: Mapping[str, Route], pending: Mapping[str, list[Observation]], missed: Mapping[str, int]
     ) -> list[_Told]:
         told: list[_Told] = []
-        try:
-            self._load(routes)
-        except RouterError as error:
-            if not self._blind:
-                log.warning("drift is not looked at: references cannot be read", reason=str(error))
-            self._blind = True  # one that is made of what comes would take the place of one that is kept
-            return []
-        self._blind = False
+        blind = False
         for model in [name for name in self._models if name not in routes or not routes[name].settings.drift.enabled]:
             del self._models[model]
-        for model, count in missed.items():
-            if model in routes:
-                self._of(model).missed += count
         now, wall = self._clock.monotonic(), self._clock.time()
         current: dict[str, Drifting] = {}
         for model, route in routes.items():
             if not route.settings.drift.enabled:
                 continue
             try:
-                told += self._look_at(model, route, pending.get(model, ()), now, wall)
+                told += self._look_at(route, pending.get(model, ()), missed.get(model, 0), now, wall)
+            except RouterError as error:  # what comes would make a reference in the place of the one that is kept
+                if not self._blind:
+                    log.warning("drift is not looked at: references cannot be read", reason=str(error))
+                self._blind = blind = True
             except Exception:  # a fault of ours
                 log.exception("drift could not be looked at", model=model)
                 self._models.pop(model, None)
             if model in self._models and (found := self._models[model].summary(route.settings.drift)) is not None:
                 current[model] = Drifting(*found)
+        self._blind = blind
         self.now = current
         return told
 
     def _look_at(
-        self, model: str, route: Route, observations: Sequence[Observation], now: float, wall: float
+        self, route: Route, observations: Sequence[Observation], missed: int, now: float, wall: float
     ) -> list[_Told]:
-        if model not in self._models and not observations:
+        if route.model not in self._models and not observations and not missed:
             return []
-        one = self._of(model)
+        one = self._of(route)
+        one.missed += missed
         if route.champion:
             one.crowned(route.champion)
             if one.seeks(route.champion):
@@ -231,10 +226,10 @@ class Drift:
             try:
                 self._references.keep(made)
             except RouterError as error:
-                log.warning("a reference serves and was not kept", model=model, reason=str(error))
+                log.warning("a reference serves and was not kept", model=route.model, reason=str(error))
         if not one.look(now):
             return []
-        return self._changed(one, route)
+        return self._changed(one, route, now)
 
     def _take_own(self, one: DriftOfModel, route: Route, now: float, wall: float) -> None:
         """The reference that a champion came with, where it did: what it was trained on is what it was made for."""
@@ -256,13 +251,13 @@ class Drift:
             log.warning("the reference of a version", model=one.model, version=version.number, reason=str(error))
 
     @staticmethod
-    def _changed(one: DriftOfModel, route: Route) -> list[_Told]:
+    def _changed(one: DriftOfModel, route: Route, now: float) -> list[_Told]:
         """What is told when a model's status is another than before."""
         found = one.summary(route.settings.drift)
         if found is None or found[0] == one.level:
             return []
         one.level = found[0]
-        report = one.report(route.settings.drift)
+        report = one.report(route.settings.drift, now)
         worst = report.features[0]
         text = f"drift of '{one.model}' is {report.status}: {report.reason}" + (
             f"; {report.next_step}" if report.next_step else ""
@@ -280,15 +275,12 @@ class Drift:
         return [_Told(one.model, route.champion or "", text, facts)]
 
     def _report(self, routes: Mapping[str, Route], model: str) -> list[ModelDrift]:
-        self._load(routes)
-        names = [model] if model else [name for name, each in routes.items() if each.settings.drift.enabled]
-        found = [(self._models.get(name) or DriftOfModel(name), routes[name].settings.drift) for name in names]
-        return [one.report(settings) for one, settings in found]
+        wanted = [routes[model]] if model else [each for each in routes.values() if each.settings.drift.enabled]
+        now = self._clock.monotonic()
+        return [self._of(each).report(each.settings.drift, now) for each in wanted]
 
-    def _set(
-        self, routes: Mapping[str, Route], route: Route, bodies: Mapping[str, str], source: str, order: Order
-    ) -> dict[str, int]:
-        self._load(routes)
+    def _set(self, route: Route, bodies: Mapping[str, str], source: str, order: Order) -> dict[str, int]:
+        one = self._of(route)
         version = route.versions.get(route.champion or "")
         wall, now = self._clock.time(), self._clock.monotonic()
         made: list[tuple[ReferenceRecord, Reference]] = []
@@ -308,7 +300,6 @@ class Drift:
         features = {record.side: len(reference.features) for record, reference in made}
         act = Entry(wall, order.actor, "reference", route.model, "", order.reason, {}, {"source": source, **features})
         self._references.keep([record for record, _ in made], act)
-        one = self._of(route.model)
         for record, reference in made:
             one.restore(record, reference, route.settings.drift, now)
         return features

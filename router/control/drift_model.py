@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,6 +24,7 @@ from router.core.drift_report import (
 )
 from router.core.drift_windows import DriftWindows, learned
 from router.core.features import Array, Cells, Column, Layout, columns, free_sizes, joined
+from router.core.health import duration
 from router.core.observation import Observation
 from router.core.reference import Reference
 from router.core.reference_text import to_text
@@ -34,6 +35,8 @@ from router.model_settings import DriftSettings
 LIVE: Final = "live"
 MOST_CELLS: Final = 4 << 20
 """Values that are kept while a reference is being made: of wide models fewer rows are one."""
+QUIET_S: Final = 600.0
+"""After so long without a full window that is told."""
 NO_SIGNATURE: Final = Signature((), ())
 
 
@@ -72,11 +75,27 @@ class _Side:
         """Rows that came together; the reference, where they complete one."""
         if self.windows is not None:
             self.windows.settings = settings
-            layout = self.windows.reference.layout
-            cells = joined([layout.cells(self._tensors(each), len(each)) for each in observations])
-            self.windows.add(self.windows.reference.counted(cells))
+        if self.side == OUTPUTS:
+            observations = self._whole(observations)
+        if not observations:
             return None
-        return self._make(observations, settings, signature)
+        if self.windows is None:
+            return self._make(observations, settings, signature)
+        layout = self.windows.reference.layout
+        cells = joined([layout.cells(self._tensors(each), len(each)) for each in observations])
+        self.windows.add(self.windows.reference.counted(cells))
+        return None
+
+    def _whole(self, observations: Sequence[Observation]) -> Sequence[Observation]:
+        """Those with all outputs that are looked at: a caller may ask for some, and what it leaves out is not
+        missing."""
+        if self.windows is not None:
+            wanted = {each.tensor for each in self.windows.reference.layout.columns}
+        elif self.making is not None:
+            wanted = {each.tensor for each in self.making.columns}
+        else:
+            wanted = max([set(each.outputs) for each in observations], key=len)
+        return [each for each in observations if wanted <= each.outputs.keys()]
 
     def _make(
         self, observations: Sequence[Observation], settings: DriftSettings, signature: Signature
@@ -84,9 +103,10 @@ class _Side:
         making = self.making
         if making is None:
             specs = signature.inputs if self.side == INPUTS else signature.outputs
+            seen = [self._tensors(each) for each in observations]
             found, notes = columns(
-                self._tensors(observations[0]),
-                free_sizes(specs),
+                max(seen, key=len),
+                free_sizes(specs, seen),
                 settings.features,
                 settings.ignore,
                 outputs=self.side == OUTPUTS,
@@ -204,7 +224,7 @@ class DriftOfModel:
                 indices.append(float(last.measures.psi[kept].max()))
         return (max(levels), max(indices)) if levels else None
 
-    def report(self, settings: DriftSettings) -> ModelDrift:
+    def report(self, settings: DriftSettings, now: float) -> ModelDrift:
         """How it stands."""
         features: list[FeatureDrift] = []
         windows = 0
@@ -214,10 +234,10 @@ class DriftOfModel:
                 windows += side.windows.closed
         features = worst_first(features)
         infos = tuple([side.info(settings) for side in self._sides.values()])
-        notes = tuple([note for side in self._sides.values() for note in side.notes])
+        notes = (*self._quiet(settings, now), *(note for side in self._sides.values() for note in side.notes))
         found = self.summary(settings)
         if found is None:
-            status, reason, step = UNKNOWN, self._waiting(infos, settings), ""
+            status, (reason, step) = UNKNOWN, self._waiting(infos, settings)
         else:
             status = WORDS[found[0]]
             reason, step = model_reason(self.model, status, features)
@@ -225,8 +245,21 @@ class DriftOfModel:
             self.model, status, reason, step, infos, tuple(features), self.observed, self.missed, windows, notes
         )
 
-    def _waiting(self, infos: Sequence[ReferenceInfo], settings: DriftSettings) -> str:
+    def _quiet(self, settings: DriftSettings, now: float) -> Iterator[str]:
+        """That what is said is of long ago, where so few rows come."""
+        windows = self._sides[INPUTS].windows
+        if windows is not None and windows.closed and now - windows.since >= max(QUIET_S, 2 * settings.window_s):
+            ago = duration(now - windows.since)
+            yield (
+                f"this is of {ago} ago: {windows.rows} rows were looked at since, and a window needs"
+                f" {settings.min_samples}"
+            )
+
+    def _waiting(self, infos: Sequence[ReferenceInfo], settings: DriftSettings) -> tuple[str, str]:
+        """Why nothing is known yet, and what to do."""
         inputs, windows = infos[0], self._sides[INPUTS].windows
         if windows is None:
-            return f"the reference is being made of what comes: {inputs.rows} of {inputs.wanted} rows"
-        return f"the first window is not full: {windows.rows} rows, {settings.min_samples} are the least"
+            reason = f"the reference is being made of what comes: {inputs.rows} of {inputs.wanted} rows"
+            return reason, f"`router reference {self.model} --data FILE` sets one now, such as the training data"
+        least = f"{settings.min_samples} and {settings.window_s:g} s are the least"
+        return f"the first window is not full: {windows.rows} rows, {least}", ""

@@ -50,10 +50,11 @@ class ReferenceRows:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def load(self) -> list[ReferenceRecord]:
-        """All of them."""
+    def load(self, model: str) -> list[ReferenceRecord]:
+        """Those of a model."""
+        wanted = select(REFERENCES).where(REFERENCES.c.model == model)
         with self._store.looking() as connection:
-            return [ReferenceRecord(**row) for row in connection.execute(select(REFERENCES)).mappings()]
+            return [ReferenceRecord(**row) for row in connection.execute(wanted).mappings()]
 
     def keep(self, records: Sequence[ReferenceRecord], act: Entry | None = None) -> None:
         """In the place of those of the same sides; `act` is for the audit log. Raises Refused."""

@@ -6,6 +6,7 @@ classes are the best class and its score: what drifts there is seen in these, at
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -79,9 +80,14 @@ def joined(cells: Sequence[Cells]) -> Cells:
     return Cells(np.concatenate([each.numbers for each in cells]), texts)
 
 
-def free_sizes(specs: Iterable[TensorSpec]) -> frozenset[str]:
-    """The tensors whose rows are not all of one size: they are summarised."""
-    return frozenset(spec.name for spec in specs if ANY in spec.shape[1:])
+def free_sizes(specs: Sequence[TensorSpec], seen: Iterable[Mapping[str, Array]] = ()) -> frozenset[str]:
+    """The tensors whose rows are not all of one size: they are summarised. With those of which a request is one row,
+    however many it has, as it was `seen`."""
+    free = {spec.name for spec in specs if ANY in spec.shape[1:]}
+    sizes = {spec.name: math.prod(spec.shape[1:]) for spec in specs if spec.shape[:1] == (ANY,)}
+    for tensors in seen:
+        free |= {name for name, each in tensors.items() if name in sizes and math.prod(each.shape[1:]) != sizes[name]}
+    return frozenset(free)
 
 
 class Layout:

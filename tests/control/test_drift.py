@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from router.control.drift import MOST_ROWS, Drift
+from router.control.drift_model import DriftOfModel
 from router.control.events import Event, Events
 from router.control.records import Entry, Order
 from router.control.reference_rows import ReferenceRecord
@@ -52,11 +53,11 @@ class Kept:
         self.acts: list[Entry] = []
         self.broken = self.unreadable = False
 
-    def load(self) -> Sequence[ReferenceRecord]:
-        """All."""
+    def load(self, model: str) -> Sequence[ReferenceRecord]:
+        """Those of a model."""
         if self.unreadable:
             raise RouterError("the disk is gone")
-        return list(self.records.values())
+        return [each for each in self.records.values() if each.model == model]
 
     def keep(self, records: Sequence[ReferenceRecord], act: Entry | None = None) -> None:
         """Each by its side."""
@@ -266,6 +267,50 @@ def test_a_champion_that_comes_with_a_reference_brings_it(tmp_path: Path) -> Non
     run(work)
 
 
+def test_a_reference_is_there_again_when_a_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After it was switched off, was gone, or a fault of ours cost all that was known of it: what comes then does not
+    take the place of what somebody has set."""
+
+    async def work(rig: Rig) -> None:
+        await rig.go(2)
+        await rig.drift.set_reference("m", {INPUTS: reference(3.0)}, "train.csv", Order("ada", "trained on it"))
+        settings = rig.settings
+        rig.settings = ModelSettings.model_validate({"drift": {"enabled": False}})
+        await rig.go(4)
+        rig.settings = settings
+        await rig.go(40)
+        assert (await rig.report()).references[0].source == "train.csv"
+        with monkeypatch.context() as patch:
+            patch.setattr(DriftOfModel, "look", None)
+            await rig.go(4)
+        await rig.go(40)
+        assert (await rig.report()).references[0].source == "train.csv"
+        assert rig.kept.records["m", INPUTS].source == "train.csv"
+
+    run(work)
+
+
+def test_an_output_that_a_caller_does_not_ask_for_is_not_missing() -> None:
+    """Its rows are compared where all outputs are asked for; so they are when a reference is made."""
+
+    async def work(rig: Rig) -> None:
+        for ticks, others in ((20, 1), (30, 3)):
+            for _ in range(ticks):
+                rig.clock.now += 2.0
+                for _ in range(others):
+                    rig.drift.observed(rig.rows(30))
+                both = rig.rows(30)
+                rig.drift.observed(replace(both, outputs={**both.outputs, "z": np.ones((30, 1), np.float32)}))
+                await rig.drift.tick()
+        found = await rig.report()
+        assert found.status == "green"
+        assert {each.name: each.missing for each in found.features if each.side == OUTPUTS} == {
+            "y[0]": 0.0, "y[1]": 0.0, "z": 0.0,
+        }  # fmt: skip
+
+    run(work)
+
+
 def test_what_is_ignored_or_switched_off_is_not_looked_at() -> None:
     """By feature or by tensor, from one moment to the next."""
 
@@ -280,6 +325,22 @@ def test_what_is_ignored_or_switched_off_is_not_looked_at() -> None:
         assert await rig.drift.report() == []
         with pytest.raises(Refused, match="`enabled = true`"):
             await rig.report()
+
+    run(work)
+
+
+def test_a_model_that_nobody_asks_any_more_is_not_judged_by_what_was() -> None:
+    """What is said of it is said to be of then."""
+
+    async def work(rig: Rig) -> None:
+        await rig.go(60)
+        assert (await rig.report()).notes == ()
+        rig.clock.now += 7200.0
+        await rig.go(2)
+        (note,) = (await rig.report()).notes
+        assert note == "this is of 2 hours ago: 40 rows were looked at since, and a window needs 100"
+        await rig.go(4)
+        assert (await rig.report()).notes == ()
 
     run(work)
 

@@ -23,11 +23,12 @@ def test_references_are_kept_by_side(tmp_path: Path) -> None:
     outputs = replace(RECORD, side="outputs", number="2")
     with closing(store(tmp_path / FILE)) as database:
         rows = ReferenceRows(database)
-        assert rows.load() == []
+        assert rows.load(RECORD.model) == []
+        rows.keep([replace(RECORD, model="another")])
         rows.keep([RECORD, outputs])
         rows.keep([replace(RECORD, body="[]", actor="ada")], Entry(5.0, "ada", "reference", RECORD.model))
     with closing(store(tmp_path / FILE)) as database:
-        found = sorted(ReferenceRows(database).load(), key=lambda each: each.side)
+        found = sorted(ReferenceRows(database).load(RECORD.model), key=lambda each: each.side)
         assert found == [replace(RECORD, body="[]", actor="ada"), outputs]
         (act,) = database.audit()
         assert (act.entry.actor, act.entry.action) == ("ada", "reference")
@@ -41,5 +42,5 @@ def test_what_cannot_be_kept_changes_nothing(tmp_path: Path) -> None:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Refused, match="another program"):
             rows.keep([replace(RECORD, body="[]")])
-        assert rows.load() == [RECORD]
+        assert rows.load(RECORD.model) == [RECORD]
         other.rollback()

@@ -57,6 +57,16 @@ def test_large_rows_and_rows_of_any_size_are_summarised() -> None:
     assert names({"x": np.zeros((2, 3))}, free) == ["mean of x", "deviation of x"]
 
 
+def test_where_a_whole_request_is_one_row_it_is_summarised() -> None:
+    """However many rows the first one had: what another has less of is not missing."""
+    specs = [TensorSpec("x", "FP32", (ANY, 2)), TensorSpec("one", "FP32", (1, 4)), TensorSpec("t", "INT64", (ANY,))]
+    rows = {"x": np.zeros((3, 2)), "one": np.zeros((3, 4)), "t": np.zeros(3)}
+    flat = {"x": np.zeros((1, 6)), "one": np.zeros((1, 4)), "t": np.zeros((1, 3))}
+    assert free_sizes(specs, [rows]) == frozenset()
+    assert free_sizes(specs, [rows, flat]) == {"x", "t"}
+    assert names(flat, free_sizes(specs, [flat]))[:2] == ["mean of x", "deviation of x"]
+
+
 def test_scores_for_classes_are_the_best_class_and_its_score() -> None:
     """Where they add up to one; other outputs are numbers."""
     scores = np.array([[0.2, 0.8], [0.6, 0.4]], ml_dtypes.bfloat16)
