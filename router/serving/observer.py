@@ -46,6 +46,8 @@ RECORDED_PER_S: Final = 2000
 """The same for rows that are recorded, which somebody has asked for."""
 BYTES_PER_S: Final = 16 << 20
 """The same for inputs and outputs of both. So much waits at most, too."""
+TOGETHER: Final = 8
+"""Rows that are taken of one run rather than of several: a run is kept whole until the thread has looked at it."""
 MAX_RUNS: Final = 4096
 """Runs that wait at most."""
 MOST_AT_ONCE: Final = 1 << 20
@@ -104,7 +106,7 @@ class Seen(NamedTuple):
 class _Tap:
     """Of one model: rows of it that may be taken now."""
 
-    __slots__ = ("at_ns", "max_per_s", "most", "per_ns", "recorded", "share", "tokens")
+    __slots__ = ("at_ns", "max_per_s", "most", "per_ns", "recorded", "share", "together", "tokens")
 
     def __init__(self, wish: Wish, *, recorded: bool) -> None:
         self.recorded = recorded
@@ -112,6 +114,7 @@ class _Tap:
         self.max_per_s = wish.max_per_s
         self.per_ns = wish.max_per_s / 1e9
         self.most = max(wish.max_per_s, 1.0)
+        self.together = int(min(self.most, TOGETHER))
         self.tokens = self.most
         self.at_ns = 0
 
@@ -162,12 +165,17 @@ class Turn:
             return
         rows = plan.rows if len(calls) == 1 else sum([call.plan.rows for call in calls])
         self.seen += rows
-        tap = self._recording
+        tap, wanted = self._recording, rows
         if tap is None or (tap.share < 1.0 and self._choose() >= tap.share):
             tap = self.looking
-            if tap is None or (tap.share < 1.0 and self._choose() >= tap.share):
+            if tap is None:
                 return
-        self._take(tap, version, calls, outputs, rows, run_ns, now_ns)
+            if tap.share < 1.0:  # of many rows so many, of few now and then: each row has the same chance
+                few = min(rows, tap.together)
+                wanted = int(rows * tap.share / few + self._choose()) * few
+                if not wanted:
+                    return
+        self._take(tap, version, calls, outputs, rows, wanted, run_ns, now_ns)
 
     def _take(
         self,
@@ -176,13 +184,14 @@ class Turn:
         calls: Sequence[Call],
         outputs: Sequence[Array],
         rows: int,
+        wanted: int,
         run_ns: int,
         now_ns: int,
     ) -> None:
         observer = self.observer
         tap.tokens = min(tap.tokens + (now_ns - tap.at_ns) * tap.per_ns, tap.most)
         tap.at_ns = now_ns
-        take = min(rows, int(tap.tokens))
+        take = min(rows, wanted, int(tap.tokens))
         if not take:
             self.missed += rows if tap.recorded else 0
             return

@@ -144,6 +144,15 @@ def test_of_a_large_run_only_some_rows_are_taken() -> None:
     assert (seen.ids, seen.rows) == (("big",) * 3, (5, 6, 7))
 
 
+def test_of_large_runs_as_many_rows_are_looked_at_as_of_small_ones() -> None:
+    """Each row has the same chance: a caller who sends all of a second at once is no blind spot."""
+    watched = Watched(looked=Wish(1.0, 2))
+    for _ in range(4):
+        watched.world.send(*range(8))
+        watched.world.work()
+        assert [len(each) for each in watched.gather()] == [2]
+
+
 def test_what_is_recorded_is_a_share_and_has_its_own_rate() -> None:
     """Runs that are not recorded may still be looked at; what is beyond the rate is counted, and told once."""
     watched = Watched(looked=Wish(1.0, 100), recorded=Wish(0.3, 2))
