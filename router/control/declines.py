@@ -6,14 +6,18 @@ from typing import Final
 
 from router.control.events import Event, Events
 
-KINDS: Final = frozenset({"drift", "accuracy"})
-ORDER: Final = ("green", "yellow", "red")
+DRIFT, ACCURACY = "drift", "accuracy"
+KINDS: Final = frozenset({DRIFT, ACCURACY})
+STATUSES: Final = frozenset({"green", "yellow", "red"})
 MOST: Final = 4096
-"""Versions of which something is remembered; of more, what was told longest ago is forgotten."""
+"""Statuses that are remembered; of more, what was told longest ago is forgotten."""
 
 
 class Declines:
-    """Remembers the newest status of each version from the events that tell of it."""
+    """Remembers the newest status from the events that tell of it.
+
+    What comes is the model's, whichever version answers; how right it is, is the version's own.
+    """
 
     def __init__(self, events: Events) -> None:
         self._events = events
@@ -28,14 +32,17 @@ class Declines:
     def take(self, event: Event) -> None:
         """One event."""
         status = event.facts.get("status", "")
-        if event.kind in KINDS and status in ORDER:
-            key = (event.kind, event.model, event.number)
+        if event.kind in KINDS and status in STATUSES:
+            key = _key(event.kind, event.model, event.number)
             self._told.pop(key, None)
             self._told[key] = status
             if len(self._told) > MOST:
                 del self._told[next(iter(self._told))]
 
-    def of(self, kind: str, model: str) -> str:
-        """The worst status of a model's versions; empty where nothing was told."""
-        told = [status for (of, name, _), status in self._told.items() if (of, name) == (kind, model)]
-        return max(told, key=ORDER.index, default="")
+    def of(self, kind: str, model: str, champion: str) -> str:
+        """The status of a model that has this champion; empty where nothing was told."""
+        return self._told.get(_key(kind, model, champion), "")
+
+
+def _key(kind: str, model: str, number: str) -> tuple[str, str, str]:
+    return kind, model, "" if kind == DRIFT else number

@@ -13,13 +13,15 @@ from grpc import aio
 
 from router.control.health import HealthWatch, ModelHealth, VersionHealth
 from router.core.health import Count, Seen, Span, Spent
+from router.core.table import CHAMPION
 from router.edge import admin_words as words
 from router.errors import NotFound
 from router.pb import health_report_pb2 as pb
 from router.pb import health_report_pb2_grpc
 
-Word = Callable[[str, str], str]
-"""How a model does in another respect, drift or accuracy: green, yellow, red, or empty where nothing was told."""
+Word = Callable[[str, str, str], str]
+"""How a model with a champion does in another respect, drift or accuracy: green, yellow, red, or empty where nothing
+was told."""
 
 AT_ONCE: Final = 20
 """Models that are told of before others may have their turn."""
@@ -58,6 +60,7 @@ class HealthService(health_report_pb2_grpc.ModelHealthReportServicer):
         return report
 
     def _message(self, health: ModelHealth, *, whole: bool) -> pb.ModelHealth:
+        champion = next((each.number for each in health.versions if each.role == CHAMPION), "")
         made = pb.ModelHealth(
             model=health.model,
             level=health.level.word,
@@ -65,8 +68,8 @@ class HealthService(health_report_pb2_grpc.ModelHealthReportServicer):
             next_steps=health.status.next_steps,
             target_ms=health.target_ms,
             availability=health.availability,
-            drift=self._word("drift", health.model),
-            accuracy=self._word("accuracy", health.model),
+            drift=self._word("drift", health.model, champion),
+            accuracy=self._word("accuracy", health.model, champion),
             versions=[_version(each, health.availability, whole=whole) for each in health.versions],
         )
         if health.seen is not None:

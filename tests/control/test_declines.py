@@ -8,21 +8,21 @@ from router.control.declines import MOST, Declines
 from router.control.events import Event, Events
 
 
-def test_the_newest_of_each_version_counts_and_the_worst_of_a_model() -> None:
-    """By kind; what is no status and what other kinds tell is left out."""
+def test_what_is_known_of_a_model_goes_with_its_champion() -> None:
+    """What comes is the model's, whoever is champion: what was told last counts. How right it is, is the version's:
+    that the one before had declined says nothing of the next, and is so again after a rollback."""
     declines = Declines(Events())
     for kind, model, number, status in (
         ("drift", "m", "1", "red"),
-        ("drift", "m", "1", "green"),
-        ("drift", "m", "2", "yellow"),
+        ("drift", "m", "2", "green"),
         ("accuracy", "m", "1", "red"),
         ("health", "n", "1", "red"),
         ("drift", "n", "1", "purple"),
     ):
         declines.take(Event(1.0, kind, model, number, facts={"status": status}))
-    assert [declines.of(*each) for each in (("drift", "m"), ("accuracy", "m"), ("drift", "n"), ("health", "n"))] == [
-        "yellow", "red", "", "",
-    ]  # fmt: skip
+    asked = [("drift", "m", "2"), ("drift", "m", "1"), ("accuracy", "m", "2"), ("accuracy", "m", "1")]
+    assert [declines.of(*each) for each in asked] == ["green", "green", "", "red"]
+    assert [declines.of(*each) for each in (("drift", "n", "1"), ("health", "n", "1"))] == ["", ""]
 
 
 def test_what_is_remembered_is_bounded() -> None:
@@ -30,7 +30,7 @@ def test_what_is_remembered_is_bounded() -> None:
     declines = Declines(Events())
     for number in range(MOST + 1):
         declines.take(Event(1.0, "drift", f"m{number}", "1", facts={"status": "red"}))
-    assert (declines.of("drift", "m0"), declines.of("drift", "m1")) == ("", "red")
+    assert (declines.of("drift", "m0", "1"), declines.of("drift", "m1", "1")) == ("", "red")
 
 
 def test_it_hears_until_nothing_more_is_told() -> None:
@@ -44,6 +44,6 @@ def test_it_hears_until_nothing_more_is_told() -> None:
         events.tell("drift", "m", "1", "it moved", status="yellow")
         events.close()
         await hearing
-        return declines.of("drift", "m")
+        return declines.of("drift", "m", "1")
 
     assert asyncio.run(heard()) == "yellow"

@@ -89,7 +89,7 @@ class House:
         self.counts = Counts(lambda: self.now)
         self.watch = HealthWatch(lambda: self.routes, self.counts, Events(), lambda: self.now)
         self.counts.reported("w", health_figures(link_pb2.Telemetry()))
-        self.service = HealthService(self.watch, self._ready, lambda kind, model: f"{kind} of {model}")
+        self.service = HealthService(self.watch, self._ready, lambda *asked: " ".join(asked))
         self.started = True
         self.counts.reported("w", health_figures(telemetry([lane(name)])))
         self.now += 1.0
@@ -110,7 +110,7 @@ def test_all_models_are_told_in_short_and_one_at_length() -> None:
     house = House()
     short = house.ask()
     assert [(each.model, each.level, each.drift) for each in short.models] == [
-        ("m", "green", "drift of m"), ("rests", "green", "drift of rests"),
+        ("m", "green", "drift m 1"), ("rests", "green", "drift rests 1"),
     ]  # fmt: skip
     first, second = short.models
     assert (first.five_minutes.requests, first.target_ms, len(first.versions[0].windows)) == (8, 40.0, 0)
