@@ -12,7 +12,7 @@ from typing import Any
 
 from router.control.events import Events
 from router.control.health_counts import Counts, Key
-from router.core.health import Finding, Level, Seen, Status, Steady, judged, status, target_ms, together
+from router.core.health import Finding, Level, Seen, Status, Steady, duration, judged, status, target_ms, together
 from router.core.table import CHAMPION, STANDBY, Route, VersionState
 
 Routes = Callable[[], Mapping[str, Route]]
@@ -118,7 +118,7 @@ class HealthWatch:
             return None
         versions = tuple([self._version(route, number, history) for number in _serving(route)])
         own = self._standing.get((model, ""), Steady())
-        told = [(own.level, _found(route, "", None), "")]
+        told = [(own.level, self._still(_found(route, "", None), own, route), "")]
         told += [(each.level, each.status, f"version {each.number}: ") for each in versions if _telling(each, route)]
         level = max(each for each, _, _ in told)
         named = len(versions) > 1
@@ -135,8 +135,17 @@ class HealthWatch:
         seen = self._counts.seen(key)
         rates, p99s = self._counts.history(key) if history else ((), ())
         since_s = self._clock() - steady.since
-        found = _found(route, number, seen)
+        found = self._still(_found(route, number, seen), steady, route)
         return VersionHealth(number, _role(route, number), steady.level, found, since_s, seen, rates, p99s)
+
+    def _still(self, found: Status, steady: Steady, route: Route) -> Status:
+        """What was found, and why the level that was told is a worse one still."""
+        if found.level >= steady.level:
+            return found
+        better = 0.0 if steady.better_since is None else self._clock() - steady.better_since
+        calm = duration(route.settings.health.calm_s)
+        text = f"{steady.level.word} until all has been better for {calm}: it has been for {duration(better)}"
+        return Status(found.level, (text, *found.reasons), found.next_steps)
 
 
 def _found(route: Route, number: str, seen: Seen | None) -> Status:

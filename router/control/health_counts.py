@@ -131,7 +131,8 @@ class Counts:
         asked = came[:, _REQUESTS].any(1)
         self._look_up(worker)
         for row in np.flatnonzero(asked & (worker.places < 0)):
-            self._give(worker.figures.keys[row])
+            if not self._give(worker.figures.keys[row]):
+                break  # nor is there one for the others: of thousands, none is looked for again
         self._look_up(worker)
         kept = worker.places >= 0
         np.add.at(self._coming, worker.places[kept], came[kept])
@@ -142,8 +143,8 @@ class Counts:
             worker.places = np.array([self._places.get(key, -1) for key in worker.figures.keys], np.int64)
             worker.placed = self._changes
 
-    def _give(self, key: Key) -> None:
-        """A place for a version, if there is one."""
+    def _give(self, key: Key) -> bool:
+        """A place for a version; False where there is none."""
         now = self._clock()
         if not self._free and self._used == self._most:
             oldest = min(self._places, key=lambda each: float(self._asked[self._places[each]]))
@@ -151,7 +152,7 @@ class Counts:
                 if not self._told_full:
                     log.warning("more versions have requests than health is kept of", most=self._most)
                 self._told_full = True
-                return
+                return False
             self._drop(oldest)
         if not self._free:
             self._free.append(self._used)
@@ -159,6 +160,7 @@ class Counts:
         self._places[key] = place = self._free.pop()
         self._asked[place] = now
         self._changes += 1
+        return True
 
     def _drop(self, key: Key) -> None:
         place = self._places.pop(key)

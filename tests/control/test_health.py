@@ -175,6 +175,22 @@ def test_a_change_is_told_once_and_its_end_too(house: House) -> None:
     assert len(house.told) <= 2
 
 
+def test_a_level_that_is_about_to_end_says_why_it_is_told_still(house: House) -> None:
+    """Nothing that is found now is red: the reason is that it has not been so for long."""
+    house.seconds(5, backend=100)
+    house.seconds(30, answered=2000)
+    found = house.watch.health("m")
+    assert found is not None
+    assert (found.level, found.versions[0].status.level) == (Level.RED, Level.YELLOW)
+    assert found.status.reasons[0].startswith("red until all has been better for 30 seconds: it has been for 1")
+    assert found.versions[0].status.reasons == found.status.reasons
+    house.seconds(30, answered=2000)
+    found = house.watch.health("m")
+    assert found is not None
+    assert found.level is Level.YELLOW
+    assert "until all has been better" not in found.status.reasons[0]
+
+
 def test_a_version_that_goes_while_it_is_ill_is_told_once_more(house: House) -> None:
     """Whoever was alarmed learns that it serves no more."""
     house.seconds(5, backend=100)
@@ -235,6 +251,26 @@ def test_there_is_room_for_so_many_versions_and_the_idle_ones_give_way() -> None
     assert house.minute(("c", "1"))[Count.ANSWERED] == 4
     assert house.counts.seen(("a", "1")) is None
     assert house.minute(("b", "1"))[Count.ANSWERED] == 0
+
+
+def test_thousands_of_versions_without_a_place_are_turned_away_at_once() -> None:
+    """Where there is no room for one there is none for the next: it is not looked for again and again."""
+    asked = 0
+
+    def clock() -> float:
+        nonlocal asked
+        asked += 1
+        return 1000.0
+
+    counts = Counts(clock, 2)
+    keys = tuple((f"m{number}", "1") for number in range(5000))
+    rows, gauges = np.zeros((5000, WIDTH), np.int64), np.zeros((5000, 3), np.int64)
+    counts.reported("w", Figures(keys, rows, gauges))
+    asked = 0
+    counts.reported("w", Figures(keys, rows + 1, gauges))
+    assert asked < 10
+    assert counts.seen(keys[1]) is not None
+    assert counts.seen(keys[2]) is None
 
 
 def test_what_is_gone_for_an_hour_falls_out_and_what_serves_after_a_day() -> None:
