@@ -25,6 +25,8 @@ from router.core.outcome import Array, Kind, Outcome
 
 LEAST_SCORE: Final = 1e-7
 """A score that is surer than this counts as this: one error of a version that is altogether sure is not endless."""
+ROUNDED: Final = 1e-9
+"""Of the squares of what was true: a spread that is less of them may be what rounding left, and there is no R²."""
 
 
 class Sum(IntEnum):
@@ -135,7 +137,7 @@ def _numbers(sums: Array) -> list[Figure]:
     ]
     total = float(sums[Sum.TRUTH])
     spread = float(sums[Sum.TRUTH2]) - total / rows * total
-    if rows > 1 and math.isfinite(spread) and spread > 0.0:
+    if rows > 1 and math.isfinite(spread) and spread > ROUNDED * sums[Sum.TRUTH2]:
         made.append(Figure("r2", 1.0 - squares / spread))
     return made
 

@@ -41,6 +41,16 @@ def test_figures_of_numbers() -> None:
     assert made["bias"].low < 1 < made["bias"].high
 
 
+@pytest.mark.parametrize("truth", [0.1, 0.3, 0.7, 1e-9, 12345.678])
+@pytest.mark.parametrize("first", [0.0, 5.0, -1e9])
+def test_where_what_is_true_does_not_spread_there_is_no_r2(truth: float, first: float) -> None:
+    """Nor where it is rounding that does: R² divides by it. What came true before was something else."""
+    history = History(Kind.NUMBERS)
+    history.add([said(0.5, first, ago=3600)], NOW)
+    history.add([said(0.5, truth)] * 999, NOW)
+    assert [each.name for each in figures(Kind.NUMBERS, history.total(600, NOW))] == ["mae", "rmse", "bias"]
+
+
 def test_figures_of_labels_and_their_scores() -> None:
     """The accuracy lies in its interval; Brier and log-loss are of the scores that are shares."""
     history = History(Kind.LABELS)
