@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from router.core.features import MOST_FEATURES, Column, Take
+from router.core.features import MOST_FEATURES, NAME, TEXT, Column, Take
 from router.core.reference import CATEGORIES, QUANTILES, Bins, Reference
 from router.errors import RouterError
 
@@ -58,7 +58,7 @@ def _feature(told: Mapping[str, Any]) -> Bins:
     if known is not None:
         known = tuple(each.encode("utf-8", "surrogateescape") if column.text else float(each) for each in known)
         right = len(counts) == len(known) + 2 and len(set(known)) == len(known) <= CATEGORIES and not edges
-        right = right and (column.text or bool(np.isfinite(known).all()))
+        right = right and all(len(each) <= TEXT if isinstance(each, bytes) else np.isfinite(each) for each in known)
     else:
         right = not column.text and len(counts) == len(edges) + 2 == len(centers) + 1 and len(edges) <= QUANTILES + 2
         right = right and all(low < high for low, high in pairwise(edges))
@@ -66,8 +66,9 @@ def _feature(told: Mapping[str, Any]) -> Bins:
         raise ValueError("bins")
     if not (isinstance(column.name, str) and isinstance(column.tensor, str) and type(column.place) is int):
         raise TypeError("column")
-    if column.place < 0:
-        raise ValueError("place")
+    if column.place < 0 or len(column.name) > NAME:
+        raise ValueError("column")
+    column.name.encode()  # half a character cannot be sent: UnicodeEncodeError is a ValueError
     return Bins(column, counts, edges, centers, known, mean, deviation, effect)
 
 

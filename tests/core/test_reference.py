@@ -65,6 +65,14 @@ def test_where_many_rows_have_the_same_value_what_is_beyond_it_is_new() -> None:
     assert (reference.features[0].counts[1], reference.features[0].counts[-1]) == (0, 0)
 
 
+def test_numbers_that_are_all_the_same_do_not_spread() -> None:
+    """Whatever rounding makes of their mean."""
+    for value in (0.1, 0.7, 1e-300, -1e300, 12345.678):
+        (feature,) = of([value] * 1000).features
+        assert (feature.mean, feature.deviation, feature.constant) == (value, 1.0, True)
+    assert not of([0.1] * 500 + [0.2] * 500).features[0].constant
+
+
 def test_whole_numbers_of_few_values_are_categories() -> None:
     """What lies between and beyond the known ones is one of the others; of many values they are numbers."""
     reference = of([0, 0, 5, 9, np.nan] * 50, WHOLE)
@@ -133,6 +141,20 @@ def test_what_is_no_reference_is_refused(text: str) -> None:
     """In one line."""
     with pytest.raises(UnreadableReference, match="cannot be read"):
         from_text(text)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "x" * 201])
+def test_names_and_texts_that_cannot_be_told_are_refused(name: str) -> None:
+    """A version brings them, whoever wrote it; they go into every report of the model."""
+    texts = Cells(np.full((2, 1), np.nan), {0: [b"a", b"b"]})
+    told = json.loads(to_text(made([TEXT], texts)))
+    told["features"][0]["column"]["name"] = name
+    with pytest.raises(UnreadableReference):
+        from_text(json.dumps(told))
+    told["features"][0]["column"]["name"] = "t"
+    told["features"][0]["known"][0] = "a" * 65
+    with pytest.raises(UnreadableReference):
+        from_text(json.dumps(told))
 
 
 @settings(max_examples=60, deadline=None)
