@@ -116,10 +116,11 @@ class Outlying:
 
 @dataclass(frozen=True, slots=True)
 class LowObservation:
-    """Fires where an element is not one of the `known`; NaN is none. `dtype` is that of numbers, None for text."""
+    """Fires where an element is not one of the `known`; NaN is none. `numbers` are these in the datatype of the input
+    (halves: in FP32), None for text."""
 
     known: frozenset[int | str]
-    dtype: np.dtype[Any] | None
+    numbers: Array | None
     feature: int | None = None
 
     @property
@@ -130,12 +131,13 @@ class LowObservation:
     def fired(self, values: Array) -> Mask:
         """See `Condition`."""
         elements = _elements(values, self.feature)
-        if self.dtype is not None and elements.dtype != self.dtype:
-            elements = elements.astype(self.dtype)
-        if self.dtype is None or elements.size <= FEW:
+        numbers = self.numbers
+        if numbers is not None and elements.dtype != numbers.dtype:
+            elements = elements.astype(numbers.dtype)
+        if numbers is None or elements.size <= FEW:
             known = self.known
             return np.array([not known.issuperset(row) for row in elements.tolist()], np.bool_)
-        return _some_not(np.isin(elements, np.array(list(self.known), self.dtype)))
+        return _some_not(np.isin(elements, numbers))
 
 
 def _some_not(holds: Array) -> Mask:

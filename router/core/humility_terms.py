@@ -168,7 +168,7 @@ def _low_observation(key: str, settings: HumilityRuleSettings, spec: TensorSpec)
         if not strange and len(known) == info.max - info.min + 1:
             raise _wrong(key, sorted(known), f"there is no other {spec.datatype}: it could never fire")
     _check_known(key, strange, fits)
-    return LowObservation(known, dtype, settings.feature)
+    return LowObservation(known, np.array(list(known), dtype), settings.feature)
 
 
 def _check_known(key: str, strange: Iterable[int | str], fits: str) -> None:
