@@ -29,8 +29,11 @@ def parts(seen: ModelAccuracy) -> Iterator[str]:
     yield f"<p class='figures'>{escaped(heard(seen))}; as of {escaped(moment(seen.now))}</p>"
     for each in seen.versions:
         role = f" ({each.role})" if each.role else ""
-        yield f"<h2>{escaped(f'Version {each.version}{role}')} {marked(each.status)}</h2><p>{escaped(each.text)}</p>"
-        counts = f"{each.said} predictions: {each.rows} came true or did not, of {missing(each)} it is not known"
+        yield f"<h2>{escaped(f'Version {each.version}{role}')} {marked(each.status)}</h2>"
+        if each.text != seen.text:
+            yield f"<p>{escaped(each.text)}</p>"
+        counts = f"{each.said} predictions: {each.rows} came true or did not"
+        counts += f", of {missing(each)} it is not known" if missing(each) else ""
         after = f"; known after {delay(each)} in the mean" if each.HasField("delay_seconds") else ""
         yield f"<p class='figures'>{escaped(counts + after)}</p>"
         if each.figures:

@@ -99,11 +99,16 @@ def figures(of: Sequence[VersionAccuracy]) -> Table:
 
 def parted(one: Figure) -> tuple[str, str, str]:
     """A figure's name, its value and its interval."""
-    scale, unit = (100.0, " %") if one.name in SHARES else (1.0, "")
+    share = one.name in SHARES
     interval = ""
     if one.HasField("low") and one.HasField("high"):
-        interval = f"{figure(scale * one.low)} to {figure(scale * one.high)}"
-    return one.name.replace("_", " "), f"{figure(scale * one.value)}{unit}", interval
+        interval = f"{_number(one.low, share)} to {_number(one.high, share)}"
+    return one.name.replace("_", " "), _number(one.value, share) + (" %" if share else ""), interval
+
+
+def _number(value: float, share: bool) -> str:
+    """A share in percent, with two places."""
+    return f"{100.0 * value:.2f}" if share else figure(value)
 
 
 def told(one: Figure) -> str:
@@ -139,8 +144,7 @@ def chart(version: VersionAccuracy) -> Table:
 def _within(point: Point, shares: bool) -> str:
     if not point.HasField("low"):
         return ""
-    scale, unit = (100.0, " %") if shares else (1.0, "")
-    return f"{figure(round(scale * point.low, 3))} to {figure(round(scale * point.high, 3))}{unit}"
+    return f"{_number(point.low, shares)} to {_number(point.high, shares)}{' %' if shares else ''}"
 
 
 def _width(seconds: float) -> str:

@@ -101,8 +101,9 @@ def _table(features: list[FeatureDrift]) -> str:
             _figure(each, "mean_before"),
             _figure(each, "mean"),
         ]
-        cells = [escaped(each.name), escaped(each.side), marked(each.status), *figures, escaped(each.reason)]
-        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        cells = [escaped(each.name), escaped(each.side), marked(each.status), *figures]
+        why = f"<td class='why'>{escaped(each.reason)}</td>"
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + f"{why}</tr>")
     head = "".join(f"<th>{each}</th>" for each in heads)
     return f"<div class='wide'><table><tr>{head}</tr>{''.join(rows)}</table></div>"
 

@@ -23,7 +23,7 @@ BARS: Final = 10
 """Of a chart, at most: neighbours are joined until they fit."""
 WIDTH: Final = 24
 """Characters of a bar, at most."""
-BESIDE: Final = 118
+BESIDE: Final = 140
 """Columns of a terminal in which the reasons fit beside the figures."""
 
 

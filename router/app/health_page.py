@@ -47,11 +47,12 @@ def _overview(models: Sequence[ModelHealth]) -> str:
             left(each.budget) if each.HasField("budget") else NOTHING,
         )
         why = "<br>".join(map(escaped, each.reasons))
-        steps = "<br>".join(f"<code>{escaped(step)}</code>" for step in each.next_steps)
-        words = "".join(f"<td>{marked(getattr(each, name) or NOTHING)}</td>" for name in others)
+        ills = [f"router {name} {each.model}" for name in others if getattr(each, name) in {"yellow", "red"}]
+        steps = "<br>".join(f"<code>{escaped(step)}</code>" for step in (*each.next_steps, *ills))
+        words = "".join(f"<td>{marked(getattr(each, name))}</td>" for name in others)
         figures = "".join(f"<td>{escaped(cell)}</td>" for cell in cells)
         lines.append(
-            f"<tr><td>{escaped(each.model)}</td><td>{marked(each.level)}</td>{words}{figures}<td>{why}</td>"
+            f"<tr><td>{escaped(each.model)}</td><td>{marked(each.level)}</td>{words}{figures}<td class='why'>{why}</td>"
             f"<td>{steps}</td></tr>"
         )
     head = "".join(f"<th>{each}</th>" for each in heads)

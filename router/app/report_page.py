@@ -12,7 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from router.app.mistake import one_line
 from router.app.report_text import headline, joined, measured
-from router.app.terminal import figure
+from router.app.terminal import NOTHING, figure
 from router.pb.admin_pb2 import Distribution, Outcome, Report
 
 COLOURS: Final = {"pass": "#4a9b6e", "fail": "#c0392b", "warn": "#e08a1e", "skip": "#888888"}
@@ -29,7 +29,8 @@ table { border-collapse: collapse } td, th { padding: .25rem .8rem; text-align: 
 td { vertical-align: top } .word { color: white; padding: .1rem .6rem; border-radius: .3rem; font-weight: 600 }
 .figures { color: #666 }
 .acts td:nth-child(2) { white-space: nowrap }
-.wide { overflow-x: auto }
+.wide { overflow-x: auto } .wide td { white-space: nowrap } .wide .why { white-space: normal; min-width: 18rem }
+.plotly-graph-div { margin-top: 1rem }
 @media (prefers-color-scheme: dark) {
   body { background: #1a1a1a; color: #ddd } td, th { border-color: #444 } .figures { color: #999 }
   .plotly-graph-div { filter: invert(.9) hue-rotate(180deg) }
@@ -74,7 +75,9 @@ def escaped(words: str) -> str:
 
 
 def marked(word: str) -> str:
-    """How a model does, in its colour."""
+    """How a model does, in its colour; nothing where nobody looks."""
+    if not word:
+        return NOTHING
     return f"<span class='word' style='background:{LEVELS.get(word, COLOURS['skip'])}'>{escaped(word)}</span>"
 
 
