@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from textwrap import shorten
 from typing import Any, Final, Protocol
 
 import structlog
@@ -291,7 +292,7 @@ class Retraining:
         action = "command" if settings.command else "webhook" if settings.webhook else "event"
         body = {
             "trigger": str(trigger),
-            "why": why[:300],
+            "why": _short(why),
             "reason": order.reason,
             "action": action,
             "then": settings.then,
@@ -302,7 +303,7 @@ class Retraining:
         state = State.RUNNING if settings.command else State.ASKED
         case = await self._cases.begin(model, order, body, state)
         self._triggers.begun(case)
-        text = f"retraining {case.id} begins ({trigger}: {why[:300]}): {body['text']}"
+        text = f"retraining {case.id} begins ({trigger}: {_short(why)}): {body['text']}"
         facts = {"action": action, "then": settings.then, "parent_digest": case.body["parent_digest"]}
         self._cases.tell(case, text, **facts, actor=order.actor)
         if settings.command and not self._closed:  # or else it is told to be interrupted
@@ -368,3 +369,8 @@ class Retraining:
             self._triggers.ended(ended, state)
 
         return await self._cases.end(case, state, text, order, over)
+
+
+def _short(why: str) -> str:
+    """Whole words, for a line that holds other things too."""
+    return shorten(why, 300, placeholder=" …")
