@@ -76,6 +76,21 @@ def test_numbers_are_watched_by_their_mean_error() -> None:
     assert changes[1].seen.since_s > 15_000
 
 
+def test_an_absurd_truth_among_the_first_hides_no_decline() -> None:
+    """It counts as one of those that come later does; a mean of errors that are large quite often is what it is."""
+    rng = np.random.default_rng(3)
+    errors: Array = np.abs(rng.normal(size=20_000))
+    errors[500] = 1e90
+    errors[10_000:] *= 1.5
+    changes = found(Decline(Kind.NUMBERS, RULE), Losses(errors, np.arange(20_000) // 5))
+    assert [each.status for each in changes] == ["green", "red"]
+    assert changes[0].baseline is not None
+    assert changes[0].baseline.loss == pytest.approx(0.8, abs=0.1)
+    often = np.where(np.arange(1000) % 10, 1.0, 1e6)
+    assert of_first(Kind.NUMBERS, often).loss == pytest.approx(often.mean())
+    assert of_first(Kind.NUMBERS, np.zeros(50)).loss == 0.0
+
+
 def test_the_exam_may_be_the_baseline() -> None:
     """Then a version that begins worse is found too."""
     exam = of_exam(Kind.LABELS, 2000, 0.03)
