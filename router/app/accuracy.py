@@ -11,7 +11,7 @@ from router.app.admin_reach import AdminReach, admin_option
 from router.app.ago import Ago
 from router.app.mistake import Wrong, writing
 from router.app.order import reason_option
-from router.app.terminal import console, json_option, print_json, say
+from router.app.terminal import console, json_option, page_option, print_json, say
 from router.app.version_name import model_argument, number, parted
 from router.edge.accuracy_service import SINCE_S
 from router.pb.accuracy_pb2 import GetAccuracyRequest, ModelAccuracy, ResetBaselineRequest, ResetBaselineResponse
@@ -22,13 +22,7 @@ from router.pb.accuracy_pb2_grpc import AccuracyStub
 @model_argument
 @click.option("--version", default="", metavar="VERSION", help="One version only: a number, a role or an alias.")
 @click.option("--since", type=Ago(), default="24h", metavar="TIME", help="So far back, as 30m, 24h or 7d; 15d at most.")
-@click.option(
-    "--html",
-    "page",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write a page with charts, which works with no network.",
-)
+@page_option
 @click.option(
     "--reset-baseline",
     "reset",

@@ -9,7 +9,7 @@ import click
 from router.app.admin_reach import AdminReach, admin_option
 from router.app.drift_text import shown, summary
 from router.app.mistake import writing
-from router.app.terminal import console, json_option, print_json, say
+from router.app.terminal import console, json_option, page_option, print_json, say
 from router.app.version_name import any_model_argument
 from router.pb.drift_pb2 import GetDriftRequest, GetDriftResponse, ModelDrift
 from router.pb.drift_pb2_grpc import DriftStub
@@ -18,13 +18,7 @@ from router.pb.drift_pb2_grpc import DriftStub
 @click.command()
 @any_model_argument
 @click.option("--all", "everything", is_flag=True, help="All features, not the worst of them.")
-@click.option(
-    "--html",
-    "page",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write a page with charts, which works with no network.",
-)
+@page_option
 @admin_option
 @json_option
 def drift(model: str, everything: bool, page: Path | None, reach: AdminReach, as_json: bool) -> None:

@@ -16,7 +16,7 @@ from router.app.admin_reach import AdminReach, admin_option
 from router.app.health_text import overview, whole
 from router.app.mistake import writing
 from router.app.seconds import Seconds
-from router.app.terminal import console, json_line, json_option, print_json, say
+from router.app.terminal import console, json_line, json_option, page_option, print_json, say
 from router.app.version_name import any_model_argument
 from router.edge.admin_client import AdminClient
 from router.pb.health_report_pb2 import GetHealthRequest, HealthReport
@@ -30,31 +30,26 @@ AGAIN_S: Final = 1.0
 @any_model_argument
 @click.option("--watch", is_flag=True, help="Show it again every second, until Ctrl-C.")
 @click.option("--for", "seconds", type=Seconds(), metavar="SECONDS", help="With --watch: end after so long.")
-@click.option(
-    "--html",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write a page with charts, which works with no network.",
-)
+@page_option
 @admin_option
 @json_option
-def health(model: str, watch: bool, seconds: float | None, html: Path | None, reach: AdminReach, as_json: bool) -> None:
+def health(model: str, watch: bool, seconds: float | None, page: Path | None, reach: AdminReach, as_json: bool) -> None:
     """Show how all models serve their callers, or MODEL: green, yellow or red, why, and what to do next."""
     if seconds is not None and not watch:
         raise click.UsageError("--for SECONDS goes with --watch")
-    if html is not None and watch:
+    if page is not None and watch:
         raise click.UsageError("--html FILE is written once: leave --watch away")
     with contextlib.suppress(KeyboardInterrupt), reach.asked() as client:
         if watch:
             _watch(client, model, seconds, as_json)
             return
         report = asked(client, model)
-        if html is not None:
-            _write(html, report)
+        if page is not None:
+            _write(page, report)
             if as_json:
-                print_json({"written": str(html)})
+                print_json({"written": str(page)})
             else:
-                say(f"written to {html}")
+                say(f"written to {page}")
         elif as_json:
             print_json(report)
         else:

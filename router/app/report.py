@@ -9,7 +9,7 @@ import click
 from router.app.admin_reach import AdminReach, admin_option
 from router.app.mistake import Failed, writing
 from router.app.report_text import shown
-from router.app.terminal import console, json_option, print_json, say
+from router.app.terminal import console, json_option, page_option, print_json, say
 from router.app.version_name import model_argument, number, parted, version_argument
 from router.pb.admin_pb2 import Report
 
@@ -19,13 +19,7 @@ from router.pb.admin_pb2 import Report
 @version_argument
 @click.option("--kind", type=click.Choice(["test", "warm"]), help="Tests or warm-ups only.")
 @click.option("--last", type=click.IntRange(1, 1000), metavar="N", help="The newest N instead of one of each kind.")
-@click.option(
-    "--html",
-    "page",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write a page with charts, which works with no network.",
-)
+@page_option
 @admin_option
 @json_option
 def report(

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import time
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -16,6 +17,13 @@ from router.app.mistake import one_line
 from router.edge.plain import plain
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
+page_option = click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write a page with charts, which works with no network.",
+)
 
 NOTHING: Final = "–"
 """In the place of what there is not."""
