@@ -214,10 +214,14 @@ def _fitting(table: Table, name: str, spec: TensorSpec, values: Array) -> Array:
     if spec.datatype == BYTES:
         return table.texts(name, values)
     numbers = table.numbers(name, values, spec.datatype)
-    if DTYPES[spec.datatype].kind in "iub" and np.isfinite(numbers).all():
+    dtype = DTYPES[spec.datatype]
+    if dtype.kind in "iub":
+        if not np.isfinite(numbers).all():
+            return numbers
         with np.errstate(invalid="ignore"):
-            return numbers.astype(np.int64)
-    return numbers
+            return numbers.astype(np.uint64 if spec.datatype == "UINT64" else np.int64)
+    with np.errstate(over="ignore"):  # what comes has been rounded so
+        return numbers.astype(dtype).astype(np.float64)
 
 
 def _absent(table: Table, spec: TensorSpec, given: Sequence[str]) -> str:

@@ -17,13 +17,15 @@ from pyarrow import parquet
 
 from router.app.cli import main
 from router.app.drift_part import DriftPart
+from router.app.reference import references
+from router.app.reference_table import Table
 from router.control.drift import Drift
 from router.control.own_reference import own_reference
 from router.core.drift_report import INPUTS
 from router.core.observation import Observation
 from router.core.reference_text import from_text
 from router.core.table import Route, Version, VersionState
-from router.core.tensor import Signature, TensorSpec
+from router.core.tensor import DTYPES, Signature, TensorSpec
 from router.edge.admin import serve_admin
 from router.model_settings import ModelSettings
 from tests.control.test_drift import Clock, Kept
@@ -270,3 +272,20 @@ def test_files_that_are_no_tables_are_refused(
     assert told.exit_code == 2
     assert said in told.output
     assert told.output.count("\n") == 1
+
+
+def test_a_table_is_rounded_as_what_comes_is() -> None:
+    """A number in a table has more digits than a half has, and a key of 64 bits may need all of them: the same rows,
+    as they come, are no others."""
+    values: dict[str, tuple[str, Any]] = {
+        "half": ("FP16", np.full(300, 1000.3)),
+        "brain": ("BF16", np.tile([0.1, 0.7], 150)),
+        "single": ("FP32", np.round(np.linspace(0, 1, 300), 1)),
+        "key": ("UINT64", np.tile(np.array([3, 2**63 + 2**40], np.uint64), 150)),
+    }
+    specs = tuple(TensorSpec(name, datatype, (-1,)) for name, (datatype, _) in values.items())
+    version = Version("m", "1", "d", "/p", VersionState.READY, "", Signature(specs, ()))
+    table = Table("t.npz", {name: each for name, (_, each) in values.items()}, 300)
+    found, _ = references(table, Route("m", "1", {"1": version}), [])
+    come = {name: each.astype(DTYPES[datatype]) for name, (datatype, each) in values.items()}
+    assert (found.counted(found.layout.cells(come, 300)).bins == found.counts).all()
