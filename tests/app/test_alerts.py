@@ -208,8 +208,8 @@ FIRING = (
     Case(
         "RouterUnreachable",
         "it was stopped",
-        (of_server("up", "1x5 0x10"), of_server("router_generation", "7x5 _x10")),
-        10,
+        (of_server("up", "1x5 0x20"), of_server("router_generation", "7x5 _x20")),
+        20,
         "r:8002 tells no metrics any more",
         ("job", "instance"),
     ),
@@ -275,7 +275,7 @@ SILENT = (
     ),
 )
 HEALTHY = (
-    *served(10_000, 1, 120),
+    *served(10_000, 1, 70),
     Series(FAILURE, "0+500x70", CANCELED),
     Series(FALLBACK, "0+100x70", SLOW),
     Series(BUCKET, "0+9990x70", {"le": "0.131072"}),
