@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +24,11 @@ NAME: Final = 100
 """Characters of a name."""
 MOST: Final = 1000
 """Damaged files that are remembered as told."""
+NOTES: Final = "told.json"
+"""Where they are, in the folder."""
+
+Mark = tuple[str, int, int]
+"""Of a file as it is: its name, its bytes, and when it was changed, in nanoseconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +40,15 @@ class Damage:
 
 
 class Checks:
-    """Of one model's folder, for one thread. A file is looked at when it is new and when it was changed."""
+    """Of one model's folder, for one thread. A file is looked at when it is new and when it was changed.
+
+    What was told is noted in the folder, so that no later process tells it again.
+    """
 
     def __init__(self) -> None:
         self._upto = 0
         """Of what was looked at the latest change, in nanoseconds since 1970."""
-        self._told: dict[tuple[str, int, int], None] = {}
+        self._told: dict[Mark, None] | None = None
 
     def look(self, folder: Path) -> list[Damage]:
         """What cannot be read and was not told before. Only the ends of files are read: they say where the rows lie.
@@ -46,6 +56,8 @@ class Checks:
         Raises OSError where the folder cannot be read.
         """
         found = []
+        if self._told is None:
+            self._told = dict.fromkeys(_noted(folder / NOTES))
         for looked, (changed, size, path) in enumerate(_changed(folder, self._upto)):
             if looked >= AT_ONCE and changed > self._upto:
                 break
@@ -56,6 +68,9 @@ class Checks:
                 found.append(damage)
         while len(self._told) > MOST:
             del self._told[next(iter(self._told))]
+        if found:
+            with contextlib.suppress(OSError):  # it may be told once more, then
+                (folder / NOTES).write_text(json.dumps(list(self._told)), encoding="utf-8")
         return found
 
 
@@ -69,6 +84,15 @@ def told(found: Sequence[Damage]) -> str:
     if len(found) > 1:
         what = f"{len(found)} files of the recordings cannot be read: {named}{more}"
     return f"{what}; whoever reads them leaves {'it' if len(found) == 1 else 'them'} out: {', and '.join(mends)}"
+
+
+def _noted(file: Path) -> list[Mark]:
+    """Nothing where there are no notes, or none that we have written."""
+    try:
+        noted = json.loads(file.read_text(encoding="utf-8"))
+        return [(str(name), int(size), int(changed)) for name, size, changed in noted[-MOST:]]
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+        return []
 
 
 def _changed(folder: Path, since: int) -> list[tuple[int, int, Path]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from router.app.board import CONTROLLER
 from router.control.recorded_schema import FOLDER
 from tests.control.webhook_receiver import receiving
-from tests.server import Load, Server, command, environment, eventually, put, router, running
+from tests.server import Load, Server, eventually, put, router, running
 
 SETTINGS = """
 [ledger]
@@ -59,12 +58,11 @@ def test_whatever_goes_wrong_is_told_once_and_serving_goes_on(tmp_path: Path) ->
     policy = f"[retraining.digits]\ncommand = {words}\ntimeout_s = 2\n"
     never = tmp_path / "never.toml"
     never.write_text(f'{policy}schedule = "0 0 31 2 *"\n')
-    serve = command(tmp_path / "never", config=never)
-    ended = subprocess.run(serve, capture_output=True, text=True, env=environment(), timeout=30, check=False)
-    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1), ended.stderr
+    said = router("serve", "--config", str(never), "--models", str(tmp_path / "none"))
+    assert (said.exit_code, said.output.count("\n")) == (1, 1), said.output
     assert (
         "`retraining.digits.schedule` = '0 0 31 2 *': it never fires: no such day is in any of its months; "
-        in ended.stderr
+        in said.output
     )
     models = put(tmp_path / "models", "digits:1")
     with (models / "digits/model.toml").open("a") as settings:
@@ -124,5 +122,7 @@ def test_whatever_goes_wrong_is_told_once_and_serving_goes_on(tmp_path: Path) ->
                 r"(, and 1 of its processes was ended)?"
             )
             load.more()
+            (recordings / "rows-1.parquet").write_bytes(b"garbage")
+            comes(r"a file of the recordings cannot be read: rows-1\.parquet \(damaged\); .*")
         assert load.failed == []
         assert len(told()) == len(expected)

@@ -351,6 +351,9 @@ def test_a_file_that_cannot_be_read_is_told_once(tmp_path: Path, monkeypatch: py
     assert line.startswith("5 files of the recordings cannot be read: rows-0.parquet (damaged), ")
     assert line.endswith(" and 2 more; whoever reads them leaves them out: remove what is damaged or put back a copy")
     assert record() == []
+    assert Checks().look(world.folder) == []  # nor by the next process
+    (world.folder / recording_checks.NOTES).write_text("[[1], 2")
+    assert len(Checks().look(world.folder)) == 5
     real = parquet.read_metadata
 
     def refusing(path: Path) -> Any:
