@@ -26,12 +26,15 @@ WIDTHS: Final[dict[str, tuple[int, ...]]] = {
     "tiny": (30, 64, 64, 2),
     "mid": (512, 1024, 1024, 1024, 10),
     "value": (512, 1024, 1024, 1024, 1),
+    "scores": (8, 64, 960),
 }
-SHAPES: Final[dict[str, tuple[int, ...]]] = {"tiny": (30,), "mid": (512,), "value": (512,), "large": (3, 224, 224)}
+SHAPES: Final[dict[str, tuple[int, ...]]] = {
+    "tiny": (30,), "mid": (512,), "value": (512,), "scores": (8,), "large": (3, 224, 224)
+}  # fmt: skip
 """One row of each model's input, without the batch."""
 
 NAMES: Final = ("tiny", "mid", "large")
-"""Those of the benchmark; `value`, which answers one number, is for others."""
+"""Those of the benchmark. For others: `value`, which answers one number, and `scores`, which answers 3 840 bytes."""
 OPSET, IR_VERSION, SEED = 17, 8, 20_240_501
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
 """How far an answer may be from a direct run: a batch of 32 adds in another order than a batch of one."""

@@ -113,7 +113,7 @@ def at_rate(scenario: Scenario, rate: float, seconds: float) -> Scenario:
         Constant(name="constant", lasts=f"{seconds}s", arrivals="poisson", rate=f"{rate:.6f}/s"),
     )
     # Without actions there is nothing that could be held against the rest, and a try is too short for memory.
-    limits = scenario.sla.model_copy(update={"after": {}, "resident": None})
+    limits = scenario.sla.model_copy(update={"after": {}, "resident": None, "remembered": None, "age": None})
     return scenario.model_copy(update={"phase": phases, "action": (), "sla": limits})
 
 

@@ -18,15 +18,17 @@ def _bench(name: str) -> Maker:
     return lambda repository, version: bench_models.make(repository, (name,), version)
 
 
+SCORES: Final = "scores"
 MAKERS: Final[Mapping[str, Maker]] = {
     **{name: _bench(name) for name in bench_models.NAMES},
+    SCORES: _bench(SCORES),
     pace_model.NAME: pace_model.make,
     heavy_model.NAME: heavy_model.make,
 }
 USUAL: Final[Mapping[str, tuple[str, ...]]] = {heavy_model.NAME: ("1", "2", "3")}
 """Versions of a model beside those that a scenario names; of others the first."""
-ON_DEMAND: Final = frozenset({heavy_model.NAME})
-"""Made only where the mix has it: it costs a gigabyte of disk."""
+ON_DEMAND: Final = frozenset({SCORES, heavy_model.NAME})
+"""Made only where the mix has them: the heavy one costs a gigabyte of disk."""
 
 
 def make(repository: Path, scenario: Scenario) -> None:

@@ -19,6 +19,7 @@ COLUMNS: Final[dict[str, Literal["q", "Q", "B"]]] = {
     "sent": "q",  # when it was really sent
     "done": "q",  # when its answer or error was here
     "generation": "Q",
+    "age": "q",  # of a remembered answer, in milliseconds; -1 where it does not say
     "state": "B",
     "code": "B",  # the gRPC status
     "source": "B",  # who answered: a place in the sender's list of sources

@@ -19,6 +19,7 @@ from loadtest.sla.figures import LAGGED_SHARE, Figures, parts
 from loadtest.sla.flips import Flip
 from loadtest.sla.happenings import Happening, What, happenings
 from loadtest.sla.moves import Move
+from loadtest.sla.remembered import Remembered, remembered
 from loadtest.sla.scenario import Scenario
 from loadtest.sla.schedule import Span
 from loadtest.sla.subject import Subject
@@ -29,9 +30,11 @@ from loadtest.sla.verdict import (
     EXIT_INVALID,
     Grade,
     Line,
+    age_line,
     judge,
     overall,
     ratio_line,
+    remembered_line,
     resident_line,
 )
 
@@ -50,6 +53,7 @@ class Left:
     """What a run leaves behind. `end` is when it ended, in seconds since its start; `invalid` and `notes` are lines.
 
     `resident` is what `Resident` has seen; empty of a server that the harness has not started.
+    `answer_bytes` is what the tensors of an answer take, where there is a single kind of request.
     """
 
     scenario: Scenario
@@ -63,6 +67,7 @@ class Left:
     interrupted: bool
     invalid: Sequence[str]
     notes: Sequence[str]
+    answer_bytes: float | None = None
 
 
 def made(left: Left) -> Document:
@@ -81,7 +86,9 @@ def made(left: Left) -> Document:
     counted = server_figures.ask(left.subject.http) if left.subject.ours else None
     length = sum(max(min(span.end, end) - span.start, 0.0) for span in left.spans if span.measured)
     phases = _phases(left)
+    memory = _memory(left)
     lines = judge(scenario.sla, times, counts, length) + _judged(scenario, phases, left.resident)
+    lines += _judged_memory(scenario, memory)
     return {
         "format": FORMAT,
         "title": scenario.title,
@@ -97,6 +104,7 @@ def made(left: Left) -> Document:
         "actions": deeds.single(left.deeds, figures, end),
         "repeated": deeds.repeated(left.deeds, figures, left.spans),
         "resident": left.resident,
+        "remembered": None if memory is None else {**asdict(memory), "share": memory.share},
         "measured": {
             "seconds": length,
             **parts(figures, measured),
@@ -186,6 +194,24 @@ def _judged(scenario: Scenario, phases: Sequence[Document], resident: Document) 
     if scenario.sla.resident is not None:
         shares = {name: each for name, each in resident.get("last_third", {}).items() if name.startswith("worker-")}
         lines.append(resident_line(scenario.sla.resident, shares))
+    return lines
+
+
+def _memory(left: Left) -> Remembered | None:
+    """What the memory of answers gave, where its size is known."""
+    size = left.scenario.server.answers_mib
+    if size is None or not left.answer_bytes or not left.subject.ours:
+        return None
+    return remembered(left.figures, left.spans, size << 20, left.answer_bytes)
+
+
+def _judged_memory(scenario: Scenario, memory: Remembered | None) -> list[Line]:
+    """The lines on what was answered from memory."""
+    lines = []
+    if scenario.sla.remembered is not None:
+        lines.append(remembered_line(scenario.sla.remembered, memory))
+    if scenario.sla.age is not None:
+        lines.append(age_line(scenario.sla.age, memory))
     return lines
 
 

@@ -25,6 +25,7 @@ from loadtest.sla.glance import Watcher, look
 from loadtest.sla.job import READY, Job, split
 from loadtest.sla.moves import Move, Moves
 from loadtest.sla.records import Records, Source, State
+from loadtest.sla.remembered import answer_bytes
 from loadtest.sla.requests import Pool, pool
 from loadtest.sla.resident import Resident
 from loadtest.sla.result import Document
@@ -244,6 +245,7 @@ class Run:
                 self._note.at is not None,
                 self._crashed(),
                 notes(self._parts, states),
+                answer_bytes(self._kinds[0]) if len(self._kinds) == 1 else None,
             )
         )
 

@@ -51,12 +51,15 @@ class ServerTable(Table):
     """`[server]`: the server that is started when no target is named.
 
     `models` is `bundled`, a folder, or `made`: the models of the benchmark, `pace`, whose runs take as long as a
-    request says, and where the mix has it `heavy`, of 300 MB, each in the versions that the scenario speaks of.
-    `versions` says which versions of a model are there at the start; `settings` is laid over `model.toml`.
+    request says, and where the mix has them `scores`, whose answers are long, and `heavy`, of 300 MB, each in the
+    versions that the scenario speaks of. `versions` says which versions of a model are there at the start; `settings`
+    is laid over `model.toml`.
     """
 
     models: str = "bundled"
     workers: int = Field(2, ge=1, le=64)
+    answers_mib: int | None = Field(None, ge=4, le=1 << 20)
+    """Of its memory of answers; its default where this is left out."""
     flags: tuple[str, ...] = ()
     versions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -74,7 +77,7 @@ class Mix(Table):
     server records the model, or a .npz."""
     inputs: int = Field(64, ge=1, le=10_000)
     keys: Literal["uniform", "zipf"] = "uniform"
-    skew: float = Field(1.1, gt=1.0, le=5)
+    skew: float = Field(1.1, gt=0.0, le=5)
     values: dict[str, Annotated[tuple[float, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """For an input by name: the values to draw its elements from."""
     parameters: dict[str, Parameter] = Field(default_factory=dict)
@@ -158,6 +161,11 @@ class Limits(Table):
     starts at the real send; the client's own deadline is neither."""
     degraded: Share | None = None
     late: Share | None = None
+    remembered: Share | None = None
+    """Of what one ideal memory of the server's size would have answered, at least this share is answered from memory:
+    see `remembered`."""
+    age: Duration | None = None
+    """At most so old may an answer from memory be."""
     throughput: Rate | None = None
     wrong: int | None = Field(None, ge=0)
     duplicates: int | None = Field(None, ge=0)
@@ -211,6 +219,10 @@ class Scenario(Table):
                 raise ValueError(f"phase {number} has `against` = {each.against!r}: there are {', '.join(self._names)}")
             if each.at_most is not None and not each.against:
                 raise ValueError(f"phase {number} has `at_most` without `against`: name the phase it is compared with")
+        if self.sla.remembered is not None and (len(self.mix) > 1 or self.server.answers_mib is None):
+            raise ValueError(
+                "`sla.remembered` needs `server.answers_mib`, the size of the memory, and a single kind of request"
+            )
         for number, action in enumerate(self.action):
             self._check_action(number, action)
         return self

@@ -49,6 +49,7 @@ LAST_CODE: Final = 16
 """gRPC has no status beyond it; what a server makes up counts as UNKNOWN."""
 LONGEST_ID: Final = 20
 """Digits; an id of ours has fewer."""
+NO_AGE: Final = -1
 _OPEN, _DONE = int(State.OPEN), int(State.DONE)
 _ID: Final = pb.ModelInferResponse.ID_FIELD_NUMBER
 _RAW: Final = pb.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
@@ -71,6 +72,7 @@ class _Known(NamedTuple):
     generation: int
     marks: int
     version: str
+    age_ms: int
 
 
 class Sender:
@@ -202,6 +204,7 @@ class Sender:
         column = self._column
         column["source"][place] = known.source
         column["generation"][place] = known.generation
+        column["age"][place] = known.age_ms
         every = self._job.check_every
         if every and place % every == 0:
             return int(known.marks | self._compare(place, message, known.version))
@@ -212,19 +215,20 @@ class Sender:
         try:
             response = pb.ModelInferResponse.FromString(message if len(message) <= SMALL else without_elements(message))
         except DecodeError:
-            return _Known(b"", self._source("", ""), 0, int(Mark.CHECKED | Mark.WRONG), "")
+            return _Known(b"", self._source("", ""), 0, int(Mark.CHECKED | Mark.WRONG), "", NO_AGE)
         parameters = response.parameters
         served_by = parameters["served_by"].string_param if "served_by" in parameters else ""
         generation = 0
         if "generation" in parameters:
             generation = max(parameters["generation"].int64_param, parameters["generation"].uint64_param)
+        age = parameters["age_ms"].int64_param if "age_ms" in parameters else NO_AGE
         marks = Mark.DEGRADED if "degraded" in parameters and parameters["degraded"].bool_param else Mark(0)
         version = response.model_version
         source = self._source(served_by, version)
         if response.id != bears:
-            return _Known(b"", source, generation, int(marks | self._foreign(response.id)), version)
+            return _Known(b"", source, generation, int(marks | self._foreign(response.id)), version, age)
         text = about(message)
-        known = _Known(text, source, generation, int(marks), "" if served_by in NOT_THE_MODEL else version)
+        known = _Known(text, source, generation, int(marks), "" if served_by in NOT_THE_MODEL else version, age)
         if text:
             self._known[len(message) - (2 + len(response.id))] = known
         return known

@@ -190,6 +190,8 @@ def _commands(table: ServerTable, state: Path, ports: Mapping[str, str]) -> Any:
         words = [sys.executable, "-m", "router.app.cli", "serve", "--models", str(place.models)]
         words += ["--grpc", f"127.0.0.1:{place.port}", "--http", ports["http"], "--admin", ports["admin"]]
         words += ["--workers", str(table.workers), "--state", str(state), "--log-format", "json"]
+        if table.answers_mib is not None:
+            words += ["--answers", str(table.answers_mib)]
         return [[*words, *table.flags]]
 
     return commands

@@ -10,6 +10,7 @@ from typing import Final
 
 from loadtest.sla.bootstrap import Ratio
 from loadtest.sla.figures import QUANTILES, Counts, Latencies
+from loadtest.sla.remembered import LEARNS, Remembered
 from loadtest.sla.scenario import Limits
 from loadtest.sla.units import spoken
 
@@ -165,3 +166,29 @@ def resident_line(limit: float, shares: Mapping[str, float | None]) -> Line:
         why = "too short, or a worker was not there all the time"
         return Line("resident", f"≤ {_percent(limit)}", "–", Grade.INCONCLUSIVE, why, kept=False)
     return Line("resident", f"≤ {_percent(limit)}", _percent(max(known)), *_graded(max(known) <= limit, 1, 1))
+
+
+def remembered_line(limit: float, found: Remembered | None) -> Line:
+    """How much was answered from memory, of what one ideal memory of the same size would have answered."""
+    if found is None or not found.ideal:
+        why = "nobody knows the size of the memory, or of an answer"
+        return Line("remembered", f"≥ {_percent(limit)}", "–", Grade.INCONCLUSIVE, why, kept=False)
+    about = f"{found.answered} of {found.asked}; an ideal memory of {found.holds} answers: {found.ideal}"
+    grade, why, kept = _graded(found.share >= limit, found.ideal, SAMPLES * 10)
+    need = LEARNS * found.holds
+    if not why and found.learned < need:
+        grade, why = Grade.INCONCLUSIVE, f"{found.learned} requests came before, {need} are needed to learn from"
+    return Line(
+        "remembered", f"≥ {_percent(limit)}", _percent(found.share), grade, f"{about}: {why}" if why else about, kept
+    )
+
+
+def age_line(limit: float, found: Remembered | None) -> Line:
+    """How old the oldest answer from memory was."""
+    if found is None or not found.answered:
+        why = "nothing was answered from memory"
+        return Line("age", f"≤ {spoken(limit)}", "–", Grade.INCONCLUSIVE, why, kept=False)
+    if found.oldest_ms is None:
+        return Line("age", f"≤ {spoken(limit)}", "–", Grade.FAIL, "an answer does not say how old it is", kept=False)
+    have = found.oldest_ms / 1e3
+    return Line("age", f"≤ {spoken(limit)}", f"{have:.3f} s", *_graded(have <= limit, 1, 1))

@@ -14,7 +14,9 @@ What it withstands, and how:
   other processes notice that the one they have is not the one in the folder any more (`current`).
 
 Answers lie in the order in which they were written, close together (`log`), and an index says where the answer of a
-key is. What was written longest ago goes first, when more than `FULL` of the pages are in use.
+key is. When more than `FULL` of the pages are in use, something has to go: of those that were written longest ago the
+ones whose inputs come least, and the others move to the young end. How often inputs come is counted beside the answers
+(`counts`), by all processes together; a count outlives them as the answers do.
 """
 
 from __future__ import annotations
@@ -25,24 +27,43 @@ import os
 import shutil
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import lmdb
+import numpy as np
+import numpy.typing as npt
 import structlog
 
+from router.core.frequency import Frequencies, memory_bytes
 from router.core.question import KEY_BYTES
 
 log = structlog.get_logger()
 
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 """Of the records; a file of another layout is not read."""
 LEAST_BYTES: Final = 4 << 20
-FULL: Final = 0.88
+FULL: Final = 0.9
 NEARLY: Final = 0.95
 """Of `FULL`: from here on a memory counts as full, however many pages have just been freed."""
+PATIENCE: Final = 8
+"""Turns in which nothing goes that comes often: those that were written together may all do so."""
+TURNS: Final = 16
+"""In one `put`."""
+FEWEST: Final = 4
+"""One in so many goes in a turn in which some must,"""
+HARDLY: Final = 0.95
+"""and all do where so many of the pages are in use."""
+SAMPLE: Final = 128
+"""So many answers are looked at, to learn how often the inputs come whose answers are here;"""
+BAR: Final = SAMPLE // 16
+"""so many of them may go for one whose input comes more often."""
+STRIDE: Final = (5**0.5 - 1) / 2
+"""Of the sample: its multiples lie as evenly as can be on a circle (Knuth, TAOCP 3, section 6.4)."""
+MOST_WIDTH: Final = 1 << 20
+"""Counters a row: more would take long to halve."""
 MAX_READERS: Final = 512
 BROKEN: Final = (
     lmdb.BadTxnError,
@@ -90,21 +111,24 @@ class AnswerFile:
 
     def __init__(self, directory: Path, max_bytes: int) -> None:
         """Open the file in `directory`, or make one of `max_bytes`. Raises OSError, lmdb.Error."""
-        max_bytes -= max_bytes % mmap.PAGESIZE
+        # A counter a row for each 256 bytes: the counts take a 64th.
+        self._width = min(1 << ((max_bytes // 256).bit_length() - 1), MOST_WIDTH)
+        map_bytes = max_bytes - memory_bytes(self._width)
+        map_bytes -= map_bytes % mmap.PAGESIZE
         self._folder = directory / f"{LAYOUT}-{boot()}"
         self._directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._alone():
             self._forget_earlier_boots()
             try:
-                self._open(max_bytes)
+                self._open(map_bytes)
             except BROKEN as error:
                 self._begin_anew(reason(error))
-                self._open(max_bytes)
-        self.pages = max_bytes // self._psize
+                self._open(map_bytes)
+        self.pages = map_bytes // self._psize
         # A write takes fresh pages, and those that it frees are of use two writes later: three have to fit beside the
         # rest.
-        self.batch = min(500, self.pages // 192)
+        self.batch = min(500, self.pages // 224)
         """Answers in one `put`, at most."""
         self.batch_bytes = max_bytes // 256
         """Bytes of their bodies, at most."""
@@ -114,6 +138,7 @@ class AnswerFile:
         """The place of the oldest answer; what lay before it has gone or moved."""
         self.evicted = 0
         """How many answers this process had to let go."""
+        self._sampled = 0.0
         self.look()
 
     @contextmanager
@@ -137,15 +162,15 @@ class AnswerFile:
         log.warning("the memory of answers begins anew", reason=why)
         shutil.rmtree(self._folder)
 
-    def _open(self, max_bytes: int) -> None:
+    def _open(self, map_bytes: int) -> None:
         data = self._folder / "data.mdb"
-        if data.exists() and data.stat().st_size != max_bytes:
+        if data.exists() and data.stat().st_size != map_bytes:
             self._begin_anew("its file does not have the size that is set")
         new = not data.exists()
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._env = lmdb.open(
             str(self._folder),
-            map_size=max_bytes,
+            map_size=map_bytes,
             mode=0o600,
             sync=False,
             metasync=False,
@@ -158,14 +183,25 @@ class AnswerFile:
             self._index = self._env.open_db(b"index")
             if new:
                 with data.open("r+b") as file:
-                    os.posix_fallocate(file.fileno(), 0, max_bytes)
+                    os.posix_fallocate(file.fileno(), 0, map_bytes)
             self._inode = data.stat().st_ino
             self._psize = self._env.stat()["psize"]
+            self.counts = Frequencies(self._mapped())
+            """How often inputs came, as all processes have counted together."""
         except BaseException:
             self._env.close()
             if new:
                 shutil.rmtree(self._folder)
             raise
+
+    def _mapped(self) -> npt.NDArray[np.uint8]:
+        """The memory of the counts. It takes its place on the disk at once, as the file does."""
+        path, size = self._folder / "counts", memory_bytes(self._width)
+        if not path.exists() or path.stat().st_size != size:
+            path.unlink(missing_ok=True)  # who has mapped the one that was cut off keeps that
+            with path.open("xb") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+        return np.asarray(np.memmap(path, np.uint8, "r+", shape=(size,)))
 
     @property
     def current(self) -> bool:
@@ -199,12 +235,34 @@ class AnswerFile:
         self.full = self._used(reading) > NEARLY * FULL * self.pages
         self.oldest = int.from_bytes(log.key(), "big") if log.first() else 0
 
-    def put(self, answers: Sequence[tuple[bytes, Answer]], keep: Callable[[bytes], bool]) -> list[int]:
-        """Write answers by their keys, at most `batch`, in one transaction; gives back their places.
+    def resident(self, keys: Iterable[bytes]) -> set[bytes]:
+        """Those of the keys whose answers are here."""
+        with self._env.begin(self._index) as reading:
+            return {key for key in keys if reading.get(key) is not None}
+
+    def bar(self) -> int:
+        """An input has to have come more often than this to be worth the place of another: one in sixteen of those
+        whose answers are here has not, by a sample of other answers each time."""
+        keys = []
+        with self._env.begin(buffers=True) as reading, reading.cursor(self._log) as log:
+            if not log.last():
+                return 0
+            newest = int.from_bytes(log.key(), "big")
+            log.first()
+            oldest = int.from_bytes(log.key(), "big")
+            for _ in range(SAMPLE):
+                self._sampled = (self._sampled + STRIDE) % 1.0
+                place = oldest + int(self._sampled * (newest - oldest + 1))
+                if log.set_range(place.to_bytes(8, "big")):
+                    keys.append(_key(log.value()))
+        return sorted(self.counts.of(keys))[len(keys) * BAR // SAMPLE]
+
+    def put(self, answers: Sequence[tuple[bytes, Answer]], bar: int) -> list[int]:
+        """Write answers by their keys, at most `batch`, in one transaction; gives back their places. Then make room.
 
         An answer that is there already is replaced where it lies: a hole in the middle of the log is of no use before
-        all that is older has gone. One that is to go moves to the young end instead when `keep` says so of its key.
-        Waits for other writers. Raises Damaged.
+        all that is older has gone. Of the oldest those go whose inputs came at most so often as the `bar`. Waits for
+        other writers. Raises Damaged.
         """
         self._env.reader_check()  # the slot of a reader that died keeps old pages from being used again
         with (
@@ -224,37 +282,55 @@ class AnswerFile:
                     writing.put(key, place, db=self._index)
                 writing.put(place, _record(key, answer), append=new, db=self._log)
                 places.append(int.from_bytes(place, "big"))
-            evicted = self._evict(writing, log, next_place, keep)
             self._look(writing, log)
-        self.evicted += evicted
+            crowded = self._used(writing) > FULL * self.pages
+        turns = 0
+        while crowded and turns < TURNS:
+            crowded = self._let_some_go(bar, must=turns >= PATIENCE)
+            turns += 1
         return places
 
-    def _evict(
-        self,
-        writing: lmdb.Transaction[bytes],
-        log: lmdb.Cursor[bytes],
-        next_place: int,
-        keep: Callable[[bytes], bool],
-    ) -> int:
-        """Let the oldest go until the pages in use are few enough, but touch no more than one write can bear."""
-        evicted = touched = 0
-        while self._used(writing) > FULL * self.pages and touched < 4 * self.batch:
-            for _ in range(min(16, self.batch)):
-                if not log.first():
-                    return evicted
-                record = log.value()
-                key = record[_KEY]
-                log.delete()
-                touched += 1
-                if keep(key):
-                    place = (next_place + touched).to_bytes(8, "big")
-                    writing.put(place, record, append=True, db=self._log)
-                    writing.put(key, place, db=self._index)
-                elif writing.delete(key, db=self._index):
-                    evicted += 1
-                else:
-                    raise Damaged
-        return evicted
+    def _let_some_go(self, bar: int, *, must: bool) -> bool:
+        """Look at the oldest, as many as one transaction can bear, and let go what came at most so often as the `bar`
+        until the pages in use are few enough; where some `must` go, a part of them however often they came. What came
+        more often moves to the young end. Whether there is still too little room."""
+        with self._env.begin(write=True) as writing, writing.cursor(self._log) as log:
+            next_place = int.from_bytes(log.key(), "big") + 1 if log.last() else 0
+            oldest = self._oldest(log)
+            counts = self.counts.of([_key(record) for _, record in oldest])
+            used = self._used(writing)
+            gone = 0
+            # Of those that came alike the oldest first. One that came seldom and has not to go yet stays: it is next.
+            for turn in sorted(range(len(oldest)), key=counts.__getitem__):
+                place, record = oldest[turn]
+                surplus = must and (gone * FEWEST < len(oldest) or used > HARDLY * self.pages)
+                if used > FULL * self.pages and (counts[turn] <= bar or surplus):
+                    writing.delete(place, db=self._log)
+                    if not writing.delete(_key(record), db=self._index):
+                        raise Damaged
+                    gone += 1
+                    used = self._used(writing)
+                elif counts[turn] > bar:
+                    young = next_place.to_bytes(8, "big")
+                    next_place += 1
+                    writing.delete(place, db=self._log)
+                    writing.put(young, record, append=True, db=self._log)
+                    writing.put(_key(record), young, db=self._index)
+            self._look(writing, log)
+            crowded = self._used(writing) > FULL * self.pages
+        self.evicted += gone
+        return crowded and bool(oldest)
+
+    def _oldest(self, log: lmdb.Cursor[bytes]) -> list[tuple[bytes, bytes]]:
+        """The places and records of those whose turn it is."""
+        found: list[tuple[bytes, bytes]] = []
+        nbytes = 0
+        more = log.first()
+        while more and len(found) < 4 * self.batch and nbytes < 4 * self.batch_bytes:
+            found.append(log.item())
+            nbytes += len(found[-1][1])
+            more = log.next()
+        return found
 
     def _used(self, reading: lmdb.Transaction[bytes]) -> int:
         used = 0
@@ -289,6 +365,13 @@ class AnswerFile:
     def close(self) -> None:
         """Nobody's answers are lost by it."""
         self._env.close()
+
+
+def _key(record: bytes | memoryview) -> bytes:
+    """Whose answer a record is. Raises Damaged."""
+    if len(record) < _HEAD.size:
+        raise Damaged
+    return bytes(record[_KEY])
 
 
 def _record(key: bytes, answer: Answer) -> bytes:

@@ -8,11 +8,10 @@ What is written, and what is forgotten first:
 - An answer that this process wrote less than `Question.refresh_ns` ago is not written again: few inputs make most of
   the traffic, and each would cost a write a time.
 - Of an input that comes all the time most answers are not even looked at (`often`).
-- What was written longest ago goes first, but for inputs that came again: once for each time around they move to the
-  young end (a second chance: about the least recently used goes, without a write for each use).
-- Once something has to go, a new input is written when it is seen for the *second* time among the latest inputs of
-  this process: inputs that come once, most of a long tail, would otherwise push out those that come back (after the
-  doorkeeper of TinyLFU: Einziger, Friedman and Manes, 2017, section 3.4.2).
+- Once something has to go, what counts is how often inputs come (`core/frequency`), as all workers have counted it
+  together and as it was before a restart: a new input is written when it has come more often than those that would go
+  for it, and of what was written longest ago the ones that come least go. Inputs that come once, most of a long tail,
+  push nothing out (the admission of TinyLFU: Einziger, Friedman and Manes, ACM Transactions on Storage 13, 2017).
 """
 
 from __future__ import annotations
@@ -50,6 +49,11 @@ MOST_WAITING_BYTES: Final = 16 << 20
 LEAST_SEEN: Final = 1024
 MOST_SEEN: Final = 16_384
 """Bounds of how many of the latest inputs a process knows; between them, as many as the memory holds."""
+WINDOW: Final = 64
+"""Counts are halved when so many inputs have come for each answer that the memory holds: about ten of each of the last
+that are worth a place,"""
+CROWDED: Final = 16
+"""or so many for each counter: then too many share one."""
 
 NOT_WRITTEN: Final = (0, -1)
 DAMAGED: Final = "an answer is damaged"
@@ -95,7 +99,6 @@ class Answers:
         self._lately: dict[int, int] = {}  # marks of requests: how often they were remembered
         self._lately_ends = 0
         self._seen: dict[bytes, tuple[int, int]] = {}  # the latest inputs: when this process wrote them, and where
-        self._again: set[bytes] = set()  # those of them that came again
         self._window = LEAST_SEEN
         self._broken: str | None = None
         self._off = ""
@@ -206,9 +209,9 @@ class Answers:
             file = self._file
             if file is not None:
                 file.look()
-                self._window = min(max(file.entries, LEAST_SEEN), MOST_SEEN)
-                for answers in self._fresh(waiting, file):
-                    places = self._put(file, answers)
+                bar, wanted = self._wanted(waiting, file)
+                for answers in _batches(wanted, file):
+                    places = self._put(file, answers, bar)
                     self._writes += len(answers)
                     for (key, answer), place in zip(answers, places, strict=True):
                         self._seen[key] = (answer.created, place)
@@ -219,55 +222,42 @@ class Answers:
         except Exception:  # a fault of ours must not end the thread
             log.exception("answers could not be written")
 
-    def _put(self, file: AnswerFile, answers: list[tuple[bytes, Answer]]) -> list[int]:
+    def _put(self, file: AnswerFile, answers: list[tuple[bytes, Answer]], bar: int) -> list[int]:
         for pause in FULL_S:
             try:
-                return file.put(answers, self._came_again)
+                return file.put(answers, bar)
             except lmdb.MapFullError:
                 self._stopping.wait(pause)
-        return file.put(answers, self._came_again)
+        return file.put(answers, bar)
 
-    def _fresh(
+    def _wanted(
         self, waiting: Iterable[tuple[Question, Source, int, bytes]], file: AnswerFile
-    ) -> Iterable[list[tuple[bytes, Answer]]]:
-        """What is to be written, in batches."""
-        batch: dict[bytes, Answer] = {}
-        nbytes = 0
-        for question, source, created, body in waiting:
-            key = question.key(source)
-            if self._worth(key, created, question.refresh_ns, file):
-                if len(batch) >= file.batch or nbytes + len(body) > file.batch_bytes:
-                    yield list(batch.items())
-                    batch.clear()
-                    nbytes = 0
-                batch[key] = Answer(created, question.version, body)
-                nbytes += len(body)
-        if batch:
-            yield list(batch.items())
+    ) -> tuple[int, dict[bytes, Answer]]:
+        """What is to be written, and how often an input has to have come more than to be worth another's place."""
+        holds = max(file.entries, LEAST_SEEN)
+        self._window = min(holds, MOST_SEEN)
+        given = [(question.key(source), question, created, body) for question, source, created, body in waiting]
+        keys = [key for key, *_ in given]
+        file.counts.count(keys, min(WINDOW * holds, CROWDED * file.counts.width))
+        due = {
+            key: Answer(created, question.version, body)
+            for key, question, created, body in given
+            if self._is_due(key, created, question.refresh_ns, file)
+        }
+        if not file.full:
+            return 0, due
+        bar = file.bar()
+        often = {key for key, count in zip(due, file.counts.of(list(due)), strict=True) if count > bar}
+        worth = often | file.resident(due.keys() - often)
+        return bar, {key: answer for key, answer in due.items() if key in worth}
 
-    def _worth(self, key: bytes, now: int, refresh_ns: int, file: AnswerFile) -> bool:
-        """Whether to write an answer."""
+    def _is_due(self, key: bytes, now: int, refresh_ns: int, file: AnswerFile) -> bool:
+        """Whether this process has not written the answer lately, or it is not there any more."""
         seen = self._seen
-        before = seen.pop(key, None)
-        seen[key] = before or NOT_WRITTEN
+        written, place = seen[key] = seen.pop(key, NOT_WRITTEN)
         while len(seen) > self._window:
-            longest_ago = next(iter(seen))
-            del seen[longest_ago]
-            self._again.discard(longest_ago)
-        if before is None:
-            return not file.full
-        written, place = before
-        if written:
-            self._again.add(key)
+            del seen[next(iter(seen))]
         return place < file.oldest or not 0 <= now - written < refresh_ns
-
-    def _came_again(self, key: bytes) -> bool:
-        """Whether an input came again since it was written, or since this was asked last."""
-        try:
-            self._again.remove(key)
-        except KeyError:
-            return False
-        return True
 
     # ---- what may go wrong ----
 
@@ -322,8 +312,21 @@ class Answers:
     def _let_go(self) -> AnswerFile | None:
         file, self._file = self._file, None
         self._seen.clear()
-        self._again.clear()
         if file is not None:
             self._evicted += file.evicted
             file.close()
         return file
+
+
+def _batches(answers: dict[bytes, Answer], file: AnswerFile) -> Iterable[list[tuple[bytes, Answer]]]:
+    """Answers by their keys, as many at a time as one write takes."""
+    batch: list[tuple[bytes, Answer]] = []
+    nbytes = 0
+    for key, answer in answers.items():
+        if len(batch) >= file.batch or nbytes + len(answer.body) > file.batch_bytes:
+            yield batch
+            batch, nbytes = [], 0
+        batch.append((key, answer))
+        nbytes += len(answer.body)
+    if batch:
+        yield batch

@@ -6,17 +6,20 @@ import errno
 import os
 import re
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lmdb
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from router.core.frequency import MOST
 from router.core.question import CallersKey, Question
 from router.core.request import Checked, Feed
 from router.core.table import Version, VersionState
@@ -76,6 +79,15 @@ class World:
         found = self.answers.recall(ASKED.key(source(number)), max_age_s)
         return None if found is None else found.body
 
+    def grow(self, *numbers: int, body: bytes = bytes(3500)) -> None:
+        """These inputs come until their answers are remembered, and no more often."""
+        for _ in range(MOST):
+            missing = [number for number in numbers if self.ask(number) is None]
+            if not missing:
+                return
+            self.write(*missing, body=body)
+        raise AssertionError("not remembered")
+
     def restart(self) -> None:
         """The process ends, another starts."""
         self.answers.close()
@@ -91,6 +103,11 @@ class World:
         """The file."""
         (found,) = self.directory.glob("*/data.mdb")
         return found
+
+    @property
+    def size(self) -> int:
+        """What the file and the counts take of the disk."""
+        return self.data.stat().st_size + self.data.with_name("counts").stat().st_size
 
 
 @pytest.fixture
@@ -183,80 +200,129 @@ def test_the_same_answer_is_not_written_again_and_again(world: World) -> None:
     assert world.ask(1, 0) is not None
 
 
-def come(world: World, first: int, count: int) -> None:
-    """New inputs, twice where the memory is full: it writes them when they come again."""
-    numbers = range(first, first + count)
-    for _ in range(2):
-        world.write(*[number for number in numbers if world.ask(number) is None], body=b"b" * 1000)
-    world.clock.after(1)
-
-
 def filled(world: World) -> int:
     """Until something has to go; how many inputs it took."""
     number = 0
     while not world.figures.evicted:
-        come(world, number, 50)
+        world.grow(*range(number, number + 50))
         number += 50
     return number
 
 
-def test_what_was_written_longest_ago_goes_first(world: World) -> None:
+def test_of_what_comes_alike_the_oldest_goes_first(world: World) -> None:
     """As many as come; nothing grows beyond the bound."""
     number = filled(world)
-    assert number > SIZE // 2000
-    for _ in range(40):
-        come(world, number, 50)
-        number += 50
+    assert number > SIZE // 5000
+    for _ in range(4):
+        for _ in range(10):
+            world.grow(*range(number, number + 50))
+            number += 50
         assert world.figures.bytes < 0.9 * SIZE
         kept = [each for each in range(number) if world.ask(each) is not None]
-        assert kept == list(range(number - len(kept), number))
-    assert len(kept) == world.figures.entries > SIZE // 2000
+        assert len(set(kept) ^ set(range(number - len(kept), number))) <= len(kept) // 50
+    assert len(kept) == world.figures.entries > SIZE // 5000
     assert world.figures.evicted == number - len(kept)
-    assert world.data.stat().st_size == SIZE
+    assert 0.99 * SIZE < world.size <= SIZE
 
 
-def test_an_answer_whose_input_comes_again_stays(world: World) -> None:
+def test_an_answer_whose_input_comes_again_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It need not be written again for that; once nobody asks any more, it goes like the others."""
+    monkeypatch.setattr(answers_module, "WINDOW", 1)
     number = filled(world)
-    for _ in range(2):
+    world.grow(10**6)
+    for _ in range(30):
         world.write(10**6)
-    for _ in range(120):
-        world.write(10**6)
-        come(world, number, 50)
+        world.grow(*range(number, number + 50))
         number += 50
     assert world.ask(10**6) is not None
-    assert world.ask(number - 5000) is None
-    for _ in range(120):
-        come(world, number, 50)
+    assert world.ask(number - 1400) is None
+    for _ in range(200):
+        world.grow(*range(number, number + 50))
         number += 50
+        if world.ask(10**6) is None:
+            break
     assert world.ask(10**6) is None
 
 
-def test_an_answer_that_another_process_let_go_is_written_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_least_goes_first_however_long_ago_the_rest_was_written(world: World) -> None:
+    """A flood of inputs that come now and then takes nothing from those that come more often."""
+    number = filled(world)
+    favourites = [each for each in range(number) if world.ask(each) is not None][:150]
+    for _ in range(20):
+        world.write(*favourites)
+    before = world.figures
+    for _ in range(40):
+        world.grow(*range(number, number + 50))
+        number += 50
+    assert world.figures.evicted - before.evicted > 1.5 * before.entries
+    assert sum(world.ask(each) is not None for each in favourites) > 145
+
+
+def test_an_answer_that_another_process_let_go_is_written_again(world: World) -> None:
     """Though this one wrote it a moment ago."""
-    monkeypatch.setattr(Answers, "_came_again", lambda *_: False)  # what another process says of our inputs
     number = filled(world)
-    now = world.clock.now
-    world.write(10**6)
-    before = world.figures
-    for _ in range(120):
-        come(world, number, 50)
+    world.grow(10**6)
+    for _ in range(40):
+        world.grow(*range(number, number + 50))
         number += 50
-        world.clock.now = now
-        world.write(10**6)
-        assert world.ask(10**6) is not None
-    assert world.figures.evicted - before.evicted > before.entries
+        if world.ask(10**6) is None:
+            break
+    assert world.answers._seen[ASKED.key(source(10**6))][0] == world.clock.now
+    world.grow(10**6)
+    assert world.ask(10**6) is not None
 
 
-def test_a_full_memory_writes_new_inputs_when_they_come_again(world: World) -> None:
-    """What comes once pushes nothing out."""
+def test_a_full_memory_writes_new_inputs_when_they_come_more_often(world: World) -> None:
+    """What comes once pushes nothing out. What was counted outlives the process, and the others see it too."""
     filled(world)
-    before = world.figures
+    world.restart()
     world.write(10**6)
     assert world.ask(10**6) is None
-    assert world.figures.writes == before.writes
+    assert world.figures.writes == 0
+    world.restart()
     world.write(10**6)
     assert world.ask(10**6) is not None
+    assert world.figures.writes == 1
+
+
+def test_a_full_memory_refreshes_what_it_has(world: World) -> None:
+    """However seldom it comes, also where another process has written it."""
+    number = filled(world)
+    world.restart()
+    world.clock.after(59)
+    world.write(number - 1, number - 2)
+    assert world.ask(number - 1, 0) is not None
+    assert world.figures.writes == 2
+
+
+def test_nearly_as_much_is_answered_as_by_one_that_knows_what_will_be_asked(world: World) -> None:
+    """Of inputs by Zipf's law, a fifth of which it holds: one that holds as many, and those that are asked most."""
+    random = np.random.default_rng(5)
+    shares = 1.0 / np.arange(1, 4001) ** 0.8
+    shares /= shares.sum()
+    for _ in range(300):
+        world.write(*random.choice(4000, 50, p=shares).tolist(), body=bytes(3500))
+    holds = world.figures.entries
+    assert 750 < holds < 900
+    answered = sum(share for number, share in enumerate(shares) if world.ask(number) is not None)
+    assert answered > 0.93 * shares[:holds].sum()
+
+
+@pytest.mark.parametrize("damage", ["cut off", "gone", "noise"])
+def test_answers_outlive_their_counts(world: World, damage: str) -> None:
+    """What comes often is learned again; until then nothing that is there is worse for it."""
+    number = filled(world)
+    counts = world.data.with_name("counts")
+    world.answers.close()
+    if damage == "gone":
+        counts.unlink()
+    else:
+        counts.write_bytes(os.urandom(counts.stat().st_size if damage == "noise" else 100))
+    world.answers = Answers(world.directory, SIZE, world.clock)
+    assert world.ask(number - 1) is not None
+    assert world.size <= SIZE
+    if damage != "noise":
+        world.grow(*range(number, number + 50))
 
 
 def test_a_refreshed_answer_may_grow(world: World) -> None:
@@ -353,7 +419,7 @@ def test_another_size_begins_anew(world: World) -> None:
         world.max_bytes = factor * SIZE
         world.restart()
         assert world.ask(1) is None
-        assert world.data.stat().st_size == factor * SIZE
+        assert 0.99 * factor * SIZE < world.size <= factor * SIZE
 
 
 def test_a_memory_that_is_taken_away_is_made_again(world: World) -> None:
@@ -510,7 +576,7 @@ def test_an_answer_that_the_index_does_not_know_is_noticed_when_it_goes(world: W
         writing.drop(file._index, delete=False)
     with capture_logs() as logged:
         for _ in range(10):
-            come(world, number, 50)
+            world.grow(*range(number, number + 50))
             number += 50
     assert [(each["event"], each["reason"]) for each in logged] == [
         ("the memory of answers begins anew", answers_module.DAMAGED)
@@ -529,7 +595,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(STEPS)
 def test_whatever_happens_an_answer_is_the_inputs_own_and_young_enough(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, int]]
@@ -573,15 +639,20 @@ def test_readers_notice_nothing_of_a_file_that_is_let_go(world: World) -> None:
         except Exception as error:  # noqa: BLE001  # whatever it is
             wrong.append(error)
 
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(5e-4)  # as in a worker: they take turns more often, and whoever writes waits for none long
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
         reader.start()
-    with capture_logs():
-        for _ in range(30):
-            world.write(1)
-            world.answers._broken = "a test"
-    world.answers.close()
-    over.set()
+    try:
+        with capture_logs():
+            for _ in range(30):
+                world.write(1)
+                world.answers._broken = "a test"
+        world.answers.close()
+    finally:
+        over.set()
+        sys.setswitchinterval(interval)
     for reader in readers:
         reader.join(LIMIT_S)
     assert not wrong

@@ -26,7 +26,7 @@ ASKED = Question(
 COMMON = """
 import sys
 from pathlib import Path
-from tests.serving.test_answers_processes import ASKED, SIZE, body, source
+from tests.serving.test_answers_processes import ASKED, SIZE, body, known, source, write
 from router.serving.answers import Answers
 answers = Answers(Path(sys.argv[1]), SIZE)
 first = int(sys.argv[2])
@@ -34,10 +34,7 @@ first = int(sys.argv[2])
 WRITES = """
 number = first
 while True:
-    for _ in range(2):  # a full memory writes what comes again
-        for each in range(number, number + 50):
-            answers.remember(ASKED, source(each), 8, body(each))
-        answers.write()
+    write(answers, range(number, number + 50))
     number += 50
     print(number, flush=True)
 """
@@ -103,11 +100,14 @@ def known(answers: Answers, numbers: range) -> list[int]:
 
 
 def write(answers: Answers, numbers: range) -> None:
-    """Also where the memory is full."""
-    for _ in range(2):
-        for number in numbers:
+    """Until they are remembered: where the memory is full, inputs have to come more often than those of others."""
+    missing = list(numbers)
+    while missing:
+        for number in missing:
             answers.remember(ASKED, source(number), 8, body(number))
         answers.write()
+        there = known(answers, numbers)
+        missing = [number for number in numbers if number not in there]
 
 
 @pytest.fixture

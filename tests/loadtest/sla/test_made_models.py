@@ -29,7 +29,12 @@ rate = "1/s"
 lasts = "5s"
 {action}
 """
-INPUTS = {"tiny": ("x", "FP32", (-1, 30)), "pace": ("work", "INT64", (-1, 1)), "heavy": ("at", "INT64", (-1, 1))}
+INPUTS = {
+    "tiny": ("x", "FP32", (-1, 30)),
+    "scores": ("x", "FP32", (-1, 8)),
+    "pace": ("work", "INT64", (-1, 1)),
+    "heavy": ("at", "INT64", (-1, 1)),
+}
 
 
 def scenario(server: str = "", mix: str = "", action: str = "") -> Scenario:
@@ -57,7 +62,7 @@ def test_there_are_the_versions_that_a_scenario_speaks_of() -> None:
 
 
 def test_the_heavy_model_is_made_where_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It costs a gigabyte; the others are always there."""
+    """It costs a gigabyte; most others are always there."""
     monkeypatch.setitem(made_models.MAKERS, "heavy", small)  # type: ignore[arg-type]  # a dict
     made_models.make(tmp_path / "without", scenario())
     assert {path.name for path in (tmp_path / "without").iterdir()} == {"tiny", "mid", "large", "pace"}

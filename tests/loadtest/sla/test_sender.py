@@ -217,3 +217,14 @@ def test_what_is_left_of_a_large_reply_says_the_same() -> None:
     left = pb.ModelInferResponse.FromString(without_elements(whole.SerializeToString()))
     whole.ClearField("raw_output_contents")
     assert left == whole
+
+
+def test_the_age_of_a_remembered_answer_is_written_down(tmp_path: Path) -> None:
+    """Also where it is the only thing that differs; one that does not say so has none."""
+    sender, _ = world(tmp_path, [0.0] * 4)
+    for place, age in enumerate((1500, 1501, None, 0)):
+        response = pb.ModelInferResponse.FromString(reply(place, "cached", degraded=True))
+        if age is not None:
+            response.parameters["age_ms"].int64_param = age
+        sender.take((place, 0, "", response.SerializeToString()))
+    assert list(sender._column["age"]) == [1500, 1501, -1, 0]
