@@ -24,7 +24,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import structlog
 
@@ -39,7 +39,7 @@ from router.core.prediction import MIRROR, form_of, predicted
 from router.core.request import InputHeader
 from router.core.table import Version
 from router.core.tensor import BYTES, encode_bytes
-from router.core.warmup import Purpose, Source
+from router.core.warmup import Figures, Purpose, Source
 from router.edge.mirrors import decode
 from router.edge.warmup_link import WarmupLink
 from router.errors import InvalidRequest, ModelBroken
@@ -53,6 +53,9 @@ from router.serving.predictions import Notes, Predictions
 from router.serving.samples import Samples
 from router.serving.session import Session, synthetic
 from router.serving.timers import Timers
+
+if TYPE_CHECKING:
+    from router.control.recorded_runs import RecordedRuns
 
 log = structlog.get_logger()
 
@@ -115,6 +118,7 @@ class WarmupWorker:
         self._candidates: dict[str, Candidate] = {}
         self._by_model: dict[str, tuple[Candidate, ...]] = {}
         self._samples: dict[str, Samples] = {}  # by model
+        self._recorded: dict[str, RecordedRuns] = {}  # by run
         joined = Joined(pid=os.getpid(), incarnation=uuid.uuid4().hex)
         self._link = WarmupLink(link_path(settings.state), joined, self, Timers())
         self._predictions = Predictions(self._link.send_predictions)
@@ -151,9 +155,16 @@ class WarmupWorker:
             now = [(self._orders[run], candidate) for run, candidate in self._candidates.items()]
         if now:
             self._link.report(
-                Seen(order.run, order.source, candidate.figures(), candidate.tally.accuracy())
+                Seen(order.run, order.source, self._figures(order.run, candidate), candidate.tally.accuracy())
                 for order, candidate in now
             )
+
+    def _figures(self, run: str, candidate: Candidate) -> Figures:
+        """What was seen, and of which recordings."""
+        figures, recorded = candidate.figures(), self._recorded.get(run)
+        if recorded is None:
+            return figures
+        return replace(figures, replayed=recorded.words, left_out=recorded.left_out)
 
     # ---- what the controller says, on the link's thread ----
 
@@ -208,6 +219,7 @@ class WarmupWorker:
     def _stop(self, run: str) -> None:
         with self._lock:
             candidate = self._candidates.pop(run)
+            self._recorded.pop(run, None)
             model = self._orders.pop(run).version.model
             others = tuple([each for each in self._by_model.pop(model) if each is not candidate])
             if others:
@@ -230,7 +242,7 @@ class WarmupWorker:
     # ---- what is run where nobody asks ----
 
     def _replay(self, order: WarmOrder) -> Iterator[MirroredRun]:
-        source = self._recorded(order) if order.source is Source.RECORDED else _synthetic(order.version)
+        source = self._kept(order) if order.source is Source.RECORDED else _synthetic(order.version)
         requests = 0
         for run in source:
             if requests >= order.count:
@@ -238,8 +250,27 @@ class WarmupWorker:
             requests += len(run.calls)
             yield run
 
-    def _recorded(self, order: WarmOrder) -> Iterator[MirroredRun]:
-        """What was recorded; with the outputs of another version than the champion there is nothing to compare."""
+    def _kept(self, order: WarmOrder) -> Iterator[MirroredRun]:
+        """The newest requests that the model has recorded, then copies that were kept while others were run on them."""
+        yield from self._recordings(order)
+        yield from self._copies(order)
+
+    def _recordings(self, order: WarmOrder) -> Iterator[MirroredRun]:
+        """Nothing where the model has none."""
+        from router.control.recorded_runs import RecordedRuns  # noqa: PLC0415  # half a second, and few want it
+        from router.control.recorded_schema import FOLDER, folder_of  # noqa: PLC0415
+
+        version = order.version
+        folder = folder_of(self._settings.state / FOLDER, version.model)
+        signature = (order.champion or version).signature  # what is asked is what the champion takes
+        runs = RecordedRuns(folder, version.model, signature, order.settings.recording.redact, order.count)
+        self._recorded[order.run] = runs
+        yield from runs
+        if runs.left_out:
+            log.warning("recordings are left out of a warm-up", model=version.model, reason=runs.left_out)
+
+    def _copies(self, order: WarmOrder) -> Iterator[MirroredRun]:
+        """Copies that were kept; with outputs of another version than the champion there is nothing to compare."""
         for message in Samples(self._settings.state / SAMPLES, order.version.model).messages():
             try:
                 run = decode(message)
