@@ -60,7 +60,8 @@ def recordings(
     if target is not None:
         say(_export(found, target))
     if target is None or as_json:
-        _show(about, _read(found.files), everything=everything, as_json=as_json, known=folder is None)
+        files = _read(lambda: found.files() if Path(about.folder).is_dir() else [])
+        _show(about, files, everything=everything, as_json=as_json, known=folder is None)
     for name in found.damaged:
         click.echo(f"left out: {text(name).plain} is damaged", err=True)
 

@@ -144,7 +144,11 @@ def _next(model: pb.Model) -> str:
     """What its owner may do now."""
     going = next((each for each in model.runs if not each.ended_seconds), None)
     if going is None:
-        return f"`router retrain {model.model} --reason WHY` has it trained now"
+        now = f"`router retrain {model.model} --reason WHY` has it trained now"
+        if model.runs and model.runs[0].fate == "ready":
+            version = f"{model.model}:{model.runs[0].version}"
+            return f"`router report {version}` shows its gates, `router promote {version}` makes it champion; {now}"
+        return now
     return f"`router retrain {model.model} --follow` tells how retraining {going.id} goes, `--stop` ends it"
 
 

@@ -159,6 +159,7 @@ def that_fails_and_one_that_is_done(owner: Owner, what: Path) -> None:
     done = owner.knows("retrain", "digits", "--follow")
     assert (done["id"], done["state"], done["version"], done["parent"]) == (3, "done", "2", "1")
     told = owner.says("retrain", "digits")
+    assert "`router report digits:2` shows its gates, `router promote digits:2` makes it champion" in told
     assert in_turn(told, ("retraining 3, the newest", "at last", "the trainer was told to bring"))
     states = [each["state"] for each in owner.knows("retrain", "digits", "--last", "2")["runs"]]
     assert states == ["done", "failed"]
