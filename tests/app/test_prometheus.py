@@ -58,7 +58,7 @@ schedule = "0 3 1 1 *"
 """
 RARE = {"Slow runs without a second attempt"}
 """Panels of what happens only now and then."""
-DUE = {"RouterErrorBudgetBurnsFast": FAILS, "RouterFallbackShareHigh": "stood-in"}
+DUE = {"RouterErrorBudgetBurnsFast": FAILS, "RouterModelRed": FAILS, "RouterFallbackShareHigh": "stood-in"}
 """Alerts of which one model gives reason, beside those that hang on how fast this machine is."""
 
 
