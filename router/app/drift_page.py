@@ -88,7 +88,7 @@ def _shares(feature: FeatureDrift) -> go.Figure:
 
 
 def _table(features: list[FeatureDrift]) -> str:
-    heads = ("feature", "side", "", "index", "chance", "JS", "W1", "missing", "unseen", "mean before", "now", "why")
+    heads = ("feature", "side", "", "index", "chance", "JS", "W1", "missing", "unseen", "mean before", "now")
     rows = []
     for each in features:
         figures = [
@@ -102,8 +102,9 @@ def _table(features: list[FeatureDrift]) -> str:
             _figure(each, "mean"),
         ]
         cells = [escaped(each.name), escaped(each.side), marked(each.status), *figures]
-        why = f"<td class='why'>{escaped(each.reason)}</td>"
-        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + f"{why}</tr>")
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        if each.status != "green":
+            rows.append(f"<tr><td></td><td class='why' colspan='{len(heads) - 1}'>{escaped(each.reason)}</td></tr>")
     head = "".join(f"<th>{each}</th>" for each in heads)
     return f"<div class='wide'><table><tr>{head}</tr>{''.join(rows)}</table></div>"
 

@@ -34,7 +34,7 @@ def _parts(report: HealthReport) -> Iterator[str]:
 
 def _overview(models: Sequence[ModelHealth]) -> str:
     others = [name for name in ("drift", "accuracy") if any(getattr(each, name) for each in models)]
-    heads = ("model", "health", *others, "requests/s", "errors", "fallback", "p99", "in time", "budget", "why", "next")
+    heads = ("model", "health", *others, "requests/s", "errors", "fallback", "p99", "in time", "budget")
     lines = []
     for each in models:
         span, asked = each.five_minutes, each.five_minutes.requests > 0
@@ -46,15 +46,14 @@ def _overview(models: Sequence[ModelHealth]) -> str:
             rate(span.attainment) if span.HasField("attainment") else NOTHING,
             left(each.budget) if each.HasField("budget") else NOTHING,
         )
-        why = "<br>".join(map(escaped, each.reasons))
         ills = [f"router {name} {each.model}" for name in others if getattr(each, name) in {"yellow", "red"}]
-        steps = "<br>".join(f"<code>{escaped(step)}</code>" for step in (*each.next_steps, *ills))
+        below = [*map(escaped, each.reasons)]
+        below += [f"<b>Next:</b> <code>{escaped(step)}</code>" for step in (*each.next_steps, *ills)]
         words = "".join(f"<td>{marked(getattr(each, name))}</td>" for name in others)
         figures = "".join(f"<td>{escaped(cell)}</td>" for cell in cells)
-        lines.append(
-            f"<tr><td>{escaped(each.model)}</td><td>{marked(each.level)}</td>{words}{figures}<td class='why'>{why}</td>"
-            f"<td>{steps}</td></tr>"
-        )
+        lines.append(f"<tr><td>{escaped(each.model)}</td><td>{marked(each.level)}</td>{words}{figures}</tr>")
+        if below:
+            lines.append(f"<tr><td></td><td class='why' colspan='{len(heads) - 1}'>{'<br>'.join(below)}</td></tr>")
     head = "".join(f"<th>{each}</th>" for each in heads)
     return f"<p>The last 5 minutes:</p><div class='wide'><table><tr>{head}</tr>{''.join(lines)}</table></div>"
 

@@ -29,7 +29,7 @@ table { border-collapse: collapse } td, th { padding: .25rem .8rem; text-align: 
 td { vertical-align: top } .word { color: white; padding: .1rem .6rem; border-radius: .3rem; font-weight: 600 }
 .figures { color: #666 }
 .acts td:nth-child(2) { white-space: nowrap }
-.wide { overflow-x: auto } .wide td { white-space: nowrap } .wide .why { white-space: normal; min-width: 18rem }
+.wide { overflow-x: auto } .wide td { white-space: nowrap } .wide .why { white-space: normal }
 .plotly-graph-div { margin-top: 1rem }
 @media (prefers-color-scheme: dark) {
   body { background: #1a1a1a; color: #ddd } td, th { border-color: #444 } .figures { color: #999 }

@@ -108,10 +108,15 @@ def test_words_of_others_are_text() -> None:
 
 def test_a_page_with_charts() -> None:
     """Tables of all windows, the rate and the p99 of the last hour, the target."""
-    text = page(report())
+    made = report()
+    made.models[1].drift = "red"
+    text = page(made)
     for words in ("Health of 2 models", "p99 of the time to an answer", "Requests a second", "5 minutes"):
         assert words in text
     assert "http-equiv" not in text
+    assert "5.00% of 600 requests failed<br>of m<br><b>Next:</b> <code>router explain m --last 20</code>" in text
+    assert "<b>Next:</b> <code>router drift m</code>" in text
+    assert "There are no models." in page(HealthReport())
 
 
 def test_bars_are_from_nothing_to_the_most() -> None:
