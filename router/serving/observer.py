@@ -170,11 +170,12 @@ class Turn:
             tap = self.looking
             if tap is None:
                 return
-            if tap.share < 1.0:  # of many rows so many, of few now and then: each row has the same chance
-                few = min(rows, tap.together)
-                wanted = int(rows * tap.share / few + self._choose()) * few
-                if not wanted:
-                    return
+            if tap.share < 1.0:  # each row has the same chance
+                if rows <= tap.together:
+                    if self._choose() >= tap.share:
+                        return
+                else:
+                    wanted = int(rows * tap.share / tap.together + self._choose()) * tap.together
         self._take(tap, version, calls, outputs, rows, wanted, run_ns, now_ns)
 
     def _take(
