@@ -70,7 +70,7 @@ LATER = (
     ("drift", "drift", "Show whether what comes to MODEL is still what it was made for, feature by feature."),
     ("reference", "reference", "Compare what comes to MODEL with FILE from now on, such as its training data."),
     ("recordings", "recordings", "Show the files in which requests to MODEL, answers and what came true are recorded."),
-    ("watch", "watching", "Tell what happens to all models or to one: moves, gates, progress, swaps."),
+    ("watch", "watching", "Tell what happens to all models or to one: moves, gates, drift, accuracy, retraining."),
     ("accuracy", "accuracy", "Show how right the versions of MODEL are, by what came true: figures, a decline."),
     ("webhook", "webhook", "Show the events that are still to be delivered, or send one for a test."),
     ("audit", "audit", "Show the newest acts, all or what concerns a MODEL; find out whether the log is whole."),
