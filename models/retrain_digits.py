@@ -44,6 +44,8 @@ CLASSES: Final = 10
 GOLDEN_ROWS: Final = 8
 LEAST: Final = 100
 """Labelled pictures, below which a recording teaches nothing."""
+NAMED: Final = 3
+"""Damaged files that are named."""
 RECENT: Final = 400
 """Recorded pictures, the newest, which say what comes now: by them it is seen when something else does."""
 ENOUGH: Final = 10_000
@@ -224,12 +226,16 @@ def original(file: Path) -> tuple[Array, Array]:
 def recorded(folder: Path) -> tuple[Array, Array]:
     """The pictures in the recordings of which it came true what they show. Raises Refused.
 
-    What is no digit, or no picture, teaches nothing and is left out.
+    What is no digit, or no picture, teaches nothing and is left out; so is a file that cannot be read, and it is named.
     """
+    found = Recordings(folder)
     try:
-        pixels, labels = Recordings(folder).labelled("pixels")
+        pixels, labels = found.labelled("pixels")
     except (OSError, RouterError) as error:
         raise Refused(f"the recordings cannot be read: {error}") from error
+    if found.damaged:
+        more = ", …" if len(found.damaged) > NAMED else ""
+        print(f"files of recordings that cannot be read are left out: {', '.join(found.damaged[:NAMED])}{more}")
     if pixels.shape[1:] != (PIXELS,) or labels.dtype.kind not in "iuf":
         return np.empty((0, PIXELS), np.float32), np.empty(0, np.int64)
     good = np.isin(labels, np.arange(CLASSES)) & np.isfinite(pixels).all(axis=1)

@@ -169,6 +169,20 @@ def test_what_is_no_picture_or_no_digit_is_left_out(program: Any, pictures: Worl
     assert len(pixels) == len(labels) == 18
 
 
+def test_files_that_cannot_be_read_are_named_and_left_out(
+    program: Any, pictures: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the others teach is learned."""
+    folder = record(tmp_path / "recordings", pictures.daily)
+    for number in range(4):
+        (folder / f"rows-0{number}.parquet").write_bytes(b"garbage")
+    assert len(program.recorded(folder)[1]) == len(pictures.daily)
+    said = (
+        "files of recordings that cannot be read are left out: rows-00.parquet, rows-01.parquet, rows-02.parquet, …\n"
+    )
+    assert capsys.readouterr().out == said
+
+
 def test_another_parent_is_refused(program: Any, tmp_path: Path) -> None:
     """One that says nothing of its tuning was made by another program, and cannot be trained anew by this one."""
     given = program.told(environment(MODELS / "digits", tmp_path, tmp_path / "out"))
