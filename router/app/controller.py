@@ -42,6 +42,7 @@ from router.control.baseline_rows import BaselineRows
 from router.control.crashes import crashes_of
 from router.control.database import FILE, Database
 from router.control.drift import Drift
+from router.control.drift_rows import DriftRows
 from router.control.events import Events
 from router.control.evidence import Evidence
 from router.control.faults import FaultBoard
@@ -154,7 +155,12 @@ class Controller:
         )
         self._webhook = WebhookPart(settings.webhook, self._database, self._events)
         life = self._lifecycle
-        self._drift = Drift(lambda: life.table.routes, ReferenceRows(self._database), self._events)
+        self._drift = Drift(
+            lambda: life.table.routes,
+            ReferenceRows(self._database),
+            self._events,
+            memory=DriftRows(self._database),
+        )
         self._health = HealthPart(lambda: life.table.routes, lambda: life.started, self._events)
         self._monitoring = Monitoring(self._parts())
         self._observing = Observing(self._monitoring.observed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,13 @@ from typing import Any, Final, Protocol
 import structlog
 
 from router.control.drift_model import DriftOfModel
+from router.control.drift_rows import SeenRecord
 from router.control.events import Events
 from router.control.own_reference import own_reference
 from router.control.records import Entry, Order
 from router.control.reference_rows import ReferenceRecord
 from router.core.drift import WORDS
+from router.core.drift_kept import Forgotten
 from router.core.drift_report import INPUTS, SIDES, ModelDrift
 from router.core.observation import Array, Observation
 from router.core.reference import Reference
@@ -35,6 +37,8 @@ MOST_BYTES: Final = 64 << 20
 """Of all models together."""
 TEXT_BYTES: Final = 64
 """What an element that is a text is taken to need, beside what it holds."""
+KEPT_AT_ONCE: Final = 8
+"""Sides of models that are written in one go: the hours of all of them end at the same time."""
 
 
 class Clock(Protocol):
@@ -55,6 +59,30 @@ class References(Protocol):
 
     def keep(self, records: Sequence[ReferenceRecord], act: Entry | None = None) -> None:
         """In the place of those of the same sides; `act` is for the audit log."""
+
+
+class Memory(Protocol):
+    """Where it is kept what drift has seen so far. Both block and raise RouterErrors."""
+
+    def load(self, model: str) -> Sequence[SeenRecord]:
+        """That of a model."""
+
+    def keep(self, records: Sequence[SeenRecord], models: Collection[str]) -> None:
+        """In the place of those of the same sides; of other models than these nothing stays."""
+
+
+class _Nothing:
+    """Keeps nothing: for whom the process is all there is, as in a simulation."""
+
+    def load(self, model: str) -> Sequence[SeenRecord]:  # noqa: ARG002
+        """Nothing."""
+        return ()
+
+    def keep(self, records: Sequence[SeenRecord], models: Collection[str]) -> None:
+        """Nothing."""
+
+
+NOTHING: Final = _Nothing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +116,14 @@ class Drift:
         events: Events,
         clock: Clock = time,
         tick_s: float = TICK_S,
+        memory: Memory = NOTHING,
     ) -> None:
         self._routes = routes
         self._references = references
         self._events = events
         self._clock = clock
         self._tick_s = tick_s
+        self._memory = memory
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="drift")
         self._pending: dict[str, list[Observation]] = {}
         self._rows: dict[str, int] = {}
@@ -102,6 +132,10 @@ class Drift:
         # The thread's own.
         self._models: dict[str, DriftOfModel] = {}
         self._blind = False
+        self._forgetful = False
+        self._unkept: dict[tuple[str, str], SeenRecord] = {}
+        self._unkept_references: dict[tuple[str, str], ReferenceRecord] = {}
+        """What is still to be kept, by model and side."""
         self.now: Mapping[str, Drifting] = {}
         """Models that have been compared."""
 
@@ -181,6 +215,11 @@ class Drift:
                 log.warning("a reference is made anew", model=each.model, side=each.side, reason=str(error))
                 continue
             one.restore(each, reference, route.settings.drift, self._clock.monotonic())
+        for seen in self._memory.load(route.model):
+            try:
+                one.remember(seen, route.settings.drift, self._clock.monotonic(), self._clock.time())
+            except Forgotten as error:
+                log.warning("drift begins anew", model=route.model, side=seen.side, reason=str(error))
         self._models[route.model] = one
         return one
 
@@ -207,9 +246,36 @@ class Drift:
                 self._models.pop(model, None)
             if model in self._models and (found := self._models[model].summary(route.settings.drift)) is not None:
                 current[model] = Drifting(*found)
+        self._remember(routes, now, wall)
         self._blind = blind
         self.now = current
         return told
+
+    def _remember(self, routes: Mapping[str, Route], now: float, wall: float) -> None:
+        """Keep what a restart is not to cost. What the store does not take is tried again; that is logged once."""
+        for model, one in self._models.items():
+            if len(self._unkept) >= KEPT_AT_ONCE:  # the others have their turn the next time
+                break
+            try:
+                self._unkept |= {(model, each.side): each for each in one.seen(routes[model].settings.drift, now, wall)}
+            except Exception:  # a fault of ours
+                log.exception("what drift has seen could not be put down", model=model)
+        made, seen = list(self._unkept_references.values()), list(self._unkept.values())
+        if not made and not seen:
+            return
+        try:
+            if made:
+                self._references.keep(made)
+                self._unkept_references.clear()
+            if seen:
+                self._memory.keep(seen, frozenset(routes))
+                self._unkept.clear()
+        except RouterError as error:
+            if not self._forgetful:
+                log.warning("what drift has seen serves and is not kept yet", reason=str(error))
+            self._forgetful = True
+            return
+        self._forgetful = False
 
     def _look_at(
         self, route: Route, observations: Sequence[Observation], missed: int, now: float, wall: float
@@ -223,10 +289,7 @@ class Drift:
             if one.seeks(route.champion):
                 self._take_own(one, route, now, wall)
         if observations and (made := one.take(observations, route, now, wall)):
-            try:
-                self._references.keep(made)
-            except RouterError as error:
-                log.warning("a reference serves and was not kept", model=route.model, reason=str(error))
+            self._unkept_references |= {(route.model, each.side): each for each in made}
         if not one.look(now):
             return []
         return self._changed(one, route, now)
@@ -246,7 +309,7 @@ class Drift:
                 one.model, INPUTS, version.number, f"version {version.number}", wall, "router", text
             )
             one.restore(record, reference, route.settings.drift, now)
-            self._references.keep([record])
+            self._unkept_references[one.model, INPUTS] = record
         except (OSError, RouterError) as error:
             log.warning("the reference of a version", model=one.model, version=version.number, reason=str(error))
 
@@ -300,6 +363,8 @@ class Drift:
         features = {record.side: len(reference.features) for record, reference in made}
         act = Entry(wall, order.actor, "reference", route.model, "", order.reason, {}, {"source": source, **features})
         self._references.keep([record for record, _ in made], act)
+        for record, _ in made:
+            self._unkept_references.pop((route.model, record.side), None)
         for record, reference in made:
             one.restore(record, reference, route.settings.drift, now)
         return features

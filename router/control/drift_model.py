@@ -8,8 +8,10 @@ from typing import Final
 
 import numpy as np
 
+from router.control.drift_rows import SeenRecord, from_bytes, to_bytes
 from router.control.reference_rows import ReferenceRecord
 from router.core.drift import GREEN, WORDS
+from router.core.drift_kept import Forgotten, rows_packed, rows_unpacked
 from router.core.drift_report import (
     INPUTS,
     OUTPUTS,
@@ -38,6 +40,12 @@ MOST_CELLS: Final = 4 << 20
 QUIET_S: Final = 600.0
 """After so long without a full window that is told."""
 NO_SIGNATURE: Final = Signature((), ())
+MOST_KEPT_CELLS: Final = 1 << 19
+"""Of the rows for a reference, in the store: some megabytes."""
+KEPT_PARTS: Final = 8
+"""So often they are written while they come in."""
+STALE_S: Final = 86_400.0
+"""What was seen so long ago is no part of a day any more."""
 
 
 @dataclass(slots=True)
@@ -59,15 +67,19 @@ class _Side:
         self.windows: DriftWindows | None = None
         self.making: _Making | None = None
         self.notes: tuple[str, ...] = ()
+        self._noted: object = 0
+        """What was worth being kept, when it was kept last."""
 
     def set(self, record: ReferenceRecord, reference: Reference, settings: DriftSettings, now: float) -> None:
         """From now on this is the reference."""
         self.record, self.making = record, None
         self.windows = DriftWindows(reference, settings, now)
+        self._noted = self.windows.mark
 
     def forget(self) -> None:
         """There is none any more."""
         self.record = self.windows = self.making = None
+        self._noted = 0
 
     def take(
         self, observations: Sequence[Observation], settings: DriftSettings, signature: Signature
@@ -130,6 +142,40 @@ class _Side:
 
     def _tensors(self, observation: Observation) -> Mapping[str, Array]:
         return observation.inputs if self.side == INPUTS else observation.outputs
+
+    def seen(self, model: str, number: str, settings: DriftSettings, now: float, wall: float) -> SeenRecord | None:
+        """What is to be kept of it, where that is more than was kept before."""
+        if self.record is not None and self.windows is not None:
+            if self.windows.mark == self._noted:
+                return None
+            self._noted = self.windows.mark
+            body = to_bytes(self.windows.kept(now))
+            return SeenRecord(model, self.side, self.record.number, self.record.made, 0, wall, body)
+        making = self.making
+        before = self._noted if isinstance(self._noted, int) else 0
+        if making is None or making.rows - before < max(self.wanted(settings) // KEPT_PARTS, 1):
+            return None
+        self._noted = making.rows
+        small = making.rows * len(making.columns) <= MOST_KEPT_CELLS
+        body = to_bytes(rows_packed(making.columns, making.pieces)) if small else b""
+        return SeenRecord(model, self.side, number, 0.0, making.rows, wall, body)
+
+    def remember(self, seen: SeenRecord, now: float, wall: float) -> None:
+        """Go on from what was kept. Raises Forgotten."""
+        if self.record is not None and self.windows is not None:
+            if seen.made != self.record.made:
+                return  # of another reference, or of this one when it was being made
+            if wall - seen.saved > STALE_S:
+                raise Forgotten("its windows are of more than a day ago")
+            self.windows.resume(from_bytes(seen.body), now)
+            self._noted = self.windows.mark
+        elif not seen.made:
+            if not seen.body:
+                raise Forgotten(f"the {seen.rows} rows that it had for a reference were too many to be kept")
+            found, pieces = rows_unpacked(from_bytes(seen.body))
+            rows = sum(map(len, pieces))
+            self.making = _Making(found, Layout(found), pieces, rows)
+            self._noted = rows
 
     def ignored(self, settings: DriftSettings) -> Array:
         """Which features of the reference are not looked at, by now."""
@@ -206,6 +252,22 @@ class DriftOfModel:
                 made.append(record)
         return made
 
+    def seen(self, settings: DriftSettings, now: float, wall: float) -> list[SeenRecord]:
+        """What is to be kept of it, where that is more than was kept before."""
+        found = [side.seen(self.model, self._making_for, settings, now, wall) for side in self._sides.values()]
+        return [each for each in found if each is not None]
+
+    def remember(self, seen: SeenRecord, settings: DriftSettings, now: float, wall: float) -> None:
+        """Go on from what was kept: it is as if it had never been away. Raises Forgotten."""
+        side = self._sides.get(seen.side)
+        if side is None:
+            return
+        side.remember(seen, now, wall)
+        if side.making is not None and side.side == OUTPUTS:
+            self._making_for = seen.number
+        found = self.summary(settings)
+        self.level = found[0] if found is not None else GREEN
+
     def look(self, now: float) -> bool:
         """Compare what is full. Whether anything was."""
         looked = [side.windows.look(now) for side in self._sides.values() if side.windows is not None]
@@ -215,11 +277,11 @@ class DriftOfModel:
         """The model's level, and the highest index of a last window; None before there is one."""
         levels, indices = [], []
         for side in self._sides.values():
-            if side.windows is None or not side.windows.closed:
+            if side.windows is None or side.windows.last is None:
                 continue
             kept = ~side.ignored(settings)
             last = side.windows.last
-            if last is not None and kept.any():
+            if kept.any():
                 levels.append(int(side.windows.status[kept].max()))
                 indices.append(float(last.measures.psi[kept].max()))
         return (max(levels), max(indices)) if levels else None

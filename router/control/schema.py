@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import DDL, Boolean, Column, Float, Index, Integer, MetaData, Table, Text, UniqueConstraint, event
+from sqlalchemy import (
+    DDL,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    event,
+)
 
 METADATA: Final = MetaData()
 
@@ -113,6 +126,17 @@ REFERENCES: Final = Table(
     Column("made", Float, nullable=False),
     Column("actor", Text, nullable=False),
     Column("body", Text, nullable=False),  # JSON
+)
+DRIFT: Final = Table(
+    "drift",
+    METADATA,
+    Column("model", Text, primary_key=True),
+    Column("side", Text, primary_key=True),
+    Column("number", Text, nullable=False),
+    Column("made", Float, nullable=False),  # the reference that it is compared with; 0: it is still to be made
+    Column("rows", Integer, nullable=False),
+    Column("saved", Float, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # arrays of numpy
 )
 OUTBOX: Final = Table(
     "outbox",

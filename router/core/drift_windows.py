@@ -8,12 +8,14 @@ threshold is enough for them.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from router.core.drift import GREEN, Measures, confirmed, effects, measures
+from router.core.drift import GREEN, RED, YELLOW, Measures, confirmed, effects, measures
+from router.core.drift_kept import UNREADABLE, Forgotten, packed, unpacked
 from router.core.features import Array, Cells, Column, joined
 from router.core.reference import Counts, Reference, made
 from router.model_settings import DriftSettings
@@ -66,6 +68,7 @@ class DriftWindows:
         self._horizons = {name: _Horizon(len(reference.features)) for name in HORIZONS}
         self.closed = 0
         """Short windows so far."""
+        self._hours = 0
 
     @property
     def last(self) -> Judged | None:
@@ -103,6 +106,7 @@ class DriftWindows:
     def _close_hour(self, now: float) -> None:
         terms, took = self.settings, now - self._hour_began
         full, self._hour, self._hour_began = self._hour, Counts(self.reference), now
+        self._hours += 1
         self._horizons[HOUR].judge(self.reference, full, took, terms.yellow, terms.red)
         self._day.append((_light(full), took))
         if len(self._day) == HOURS:
@@ -112,6 +116,56 @@ class DriftWindows:
             seconds = sum(each for _, each in self._day)
             yellow, red = terms.yellow * DAYS_SHARE, terms.red * DAYS_SHARE
             self._horizons[DAY].judge(self.reference, day, seconds, yellow, red)
+
+    # ---- what outlives the process ----
+
+    @property
+    def mark(self) -> tuple[int, bytes]:
+        """Another one when there is more that is worth being kept: an hour is over, or the status of a feature has
+        changed."""
+        return self._hours, np.stack([each.status for each in self._horizons.values()]).tobytes()
+
+    def kept(self, now: float) -> dict[str, Array]:
+        """The hours, what there is of the next one, and how each horizon stands; not the short window that goes on."""
+        lasts = [each.last for each in self._horizons.values() if each.last is not None]
+        levels = [each.levels for each in lasts]
+        return {
+            **packed("hours", [each for each, _ in self._day]),
+            **packed("hour", [self._hour]),
+            **packed("last", [each.window for each in lasts]),
+            "took": np.array([*(took for _, took in self._day), now - self._hour_began]),
+            "there": np.array([each.last is not None for each in self._horizons.values()]),
+            "seconds": np.array([each.seconds for each in lasts]),
+            "levels": np.stack(levels) if levels else np.zeros((0, len(self.reference.features)), np.int8),
+            "status": np.stack([each.status for each in self._horizons.values()]),
+        }
+
+    def resume(self, arrays: Mapping[str, Array], now: float) -> None:
+        """Go on from what was kept. Raises Forgotten where it is none or of another reference; nothing changes then."""
+        try:
+            features = len(self.reference.features)
+            hours = [_light(each) for each in unpacked("hours", arrays, self.reference)]
+            (hour,) = unpacked("hour", arrays, self.reference)
+            *took, began = arrays["took"].astype(np.float64).tolist()
+            status, levels = arrays["status"].astype(np.int8), arrays["levels"].astype(np.int8)
+            whole = status.shape == (len(HORIZONS), features) and levels.shape[1:] == (features,)
+            if not whole or len(took) != len(hours) or not _are_levels(status) or not _are_levels(levels):
+                raise ValueError("windows")
+            lasts: dict[str, Judged] = {}
+            windows, seconds = unpacked("last", arrays, self.reference), arrays["seconds"].tolist()
+            for name, there in zip(HORIZONS, arrays["there"].tolist(), strict=True):
+                if there:
+                    at = len(lasts)
+                    found = measures(self.reference, windows[at])
+                    lasts[name] = Judged(found, windows[at], float(seconds[at]), levels[at])
+        except UNREADABLE as error:
+            raise Forgotten("the windows of drift that were kept cannot be read") from error
+        self._day.extend(zip(hours, took, strict=True))
+        self._hour, self._hour_began = hour, now - began
+        for place, (name, horizon) in enumerate(self._horizons.items()):
+            horizon.status, horizon.last = status[place], lasts.get(name)
+
+    # ---- how it stands ----
 
     @property
     def status(self) -> Array:
@@ -130,6 +184,10 @@ class DriftWindows:
                 name = next(each for each in HORIZONS if self._horizons[each].status[place] == level)
             made.append((name, self._horizons[name].last))
         return made
+
+
+def _are_levels(levels: Array) -> bool:
+    return bool(np.isin(levels, (GREEN, YELLOW, RED)).all())
 
 
 def _light(counts: Counts) -> Counts:
