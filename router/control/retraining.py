@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from textwrap import shorten
 from typing import Any, Final, Protocol
 
@@ -27,7 +28,7 @@ from router.control.retraining_files import Files
 from router.control.retraining_lineage import declared, fate, window
 from router.control.retraining_run import End, Trainings
 from router.control.retraining_triggers import Triggers
-from router.core.retraining import State, Trigger, newer
+from router.core.retraining import Due, State, Trigger, newer
 from router.errors import NotFound, NotReady, Refused, RouterError
 
 log = structlog.get_logger()
@@ -35,6 +36,8 @@ log = structlog.get_logger()
 ROUTER: Final = Order()
 LOOK_S: Final = 1.0
 """How often it is looked whether something is due."""
+TROUBLE_S: Final = 10.0
+"""What could not begin or go on, such as while the store takes nothing, is tried again after so long."""
 AT_ONCE: Final = 4
 """Commands that run, of all models; others wait for their turn."""
 GATES: Final = "its version goes through its gates"
@@ -109,8 +112,8 @@ class Retraining:
         self._caught_up = False
         self._catching_up = asyncio.Lock()
         self._closed = False
-        self._troubles: dict[str, str] = {}
-        """Of models, as they were said last."""
+        self._troubles: dict[str, tuple[str, float]] = {}
+        """Of models, as they were said last, and when it is tried again."""
         self.outcomes: Counter[tuple[str, str]] = Counter()
         """Runs that have ended since this process began, by model and end."""
 
@@ -227,21 +230,27 @@ class Retraining:
         await self._catch_up()
         for case in self._cases.all_under_way():
             if case.state == State.ASKED and case.model not in self._tasks:
-                await self._apart(case.model, self._waited(case))
+                await self._apart(case.model, partial(self._waited, case))
         for model in self._settings:
             wanted = self._triggers.due(model)
             if wanted is not None and self._cases.under_way(model) is None and not self._full(model):
-                run = self._begun(model, wanted.trigger, wanted.why, ROUTER)  # it is due again if it cannot begin
-                await self._apart(model, self._cases.whole(run))
+                await self._apart(model, partial(self._due, model, wanted))  # it stays due if it cannot begin
 
-    async def _apart(self, model: str, work: Coroutine[Any, Any, object]) -> None:
-        """Trouble of one model holds up no other. The same is said once."""
+    async def _due(self, model: str, wanted: Due) -> Case:
+        return await self._cases.whole(self._begun(model, wanted.trigger, wanted.why, ROUTER))
+
+    async def _apart(self, model: str, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Trouble of one model holds up no other. The same is said once, and tried again after a while."""
+        said, again_at = self._troubles.get(model, ("", 0.0))
+        now = self._clock()
+        if now < again_at <= now + TROUBLE_S:
+            return
         try:
-            await work
+            await work()
         except RouterError as error:
-            if self._troubles.get(model) != str(error):
+            if str(error) != said:
                 log.warning("a retraining cannot go on", model=model, reason=str(error))
-            self._troubles[model] = str(error)
+            self._troubles[model] = str(error), now + TROUBLE_S
         else:
             self._troubles.pop(model, None)
 

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from router.config import RetrainingSettings
 from router.control.events import Event
 from router.control.records import Case, Order
-from router.control.retraining import AT_ONCE, Retraining
+from router.control.retraining import AT_ONCE, TROUBLE_S, Retraining
 from router.control.retraining_command import Ended, Flooded, Job
 from router.control.retraining_files import StateFiles
 from router.core.gate import Outcome, Report, Verdict
@@ -595,16 +595,24 @@ def test_trouble_of_one_model_holds_up_no_other(tmp_path: Path, monkeypatch: pyt
         world.house.put("a", 2)
         await world.life.refresh()
 
+        tried = 0
+
         async def refused(_: Case) -> Case:
+            nonlocal tried
+            tried += 1
             raise Refused("the change was not made: the disk is full")
 
-        monkeypatch.setattr(world.life.retrainings, "put", refused)
-        with capture_logs() as said:
+        with monkeypatch.context() as patched, capture_logs() as said:
+            patched.setattr(world.life.retrainings, "put", refused)
             for _ in range(3):
                 await world.look()
+            assert tried == 1
             await world.look(60)
+            assert tried == 2
         assert [len(world.runs(model)) for model in "ab"] == [1, 1]
         assert len([line for line in said if line["event"] == "a retraining cannot go on"]) == 1
+        await world.look(TROUBLE_S)
+        await settled(lambda: not world.runs("a")[0].open)
         await world.retraining.close()
 
     run(test())
