@@ -4,7 +4,8 @@ import gc
 
 from hypothesis import settings
 
-settings.register_profile("untimed", deadline=None)  # what else runs on the machine is no fault of a test's
+# What else runs on the machine is no fault of a test's. Examples are drawn anew by each run: in time they are many.
+settings.register_profile("untimed", deadline=None, max_examples=60)
 settings.load_profile("untimed")
 
 

@@ -19,13 +19,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import grpc
 import numpy as np
 import psutil
 from click.testing import CliRunner, Result
 
 from router.app.board import CONTROLLER, Board, worker_slot
 from router.app.cli import main
-from router.client import Client
+from router.client import Client, InferenceError
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "models"
@@ -89,6 +90,15 @@ def certificates(folder: Path, names: str = "DNS:localhost,IP:127.0.0.1") -> tup
     more = ["-addext", f"subjectAltName={names}", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run([*words.split(), *more], check=True, capture_output=True)
     return key, certificate
+
+
+def answered(target: str, credentials: grpc.ChannelCredentials | None) -> bool:
+    """Whether somebody with these credentials has an answer of `digits`."""
+    with Client(target, credentials=credentials) as client:
+        try:
+            return bool(client.infer("digits", {"pixels": pixels()}, deadline=3).version)
+        except InferenceError:
+            return False
 
 
 def router(*words: str) -> Result:

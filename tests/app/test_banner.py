@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from router.app.banner import banner
-from router.client import Client
+from router.client import Client, tls
 from router.config import ServerSettings
 from router.core.table import Route, Version, VersionState, VersionTable
-from tests.server import MODELS, ROOT, certificates, environment, eventually, put, running
+from tests.server import MODELS, ROOT, answered, certificates, environment, eventually, put, running
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
 
@@ -49,7 +49,7 @@ def test_what_is_pasted_is_quoted_for_the_shell(capsys: pytest.CaptureFixture[st
 
 @needs_openssl
 def test_the_line_with_tls_works_when_it_is_pasted(tmp_path: Path) -> None:
-    """The certificate is good for `localhost` only, and its path has a space."""
+    """The certificate is good for `localhost` only, and its path has a space. Who does not trust it is not answered."""
     folder = tmp_path / "two words"
     models = put(folder / "models", "digits")
     key, certificate = certificates(folder, "DNS:localhost")
@@ -59,7 +59,10 @@ def test_the_line_with_tls_works_when_it_is_pasted(tmp_path: Path) -> None:
         done = subprocess.run(
             line, shell=True, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False
         )
-    assert done.returncode == 0, line + done.stderr
+        assert done.returncode == 0, line + done.stderr
+        assert "--tls-ca" in line
+        assert answered(server.grpc.replace("127.0.0.1", "localhost"), tls(certificate.read_bytes()))
+        assert not answered(server.grpc, None)
 
 
 @needs_openssl
@@ -90,7 +93,10 @@ def test_the_host_is_one_that_the_certificate_names(capsys: pytest.CaptureFixtur
 
 @needs_openssl
 def test_with_client_certificates_the_line_works_when_they_are_put_in(tmp_path: Path) -> None:
-    """Which certificate a caller has is not known here: the line holds its place, and says which one will do."""
+    """Which certificate a caller has is not known here: the line holds its place, and says which one will do.
+
+    Who has none is not answered.
+    """
     models = put(tmp_path / "models", "digits:1")
     key, certificate = certificates(tmp_path)
     with running(tmp_path, models=models, tls_cert=certificate, tls_key=key, tls_client_ca=certificate) as server:
@@ -102,7 +108,11 @@ def test_with_client_certificates_the_line_works_when_they_are_put_in(tmp_path: 
         done = subprocess.run(
             line, shell=True, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False
         )
-    assert done.returncode == 0, line + done.stderr
+        assert done.returncode == 0, line + done.stderr
+        ca = certificate.read_bytes()
+        assert answered(server.grpc, tls(ca, key.read_bytes(), ca))
+        assert not answered(server.grpc, tls(ca))
+        assert not answered(server.grpc, None)
 
 
 def test_nothing_served_is_said_with_the_mend(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -5,34 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-import grpc
 import pytest
 from click.testing import CliRunner
 
 from router.app.cli import main
-from router.client import Client, InferenceError
+from router.client import tls
 from tests.server import (
     BOUND_S,
-    Server,
+    answered,
     certificates,
     command,
     environment,
-    eventually,
     pixels,
     put,
     running,
 )
-
-
-@pytest.fixture(scope="module", params=["core", "aio"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for the tests that kill its children, on each transport."""
-    folder = tmp_path_factory.mktemp("kill")
-    with running(folder, models=put(folder / "models", "digits"), workers=2, transport=request.param) as server:
-        yield server
 
 
 def refused(folder: Path, **flags: object) -> str:
@@ -48,12 +37,14 @@ def refused(folder: Path, **flags: object) -> str:
     return lines[0]
 
 
-def test_a_second_server_is_refused(server: Server, tmp_path: Path) -> None:
+def test_a_second_server_is_refused(tmp_path: Path) -> None:
     """On the same state directory or a taken port, in one line with the mend; the first serves on."""
-    assert "--state" in refused(tmp_path, state=server.state)
-    assert "--grpc" in refused(tmp_path, grpc=server.grpc)
-    assert "--admin" in refused(tmp_path, admin=server.admin)
-    assert server.client().infer("digits", {"pixels": pixels()}, deadline=10)
+    first, second = tmp_path / "first", tmp_path / "second"
+    with running(first, models=put(first / "models", "digits:1")) as server:
+        assert "--state" in refused(second, state=server.state)
+        assert "--grpc" in refused(second, grpc=server.grpc)
+        assert "--admin" in refused(second, admin=server.admin)
+        assert server.client().infer("digits", {"pixels": pixels()}, deadline=10)
 
 
 @pytest.mark.parametrize(
@@ -101,32 +92,16 @@ def test_a_store_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
-@pytest.mark.parametrize("transport", ["core", "aio"])
-def test_tls_and_mutual_tls(tmp_path: Path, transport: str) -> None:
-    """With TLS only clients that trust the server are answered, with mutual TLS only those that it knows."""
-    from router.client import tls
-
+def test_mutual_tls_on_the_other_transport(tmp_path: Path) -> None:
+    """Only clients that the server knows are answered. What the core transport does stands in test_banner."""
     key, certificate = certificates(tmp_path)
-    ca = certificate.read_bytes()
     models = put(tmp_path / "models", "digits:1")
-    flags = {"models": models, "transport": transport, "tls_cert": certificate, "tls_key": key}
-
-    def asks(target: str, credentials: grpc.ChannelCredentials | None) -> bool:
-        with Client(target, credentials=credentials) as client:
-            try:
-                return client.infer("digits", {"pixels": pixels()}, deadline=3).version == "1"
-            except InferenceError:
-                return False
-
-    if transport == "core":
-        with running(tmp_path / "one", **flags) as server:
-            assert asks(server.grpc, tls(ca))
-            assert not asks(server.grpc, None)
-            assert "--tls-ca" in eventually(lambda: server.out if "try it" in server.out else "")
-    with running(tmp_path / "two", **flags, tls_client_ca=certificate) as server:
-        assert asks(server.grpc, tls(ca, key.read_bytes(), ca))
-        assert not asks(server.grpc, tls(ca))
-        assert not asks(server.grpc, None)
+    flags = {"transport": "aio", "tls_cert": certificate, "tls_key": key, "tls_client_ca": certificate}
+    with running(tmp_path, models=models, **flags) as server:
+        ca = certificate.read_bytes()
+        assert answered(server.grpc, tls(ca, key.read_bytes(), ca))
+        assert not answered(server.grpc, tls(ca))
+        assert not answered(server.grpc, None)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")

@@ -166,7 +166,7 @@ def test_the_bytes_of_a_huge_shape_do_not_overflow() -> None:
 SIZES = st.integers(-2, 4) | st.sampled_from([2**31, 2**63 - 1])
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_a_request_is_taken_exactly_if_every_rule_holds(data: st.DataObject) -> None:
     """Any signature and any request, most of them near misses, against the rules written down independently."""

@@ -258,7 +258,7 @@ ANSWERS: dict[str, Callable[[Question], bytes | RouterError]] = {
 MOMENTS = st.one_of(st.sampled_from([*ANSWERS, "gone"]), st.sampled_from([0.001, 0.004, 0.02]))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(
     moments=st.lists(MOMENTS, max_size=8),
     run_fails=st.booleans(),
