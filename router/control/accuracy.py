@@ -1,8 +1,8 @@
 """Whether models are still right: reads the ledger as it grows, adds up what came true, and tells of a decline.
 
-Everything is in memory and bounded; after a restart it is read from the ledger's file again, and what was found then is
-not told a second time. What a version is compared with is kept (`baselines`): the ledger forgets what it was taken
-from. All of it is reckoned on one thread of its own: the event loop only passes on.
+Everything is in memory and bounded; after a restart it is read from the ledger's file again, and a decline that
+was found before is told again, as such. What a version is compared with is kept (`baselines`): the ledger forgets what
+it was taken from. All of it is reckoned on one thread of its own: the event loop only passes on.
 """
 
 from __future__ import annotations
@@ -137,11 +137,9 @@ class Accuracy:
         begun, self._begun = self._begun, []
         for text, name, number, facts in begun:
             self._events.tell("accuracy", name, number, text, 0, **facts)
-        if not news.more:
-            if self._caught_up:
-                for text, name, number, facts in changes:
-                    self._events.tell("accuracy", name, number, text, 0, **facts)
-            self._caught_up = True
+        for text, name, number, facts in changes:
+            self._events.tell("accuracy", name, number, text, 0, **facts)
+        self._caught_up = self._caught_up or not news.more
         return news.more
 
     async def _do(self, work: Callable[[], Value]) -> Value:
@@ -236,12 +234,11 @@ class Accuracy:
         if finding.status in (Status.UNKNOWN, known.told):
             return []
         known.told = finding.status
-        if not self._caught_up:
-            if finding.status is Status.RED:
-                log.warning("the accuracy had declined before", model=model, version=known.number)
-            return []
         text = told(known.number, known.history.kind, finding, route.settings.accuracy)
-        return [(text, model, known.number, facts_of(known.history.kind, finding))]
+        facts = facts_of(known.history.kind, finding)
+        if not self._caught_up:  # it was found before this process began: for whoever remembers what was told
+            text, facts = f"{text} (as it was found before)", {**facts, "again": "yes"}
+        return [(text, model, known.number, facts)]
 
     def _measures(self, model: str, route: Route, now: float) -> list[Measured]:
         made = []

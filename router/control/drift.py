@@ -290,9 +290,8 @@ class Drift:
                 self._take_own(one, route, now, wall)
         if observations and (made := one.take(observations, route, now, wall)):
             self._unkept_references |= {(route.model, each.side): each for each in made}
-        if not one.look(now):
-            return []
-        return self._changed(one, route, now)
+        looked = one.look(now)
+        return self._changed(one, route, now) if looked or one.again else []
 
     def _take_own(self, one: DriftOfModel, route: Route, now: float, wall: float) -> None:
         """The reference that a champion came with, where it did: what it was trained on is what it was made for."""
@@ -315,14 +314,16 @@ class Drift:
 
     @staticmethod
     def _changed(one: DriftOfModel, route: Route, now: float) -> list[_Told]:
-        """What is told when a model's status is another than before."""
+        """What is told when a model's status is another than before; and again what was found before a restart, for
+        whoever remembers in memory what was told."""
         found = one.summary(route.settings.drift)
-        if found is None or found[0] == one.level:
+        if found is None or (found[0] == one.level and not one.again):
             return []
-        one.level = found[0]
+        again = {"again": "yes"} if found[0] == one.level else {}
+        one.level, one.again = found[0], False
         report = one.report(route.settings.drift, now)
         worst = report.features[0]
-        text = f"drift of '{one.model}' is {report.status}: {report.reason}" + (
+        text = f"drift of '{one.model}' is {'still ' if again else ''}{report.status}: {report.reason}" + (
             f"; {report.next_step}" if report.next_step else ""
         )
         facts = {
@@ -334,6 +335,7 @@ class Drift:
             "rows": worst.rows,
             "horizon": worst.horizon,
             "drifted": sum(each.status != WORDS[0] for each in report.features),
+            **again,
         }
         return [_Told(one.model, route.champion or "", text, facts)]
 

@@ -201,6 +201,8 @@ class DriftOfModel:
     def __init__(self, model: str) -> None:
         self.model = model
         self.level = GREEN
+        self.again = False
+        """It was found before a restart, and is to be told again."""
         self.observed = 0
         self.missed = 0
         self._making_for = ""
@@ -267,6 +269,7 @@ class DriftOfModel:
             self._making_for = seen.number
         found = self.summary(settings)
         self.level = found[0] if found is not None else GREEN
+        self.again = self.level > GREEN
 
     def look(self, now: float) -> bool:
         """Compare what is full. Whether anything was."""

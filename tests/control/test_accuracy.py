@@ -111,8 +111,8 @@ async def told(world: World, accuracy: Accuracy, story: list[tuple[str, int, int
     return [each for each in heard if each.kind == "accuracy"]
 
 
-def test_a_decline_is_told_once_and_known_after_a_restart(world: Iterator[World]) -> None:
-    """With its figures; the way back is told too; who reads the file anew finds the same and tells nothing."""
+def test_a_decline_is_told_once_and_again_after_a_restart(world: Iterator[World]) -> None:
+    """With its figures; the way back is told too. Who reads the file anew finds the same, and says that it is old."""
     here = next(world)
 
     async def story() -> None:
@@ -123,7 +123,10 @@ def test_a_decline_is_told_once_and_known_after_a_restart(world: Iterator[World]
         assert float(red[0].facts["accuracy"]) < float(red[0].facts["limit_accuracy"]) < 0.96
         assert red[0].text.startswith("version 1 is right less often than it was: ")
         again = watched(here)
-        assert not await told(here, again, [("e", 1, 1)])
+        (old,) = await told(here, again, [("e", 1, 1)])
+        assert (old.facts["status"], old.facts["again"]) == ("red", "yes")
+        assert old.text.endswith(" (as it was found before)")
+        assert "again" not in red[0].facts
         seen = await again.of("m", "", 3600)
         assert (seen.finding.status, seen.versions[0].sums[0], seen.versions[0].sums[1]) == ("red", 961, 961)
         assert "router drift m" in seen.step

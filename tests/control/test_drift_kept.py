@@ -119,8 +119,8 @@ def test_rows_of_answers_of_another_champion_are_not_gone_on_with() -> None:
     run(story)
 
 
-def test_what_was_found_stays_and_is_not_told_again() -> None:
-    """At once after the restart; that it is over is told."""
+def test_what_was_found_stays_and_is_told_once_more() -> None:
+    """At once after the restart, as what it is; that it is over is told."""
 
     async def story(world: World) -> None:
         await world.rig.go(30)
@@ -131,9 +131,12 @@ def test_what_was_found_stays_and_is_not_told_again() -> None:
         assert (found.status, found.features[0].status) == ("red", "red")
         assert found.features[0].psi is not None
         await again.go(40, shift=2.0)
-        assert again.told == []
+        (still,) = again.told
+        assert (still.facts["status"], still.facts["again"]) == ("red", "yes")
+        assert still.text.startswith("drift of 'm' is still red: ")
         await again.go(60)
-        assert [each.facts["status"] for each in again.told] == ["green"]
+        assert [each.facts["status"] for each in again.told] == ["red", "green"]
+        assert "again" not in again.told[1].facts
 
     run(story)
 
