@@ -83,6 +83,9 @@ proof: dev  ## callers are answered in time, whatever a model does: results in l
 	    --json $(PROOF)/hang_control.json
 	$(RUN) overload --json $(PROOF)/overload.json
 	$(RUN) cached --json $(PROOF)/cached.json
+	$(RUN) cached --set title="Remembered answers, exponent 1" --set mix.scores.skew=1.0 --json $(PROOF)/cached-1.0.json
+	$(RUN) cached --set title="Remembered answers, exponent 1.2" --set mix.scores.skew=1.2 \
+	    --json $(PROOF)/cached-1.2.json
 	$(RUN) failing --json $(PROOF)/failing.json
 	$(RUN) worker_stop --json $(PROOF)/worker_stop.json
 	$(RUN) gil_burn --json $(PROOF)/gil_burn.json

@@ -45,7 +45,7 @@ log = structlog.get_logger()
 LAYOUT: Final = 2
 """Of the records; a file of another layout is not read."""
 LEAST_BYTES: Final = 4 << 20
-FULL: Final = 0.9
+FULL: Final = 0.88
 NEARLY: Final = 0.95
 """Of `FULL`: from here on a memory counts as full, however many pages have just been freed."""
 PATIENCE: Final = 8
@@ -54,7 +54,7 @@ TURNS: Final = 16
 """In one `put`."""
 FEWEST: Final = 4
 """One in so many goes in a turn in which some must,"""
-HARDLY: Final = 0.95
+HARDLY: Final = 0.94
 """and all do where so many of the pages are in use."""
 SAMPLE: Final = 128
 """So many answers are looked at, to learn how often the inputs come whose answers are here;"""
@@ -128,7 +128,7 @@ class AnswerFile:
         self.pages = map_bytes // self._psize
         # A write takes fresh pages, and those that it frees are of use two writes later: three have to fit beside the
         # rest.
-        self.batch = min(500, self.pages // 224)
+        self.batch = min(500, self.pages // 192)
         """Answers in one `put`, at most."""
         self.batch_bytes = max_bytes // 256
         """Bytes of their bodies, at most."""
@@ -286,7 +286,10 @@ class AnswerFile:
             crowded = self._used(writing) > FULL * self.pages
         turns = 0
         while crowded and turns < TURNS:
-            crowded = self._let_some_go(bar, must=turns >= PATIENCE)
+            try:
+                crowded = self._let_some_go(bar, must=turns >= PATIENCE)
+            except lmdb.MapFullError:
+                self.make_room()
             turns += 1
         return places
 
@@ -320,6 +323,18 @@ class AnswerFile:
             crowded = self._used(writing) > FULL * self.pages
         self.evicted += gone
         return crowded and bool(oldest)
+
+    def make_room(self) -> None:
+        """Let the oldest go, as many as one transaction can bear. For a map that is full although not so many pages are
+        in use: an answer of several pages needs them side by side, to be written or to be moved. Raises Damaged."""
+        with self._env.begin(write=True) as writing, writing.cursor(self._log) as log:
+            oldest = self._oldest(log)
+            for place, record in oldest:
+                writing.delete(place, db=self._log)
+                if not writing.delete(_key(record), db=self._index):
+                    raise Damaged
+            self._look(writing, log)
+        self.evicted += len(oldest)
 
     def _oldest(self, log: lmdb.Cursor[bytes]) -> list[tuple[bytes, bytes]]:
         """The places and records of those whose turn it is."""

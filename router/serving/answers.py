@@ -38,6 +38,8 @@ RETRY_S: Final = 10.0
 """A memory that is switched off tries again so often."""
 FULL_S: Final = (0.01, 0.1, 1.0)
 """A full map is tried again after these pauses: a reader that had to wait for a processor gives its old pages back."""
+ROOM: Final = 4
+"""Then room is made so often: what goes leaves its pages to the writes after the next."""
 STOP_S: Final = 2.0
 """A stop waits this long for the last batch: another process may hold the writers' lock."""
 OFTEN: Final = 2
@@ -228,6 +230,11 @@ class Answers:
                 return file.put(answers, bar)
             except lmdb.MapFullError:
                 self._stopping.wait(pause)
+        for _ in range(ROOM):
+            try:
+                return file.put(answers, bar)
+            except lmdb.MapFullError:
+                file.make_room()
         return file.put(answers, bar)
 
     def _wanted(
@@ -244,7 +251,7 @@ class Answers:
             for key, question, created, body in given
             if self._is_due(key, created, question.refresh_ns, file)
         }
-        if not file.full:
+        if not due or not file.full:
             return 0, due
         bar = file.bar()
         often = {key for key, count in zip(due, file.counts.of(list(due)), strict=True) if count > bar}

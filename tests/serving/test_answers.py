@@ -526,6 +526,22 @@ def test_a_full_map_waits_for_a_reader_that_stands_still(world: World, monkeypat
     assert world.ask(2) is not None
 
 
+def test_answers_of_all_sizes_share_a_memory(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of several pages need them side by side. Where there are none the oldest go, and not the whole memory."""
+    monkeypatch.setattr(answers_module, "FULL_S", ())
+    random = np.random.default_rng(1)
+    with capture_logs() as logged:
+        for _ in range(60):
+            for number, size in zip(
+                random.integers(0, 3000, 100).tolist(), random.choice((10, 300, 3000, 9000, 16000), 100), strict=True
+            ):
+                world.say(number, bytes(int(size)))
+            world.answers.write()
+            assert world.figures.bytes < 0.95 * SIZE
+    assert not logged
+    assert world.figures.evicted > 300
+
+
 def test_a_failed_read_is_a_miss(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A damaged file is made anew by the writer."""
     world.write(1)
