@@ -210,11 +210,14 @@ def _replayed(folder: Path, mix: Mix) -> list[Tensors]:
     """Requests of `rows` rows that a server has recorded (`[recording]`), in the order in which they came."""
     recordings = Recordings(folder)
     found: list[Tensors] = []
-    for part in recordings.parts():
-        for at in range(0, len(part.ids) - mix.rows + 1, mix.rows):
-            found.append({name: array[at : at + mix.rows] for name, array in part.inputs.items()})
-            if len(found) == mix.inputs:
-                return found
+    try:
+        for part in recordings.parts():
+            for at in range(0, len(part.ids) - mix.rows + 1, mix.rows):
+                found.append({name: array[at : at + mix.rows] for name, array in part.inputs.items()})
+                if len(found) == mix.inputs:
+                    return found
+    except OSError as error:
+        raise ScenarioError(f"the recording {folder.name} cannot be read: {error.strerror}") from error
     if not found:
         damaged = f"; {', '.join(recordings.damaged[:3])} cannot be read" if recordings.damaged else ""
         raise ScenarioError(f"the recording {folder.name} holds no request of {mix.rows} rows{damaged}")
