@@ -252,7 +252,7 @@ def test_what_was_seen_is_kept_by_side_in_the_store(tmp_path: Path) -> None:
         assert rows.load("other") == []
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_bytes_that_were_changed_are_refused_in_one_way(at: int, by: int) -> None:
     """Or are arrays."""

@@ -168,7 +168,7 @@ def test_texts_are_sent_as_they_travel(tmp_path: Path) -> None:
     assert decode_bytes("x", run.calls[0].elements[0], 2).tolist() == ["a", "ü"]
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.data())
 def test_whatever_lies_there_is_no_fault_of_ours(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """A file of ours with some bytes changed, or columns of any kind: it is sent or left out."""

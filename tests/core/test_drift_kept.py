@@ -57,7 +57,7 @@ def test_rows_come_back() -> None:
         assert {place: list(each) for place, each in before.texts.items()} == after.texts
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.data())
 def test_what_is_none_of_these_is_refused(data: st.DataObject) -> None:
     """Arrays of other kinds and shapes, or none at all: nothing else is raised."""
