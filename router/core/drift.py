@@ -120,7 +120,8 @@ def measures(reference: Reference, window: Counts) -> Measures:
     present = np.add.reduceat((came + were) > 0, starts, dtype=np.float64)
     varied = np.maximum(effects(reference, window), window.varied / rows)
     noise = varied / rows + reference.effects / before
-    floor = chi_square(np.maximum(present - 1, 1), ERROR / max(len(starts), 1)) * noise
+    degrees = np.maximum(present - 1 + reference.chosen, 1)
+    floor = chi_square(degrees, ERROR / max(len(starts), 1)) * noise
 
     missing = window.bins[reference.missing] / rows
     shift, spread, distance = _numbers(reference, window)

@@ -124,6 +124,8 @@ class Reference:
         self.means = np.array([each.mean for each in features])
         self.deviations = np.array([each.deviation for each in features])
         self.effects = np.array([each.effect for each in features])
+        self.chosen = np.array([_by_chance(each) for each in features], np.float64)
+        """Degrees of freedom beside those of its groups, by feature."""
         self.categories = np.array([each.category for each in features], np.bool_)
         self.missing = self.starts
         """The bin of the missing values of each feature."""
@@ -253,6 +255,15 @@ def _groups_of_categories(feature: Bins) -> list[int]:
     rare = max(own, default=0) + 1
     apart = not all(own) and others + known.count(1) <= RARE * every
     return [0, *(each or rare for each in own), rare + apart]
+
+
+def _by_chance(feature: Bins) -> int:
+    """Categories that might have been told apart as well, had a few rows more come, or the other way round: those that
+    were are not chosen without regard to what came, and differ from it by more."""
+    if not feature.category:
+        return 0
+    known, cut = feature.counts[1:-1], max(RARE * sum(feature.counts), FEW)
+    return min(sum(cut / 2 <= count < cut for count in known), 3 * sum(count >= cut for count in known))
 
 
 def _afar(feature: Bins) -> float:
