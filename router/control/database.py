@@ -224,9 +224,8 @@ class Database:
                     _keep(connection, report)
                 for case in change.cases:
                     _replace(connection, CASES, {**asdict(case), "body": canonical(case.body)}, ("id",))
-                for case in change.cases:
-                    if not case.open:
-                        let_go(connection, case)
+                for ended in {(each.model, each.kind): each for each in change.cases if not each.open}.values():
+                    let_go(connection, ended)
                 if change.importance is not None:
                     connection.execute(delete(IMPORTANCE))
                     for model, level in change.importance.items():
