@@ -40,9 +40,14 @@ Value = TypeVar("Value")
 def tried() -> Path:
     """What trials of versions showed, kept from one server to the next: a trial process takes its time to start.
 
-    Made by whoever starts a server and nobody else, and removed when it ends.
+    Made by whoever starts a server and nobody else, and removed when it ends; what one that was killed has left is
+    removed by the next.
     """
-    folder = Path(tempfile.mkdtemp(prefix="tried-"))
+    for left in Path(tempfile.gettempdir()).glob("tried-*-*"):
+        owner = left.name.split("-")[1]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"tried-{os.getpid()}-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
