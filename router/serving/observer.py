@@ -165,17 +165,22 @@ class Turn:
             return
         rows = plan.rows if len(calls) == 1 else sum([call.plan.rows for call in calls])
         self.seen += rows
-        tap, wanted = self._recording, rows
-        if tap is None or (tap.share < 1.0 and self._choose() >= tap.share):
-            tap = self.looking
-            if tap is None:
-                return
-            if tap.share < 1.0:  # each row has the same chance
-                if rows <= tap.together:
-                    if self._choose() >= tap.share:
-                        return
-                else:
-                    wanted = int(rows * tap.share / tap.together + self._choose()) * tap.together
+        tap = self._recording
+        if (
+            tap is not None
+            and (tap.share >= 1.0 or self._choose() < tap.share)
+            and self._take(tap, version, calls, outputs, rows, rows, run_ns, now_ns)
+        ):
+            return
+        tap, wanted = self.looking, rows  # so are rows that find no room in the recordings
+        if tap is None:
+            return
+        if tap.share < 1.0:  # each row has the same chance
+            if rows <= tap.together:
+                if self._choose() >= tap.share:
+                    return
+            else:
+                wanted = int(rows * tap.share / tap.together + self._choose()) * tap.together
         self._take(tap, version, calls, outputs, rows, wanted, run_ns, now_ns)
 
     def _take(
@@ -188,19 +193,20 @@ class Turn:
         wanted: int,
         run_ns: int,
         now_ns: int,
-    ) -> None:
+    ) -> bool:
+        """Whether any were taken."""
         observer = self.observer
         tap.tokens = min(tap.tokens + (now_ns - tap.at_ns) * tap.per_ns, tap.most)
         tap.at_ns = now_ns
         take = min(rows, wanted, int(tap.tokens))
         if not take:
             self.missed += rows if tap.recorded else 0
-            return
+            return False
         nbytes = sum([call.nbytes for call in calls]) + sum([output.nbytes for output in outputs])
         found = observer.room(take, nbytes, recorded=tap.recorded)
         self.missed += (rows if tap.recorded else take) - found
         if not found:
-            return
+            return False
         take = found
         tap.tokens -= take
         plan = calls[0].plan
@@ -208,6 +214,7 @@ class Turn:
         observer.put(
             Seen(self, version, plan.served_by, tap.recorded, rows, take, held, outputs, plan.outputs, run_ns, now_ns)
         )
+        return True
 
 
 @dataclass
