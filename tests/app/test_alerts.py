@@ -301,6 +301,7 @@ HEALTHY = (
 """Seventy minutes of a server that somebody promotes a version on, with a worker that died once."""
 
 
+@pytest.mark.story
 def test_the_rules_are_rules() -> None:
     """By the words of promtool, which finds nothing to complain about."""
     checked = promtool("check", "rules", str(FILE))
@@ -308,6 +309,7 @@ def test_the_rules_are_rules() -> None:
     assert f"SUCCESS: {len(RULES)} rules found" in checked.stdout
 
 
+@pytest.mark.story
 def test_each_alert_fires_on_what_it_is_for_and_on_nothing_else(tmp_path: Path) -> None:
     """With the very words that somebody is woken up with; none is heard while all is well."""
     assert {case.alert for case in FIRING} == set(RULES)

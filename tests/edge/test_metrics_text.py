@@ -1,7 +1,8 @@
-"""The page of metrics as Prometheus's own `promtool` reads it. Needs Debian's package `prometheus`."""
+"""The page of metrics as Prometheus's own `promtool` reads it, and as its formats say."""
 
 from __future__ import annotations
 
+import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
@@ -31,6 +32,7 @@ def registry(name: str) -> CollectorRegistry:
     return made
 
 
+@pytest.mark.story
 def test_names_and_units_are_as_prometheus_wants_them() -> None:
     """But for those that others gave, which dashboards know so; a hostile name is a value and nothing more."""
     for name in ("digits", HOSTILE):
