@@ -175,6 +175,7 @@ class Loop:
     def _take(self, run: Run) -> None:
         """Give the loop to another thread, unless the run returns in this very moment."""
         thread, self._thread = self._thread, NOBODY  # the stuck one may return at any moment, and is it no more
+        run.native = self._native  # by which it is seen whether it computes; if not, its slot is lent
         if self.hand_over is None or not run.lane.take_from_loop(run):
             self._thread = thread
             return

@@ -18,7 +18,7 @@ from router.pb.inference_pb2 import ModelInferRequest, ModelInferResponse
 from router.serving.executor import Visited
 from router.serving.inflight import InFlight
 from router.serving.lanes import Lane
-from router.serving.loop import Loop, Schedule
+from router.serving.loop import UNKNOWN, Loop, Schedule
 from router.serving.router import Router
 from router.serving.run import Run
 from router.serving.serving_table import ServingTable
@@ -303,9 +303,9 @@ class World:
         """Another router, that has no table yet."""
         return Router(word, self.loop, self.clock)
 
-    def schedule(self, native: int) -> Schedule:  # noqa: ARG002
+    def schedule(self, native: int) -> Schedule:
         """What the system says of the loop thread: it is blocked, or waited for a core."""
-        return Schedule(0.0, self.clock.waited, runnable=False)
+        return Schedule(0.0, self.clock.waited, runnable=False) if native else UNKNOWN
 
     def ticker(self, seconds: float, look: Callable[[], bool]) -> FakeTicker:
         """What looks at the loop, by the clock of the test."""

@@ -101,13 +101,15 @@ def test_a_run_that_is_taken_from_the_loop_is_hedged() -> None:
         pass
     reply = world.send(3, deadline=1.0)
     answers: list[int] = []
-    world.stalls(0.1, lambda: answers.append(reply.answers))
+    slots: list[int] = []
+    world.stalls(0.1, lambda: (answers.append(reply.answers), slots.append(world.lane.slots)))
     world.router.work()
     assert answers[-1] == 1
+    assert (slots[0], slots[-1]) == (2, 3)  # it waits for something, and another run may have its session meanwhile
     assert marks(reply)["served_by"] == "hedge"
     assert (hedger.sent, hedger.won) == (1, 1)
     world.work()
-    assert (world.lane.pending, world.lane._tokens) == (0, 0)
+    assert (world.lane.pending, world.lane._tokens, world.lane.slots) == (0, 0, 2)
 
 
 def test_inline_runs_of_long_ago_pay_for_nothing() -> None:
