@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
+from router.app.gate_loaded import ordinary_s
 from router.control import artefact
 from router.control.gates import TRIED, Gates
 from router.core.gate import Outcome, Report, Verdict
@@ -301,3 +302,19 @@ def test_memory_is_limited(tmp_path: Path) -> None:
     report = tried(put(tmp_path, "2", model, Batching()), None, None, {"gates": {"memory_limit_mib": 128}})
     assert not report.passed
     assert "128 MiB of memory were not enough" in report.blocking[0].reason
+
+
+@pytest.mark.parametrize(
+    ("takes", "least", "runs"),
+    [((0.001,), 0.001, 1), ((0.02, 0.001), 0.001, 2), ((0.02, 0.01, 0.03), 0.01, 3), ((0.5,), 0.5, 1)],
+)
+def test_a_moment_without_a_core_does_not_make_a_model_slow(takes: tuple[float, ...], least: float, runs: int) -> None:
+    """A run that takes long is made again, unless it takes so long that this would cost more than it shows."""
+    now, made = [0.0], []
+
+    def run() -> None:
+        now[0] += takes[len(made)]
+        made.append(now[0])
+
+    assert ordinary_s(run, lambda: now[0]) == pytest.approx(least)
+    assert len(made) == runs
