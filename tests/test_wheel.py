@@ -8,6 +8,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.server import ROOT, environment
 
 ELSEWHERE = """
@@ -29,6 +31,7 @@ def shipped() -> Iterator[str]:
                 yield f"{place}/{name}"
 
 
+@pytest.mark.story
 def test_a_wheel_holds_all_that_commands_need(tmp_path: Path) -> None:
     """Every file of the packages and the bundled models, no figures and no tests; unpacked elsewhere, commands work."""
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]

@@ -186,6 +186,7 @@ def test_check_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert told.count("\n") == 1
 
 
+@pytest.mark.story
 def test_training_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     """Two runs of `train.py` write the same files, byte for byte."""
     for name in ("first", "second"):
