@@ -30,8 +30,9 @@ MOST_JOINED: Final = 32
 """Rows of the largest batch that is tried."""
 ORDINARY_RUNS: Final = 3
 QUICK_S: Final = 0.002
+"""A run that takes less shows what it takes,"""
 SLOW_S: Final = 0.1
-"""A run that takes less shows what it takes, and one that takes more is not made again only for that."""
+"""and one that takes more is not made again only for that."""
 _MIB: Final = 1 << 20
 
 
