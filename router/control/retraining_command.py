@@ -228,9 +228,15 @@ class _Output:
 
 
 def _behind_others(pid: int) -> None:
-    """What serves goes first; where that cannot be had, the training runs all the same."""
+    """What serves goes first; where that cannot be had, the training runs all the same.
+
+    Where the system groups processes by session (sched(7), autogroup), a nice value counts within the group only: the
+    group of the training has one of its own.
+    """
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, pid, NICE)
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/autogroup", "w", encoding="ascii") as file:
+        file.write(str(NICE))
     with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
         file.write(OOM_SCORE)
 

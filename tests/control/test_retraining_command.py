@@ -57,6 +57,17 @@ def test_a_command_that_ends_well() -> None:
     run(test())
 
 
+def test_a_command_is_behind_what_is_served_where_sessions_share_the_cores() -> None:
+    """There a nice value counts within a session only; elsewhere there is nothing to set."""
+
+    async def test() -> None:
+        script = "until ! test -e /proc/self/autogroup || grep -q 'nice 10$' /proc/self/autogroup; do :; done; echo so"
+        made = await ended(sh(script))
+        assert (made.code, made.tail) == (0, b"so\n")
+
+    run(test())
+
+
 def test_a_command_that_fails() -> None:
     """The exit code and the last line say why; a signal has its name; control characters are told, not sent."""
 
