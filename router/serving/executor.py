@@ -79,11 +79,15 @@ class Executor:
                     return True
                 self._threads -= 1
             return False
-        again = False
-        try:
-            again = lane.work()
-        except Exception:  # a fault of ours must not end the thread
-            log.exception("a visit to a lane failed")
+        again = True
+        while again:
+            again = False
+            try:
+                again = lane.work()
+            except Exception:  # a fault of ours must not end the thread
+                log.exception("a visit to a lane failed")
+            if not self._ready.empty():
+                break  # to hand it on where nobody else waits would only wake another thread
         if again:
             self._ready.put(lane)  # behind the others
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import weakref
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from structlog.testing import capture_logs
 
-from router.serving.executor import Executor
+from router.serving.executor import Executor, Visited
 
 LIMIT_S = 20.0
 
@@ -57,6 +58,26 @@ def test_a_lane_with_more_to_do_is_visited_again() -> None:
     lane.wait(50)
     executor.stop()
     assert len(lane.threads) == 1
+    assert ended(lane.threads)
+
+
+def test_a_lane_with_more_to_do_wakes_no_other_thread() -> None:
+    """Where nobody else waits it is not handed on: that would cost a wake for every run."""
+
+    class Counted(queue.SimpleQueue[Visited | None]):
+        puts = 0
+
+        def put(self, item: Visited | None, block: bool = True, timeout: float | None = None) -> None:
+            self.puts += 1
+            super().put(item, block, timeout)
+
+    executor = Executor()
+    executor._ready = counted = Counted()
+    lane = FakeLane(*[nothing] * 50)
+    executor.put(lane)
+    lane.wait(50)
+    assert counted.puts == 1
+    executor.stop()
     assert ended(lane.threads)
 
 
