@@ -50,9 +50,10 @@ class Call:
     one that fails leaves it to the others. `failed_over` says whether the failover model was asked,
     `alone` that it joins no other call's run, `listens` that it will hear of its caller's going away.
 
-    For its story: what admission `expected`, and the last run that it was in and that is over (`ran`). Both are unset
-    where there is nothing to say: most calls have no story, and shall not pay for one. Nor do they pay for what only
-    calls in trouble need, which stands in the class until it differs.
+    For its story: what admission `expected`, and the last run that it was in and that is over (`ran`; None of a call
+    that was in none and waits no more). Both are unset where there is nothing to say: most calls have no story, and
+    shall not pay for one. Nor do they pay for what only calls in trouble need, which stands in the class until it
+    differs.
     """
 
     __slots__ = (
@@ -80,7 +81,7 @@ class Call:
     """The humility rules that fired for its answer, for its story."""
     trouble: tuple[Reason, RouterError, Failure] | None = None
     expected: Expected
-    ran: RunFacts
+    ran: RunFacts | None
 
     def __init__(
         self,

@@ -24,14 +24,15 @@ from typing import Any, Final
 
 import structlog
 
-from router.core.admission import retry_after_ms
 from router.core.batching import take
 from router.core.breaker import Breaker
 from router.core.fallback import Reason
 from router.core.table import Version
-from router.errors import ModelFailed, NotReady, Overloaded, Refused, RouterError, TooLate
+from router.errors import ModelFailed, NotReady, RouterError, TooLate
 from router.model_settings import ModelSettings
+from router.serving.admission import Admission
 from router.serving.call import Call
+from router.serving.company import Company
 from router.serving.execution import execute
 from router.serving.executor import Executor
 from router.serving.expiry import SWEEP_S, Expiry
@@ -59,10 +60,6 @@ SAME_RANK_S: Final = 1e-3
 """Calls that are due within so long of each other keep the order of their arrival, which costs nothing to keep."""
 MAX_WAITING: Final = 2048
 MAX_WAITING_BYTES: Final = 512 << 20
-PROBE_S: Final = 1.0
-"""How often a call that looks hopeless is run all the same, to learn whether the model is still that slow."""
-PROBE_SHARE: Final = 0.1
-"""A lane that has nothing else to do may spend as much of its time on that."""
 
 
 class Lane:
@@ -94,6 +91,7 @@ class Lane:
         self.inline = False
         self.joins = version.batching.max_size > 1
         self.pace = Pace(version.batching.max_size)
+        self.admission = Admission(version, self.pace, self.stats)
         self.loop_cell = self.stats.cell()
         self.no_fallback = Fallback(self.stats, clock)
         self.expiry = Expiry(timers, clock, self)
@@ -105,9 +103,7 @@ class Lane:
         self._loop = loop
         self.clock = clock
         self.inflight = inflight or InFlight()
-        self._wait_s = version.batching.max_wait_us / 1e6
-        self._start_by = math.inf  # where calls wait for company: when the next batch leaves at the latest
-        self._alarm = math.inf  # the instant of it that a timer was set for
+        self._company = Company(version.batching.max_wait_us / 1e6, self.pace, clock, timers)
         # Bytes that ever came to wait and left again. The side whose turn it is writes; those aside do not count.
         self._bytes_in = 0
         self._bytes_out = 0
@@ -119,7 +115,6 @@ class Lane:
         self._inline_stop = self._own.session.stop()
         self._coming = False  # the loop thread, to a lane of the executor
         self._soonest = math.inf  # of the batch that was taken last
-        self._probed = -math.inf
 
     @property
     def pending(self) -> int:
@@ -193,29 +188,11 @@ class Lane:
         return True
 
     def _turn_away(self, call: Call, wait: float | None = None) -> None:
-        """Answer a new call that could not be run in time: because of others, or not even without them."""
-        if wait is not None:
-            call.expected = Expected(wait, len(self.waiting))
-        left = math.inf if call.due is None else call.due - call.received * 1e-9
-        if left <= 0:
-            call.give_up(Reason.DEADLINE, self._too_late(), Failure.OTHER)
-        elif left < self.pace.run_s:
-            call.give_up(Reason.SLOW, self._too_late(), Failure.OTHER)
-        else:
-            call.give_up(Reason.OVERLOADED, self._overloaded(), Failure.REJECTED)
-
-    def _overloaded(self) -> Overloaded:
-        rows = self.version.batching.max_size
-        waiting = self.pending
-        expected = self.pace.times.predict(rows) * max(waiting / rows, 1)
-        return Overloaded(
-            f"model '{self.version.model}' has {waiting} requests waiting: come back later",
-            retry_after_ms=retry_after_ms(expected),
-        )
+        self.admission.turn_away(call, len(self.waiting), self.pending, wait)
 
     def _offer(self, call: Call) -> bool:
         """Let a call wait for an executor thread, unless the lane has just earned its way back to the loop thread."""
-        if self.pace.proven and not self._wait_s and self._loop.runs:
+        if self.pace.proven and not self._company.wait_s and self._loop.runs:
             with self._lock:
                 self.inline = True
             self._bytes_in += call.nbytes
@@ -227,7 +204,7 @@ class Lane:
             wait = self._wait(now)
             if call.due - now < wait + self.pace.run_s:
                 idle = not self._runs and not self.waiting
-                if not self._probes(now, min(PROBE_S, self.pace.run_s / PROBE_SHARE) if idle else PROBE_S):
+                if not self.admission.probes(now, idle=idle):
                     self._turn_away(call, wait)
                     return False
                 call.alone = True
@@ -235,8 +212,8 @@ class Lane:
         self._queue(call)
         if not self.expiry.sweeps(call, now):
             self.expiry.watch((call,), now)
-        if self._wait_s:
-            self._wait_for_company(call)
+        if self._company.wait_s:
+            self._company.join(call)
         come, self._coming = not self._coming, True
         return come
 
@@ -245,19 +222,8 @@ class Lane:
         return call.due is not None and call.due - now < self._wait(now) + self.pace.run_s
 
     def _wait(self, now: float) -> float:
-        """Seconds until a call that comes now is run: what is left of the runs under way, then those who wait.
-
-        A run that has taken longer than expected is taken to last as long again.
-        """
-        runs = self._runs
-        slots = self.slots
-        if not slots:  # its only session is being loaded anew
-            return self.stats.load_ns / 1e9
-        wait = len(self.waiting) * self.pace.row_s / slots
-        if len(runs) < slots:
-            return wait
-        left = [self.pace.left(len(run.calls), now - run.began) for run in list(runs)]
-        return wait + min(left, default=0.0)
+        """Seconds until a call that comes now is run."""
+        return self.admission.wait(now, len(self.waiting), self._runs, self.slots)
 
     def _queue(self, call: Call) -> None:
         """Put a call among those who wait for the executor, in the order of rank."""
@@ -273,24 +239,16 @@ class Lane:
             else:
                 queue.append(call)
 
-    def quarantined(self) -> Refused:
-        """What is told of a request that workers crashed on."""
-        return Refused(
-            f"this request was being run at two crashes of a worker (model '{self.version.model}' version"
-            f" {self.version.number}): it is not run any more; ask the operator to clear it with"
-            " `router quarantine --clear`"
-        )
-
     def offer(self, call: Call) -> None:
         """Let a call wait that comes from within, on any thread. Raises a RouterError when it cannot be run."""
         refused = self.inflight.refused
         if refused and call.fingerprint() in refused:
-            raise self.quarantined()
+            raise self.admission.quarantined()
         now = self.clock.monotonic()
         if len(self.waiting) + len(self._aside) >= MAX_WAITING:
-            raise self._overloaded()
+            raise self.admission.overloaded(self.pending)
         if self._hopeless(call, now):
-            raise self._too_late()
+            raise self.admission.too_late()
         if self.inline and self._loop.mine:
             if self.put(call):
                 self._loop.busy.append(self)
@@ -315,7 +273,7 @@ class Lane:
         waiting = len(self.waiting)
         batch, dead = self._take(self.waiting, self.pace.rows_within(batch_s, waiting) if waiting > 1 else 1, now)
         if dead:
-            self._refuse(dead)
+            self.admission.refuse(dead, self.clock.monotonic())
         if batch:
             loop = self._loop
             if self.guarded and not self._allowed(batch, now):
@@ -413,9 +371,6 @@ class Lane:
                 self.stats.own_cell().fail(Failure.CANCELED, self.clock.monotonic_ns() - call.received)
 
         call.reply.on_cancel(cancelled)
-
-    def _too_late(self) -> TooLate:
-        return TooLate(f"the deadline leaves no time for a run of model '{self.version.model}'")
 
     def expired(self, call: Call) -> None:
         """A call is due, wherever it is."""
@@ -523,35 +478,16 @@ class Lane:
 
     # ---- the executor ----
 
-    def _wait_for_company(self, call: Call) -> None:
-        """Have a batch leave in time for this call, if it is not full before."""
-        if self._start_by <= call.received * 1e-9:
-            return
-        by = self._latest(call)
-        with self._lock:
-            self._start_by = min(by, self._start_by)
-
     def _come(self) -> None:
         """See to it that an executor thread comes: for what may leave by now, and in time for what may not."""
-        by = self._start_by
-        if by != self._alarm:
-            self._alarm = by
-            if self.clock.monotonic() < by < math.inf:
-                self.timers.at(by, self.schedule)
+        self._company.wake(self.schedule)
         self.schedule()
-
-    def _latest(self, call: Call) -> float:
-        """When a call that waits for company has to be run at the latest."""
-        if call.alone or call.plan.batch_key is None:
-            return call.received / 1e9
-        by = call.received / 1e9 + self._wait_s
-        return by if call.due is None else min(by, call.due - 2 * self.pace.times.predict(call.plan.rows))
 
     def _ready(self) -> deque[Call] | None:
         """The queue from which a batch may leave. Called with the lock held."""
         waiting, most = self.waiting, self.version.batching.max_size
         if waiting and not self.inline:
-            if not self._wait_s or self.clock.monotonic() >= self._start_by:
+            if self._company.time_is_up:
                 return waiting
             head = range(min(len(waiting), most))
             if sum([waiting[index].plan.rows for index in head]) >= most:
@@ -580,8 +516,8 @@ class Lane:
                 if queue is not None:
                     batch, dead = self._take(queue, self.version.batching.max_size, self.clock.monotonic())
                     left = bool(queue)
-                    if self._wait_s and queue is self.waiting:
-                        self._start_by = math.inf
+                    if self._company.wait_s and queue is self.waiting:
+                        self._company.left()
                         rest = list(queue)
                 if batch:
                     must_run = not batch[0].plan.fallback
@@ -597,10 +533,10 @@ class Lane:
             if run is not None and self.hedger is not None:
                 self.hedger.began(run)
             if dead:
-                self._refuse(dead)
+                self.admission.refuse(dead, self.clock.monotonic())
             if rest:
                 for call in rest:
-                    self._wait_for_company(call)
+                    self._company.join(call)
                 self._come()
             if run is not None and not execute(run, self.stats.own_cell()):
                 self._returned(run)
@@ -672,13 +608,6 @@ class Lane:
 
     # ---- either side ----
 
-    def _probes(self, now: float, pause: float = PROBE_S) -> bool:
-        """Whether to try what looks hopeless, now and then: else nobody would learn that it is not any more."""
-        if now - self._probed <= pause:
-            return False
-        self._probed = now
-        return True
-
     def _take(self, queue: deque[Call], max_rows: int, now: float) -> tuple[list[Call], list[Call]]:
         """A batch to run, and calls that are over or hopeless. The executor calls it with the lock held."""
         batch, dead, nbytes, self._soonest = take(
@@ -686,19 +615,11 @@ class Lane:
             max_rows if self.joins else 1,
             MAX_BATCH_BYTES,
             now + self.pace.run_s,
-            lambda call: call.due > now and (call.alone or self._probes(now)),  # type: ignore[operator]  # it is due
+            lambda call: call.due > now and (call.alone or self.admission.probes(now)),  # type: ignore[operator]  # it is due
         )
         if queue is self.waiting:
             self._bytes_out += nbytes
         return batch, dead
-
-    def _refuse(self, dead: list[Call]) -> None:
-        """Answer the calls that cannot be answered in time any more. Called without the lock: answers may call back."""
-        now = self.clock.monotonic()
-        for call in dead:
-            if not call.over:
-                reason = Reason.DEADLINE if call.due is not None and call.due <= now else Reason.SLOW
-                call.give_up(reason, self._too_late(), Failure.OTHER)
 
     def again(self, calls: list[Call], *, on_loop: bool) -> None:
         """Put calls before all others, each to be run alone."""
@@ -710,7 +631,7 @@ class Lane:
             else:
                 self.waiting.extendleft(reversed(calls))
                 self._bytes_in += sum([call.nbytes for call in calls])
-            self._start_by = -math.inf
+            self._company.hurry()
         if not on_loop:
             self.schedule()
 
@@ -740,7 +661,7 @@ class Lane:
             rows *= 4
         for replica in self.replicas[1:]:
             replica.session.run(names, feeds_of(1))  # a first run takes longer: let it be no caller's
-        self.inline = self.pace.proven and not self._wait_s and self._loop.runs
+        self.inline = self.pace.proven and not self._company.wait_s and self._loop.runs
 
 
 def _insert(queue: deque[Call], call: Call) -> None:

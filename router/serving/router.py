@@ -106,7 +106,7 @@ class Router:
             return
         refused = self._inflight.refused
         if refused and call.fingerprint() in refused:
-            call.give_up(Reason.QUARANTINED, plan.lane.quarantined(), Failure.REJECTED)
+            call.give_up(Reason.QUARANTINED, plan.lane.admission.quarantined(), Failure.REJECTED)
             version = plan.lane.version
             what = "a quarantined request came again"
             TROUBLES.tell(what, (call,), model=version.model, version=version.number)

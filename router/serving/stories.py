@@ -221,7 +221,7 @@ class Teller:
         status: Status = Status.OK,
     ) -> None:
         now = self._clock.monotonic_ns()
-        run = getattr(call, "ran", None) or _under_way(call, now)
+        run = call.ran if hasattr(call, "ran") else _under_way(call, now)
         if error is not None:
             status = error.status
         elif call.trouble is not None:

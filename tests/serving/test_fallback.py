@@ -275,7 +275,7 @@ def test_what_cannot_be_in_time_is_answered_at_once(inline: bool) -> None:
     """Before it has waited in vain."""
     world = Spared(DEFAULT, version=version(max_size=1), inline=inline)
     world.lane.pace.record(1, 0.02, 1000.0, joined=False)
-    world.lane._probed = world.clock.now
+    world.lane.admission.probed = world.clock.now
     replies = [world.send(value, deadline=0.03) for value in (1, 2)]
     assert [reply.answers for reply in replies] == [0, 1]
     assert marks(replies[1])["fallback_reason"] == "overloaded"

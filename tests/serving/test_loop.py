@@ -282,7 +282,7 @@ def test_a_lane_whose_only_session_is_loaded_anew_sends_callers_away() -> None:
     world = World(version(max_size=1), inline=False)
     world.lane.stats.load_ns = 2_000_000_000
     world.lane.pace.record(1, 0.01, world.clock.now, joined=False)
-    world.lane._probed = world.clock.now
+    world.lane.admission.probed = world.clock.now
     world.lane.replicas[0].loading = True
     assert world.send(1, deadline=0.5).answers == 1
     assert world.send(1, deadline=5.0).answers == 0

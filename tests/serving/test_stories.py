@@ -201,7 +201,7 @@ def test_what_was_turned_away_says_what_was_expected(inline: bool) -> None:
         world.send(1)
         world.work()
     world.lane.inline = inline
-    world.lane._probed = world.clock.now
+    world.lane.admission.probed = world.clock.now
     world.lane.teller.stories._kept.clear()
     for _ in range(3):
         world.send(1)
