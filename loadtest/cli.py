@@ -97,7 +97,7 @@ def run_command(
     if quick:
         wanted = wanted.quick()
     console = _console()
-    console.print(f"{wanted.title}: {wanted.seconds:.0f} s of load")
+    console.print(f"{wanted.title}: {wanted.load_seconds:.0f} s of load")
     with live.watching(console) as watch:
         document = run.run(
             wanted, target, watch, lambda found: console.print(f"against {found.title} at {found.target}")
@@ -145,13 +145,15 @@ def list_command(*, as_json: bool) -> None:
     """The scenarios that are shipped."""
     rows = [(name, scenario.load(name)) for name in scenario.shipped()]
     if as_json:
-        click.echo(json.dumps([{"name": name, "title": each.title, "seconds": each.seconds} for name, each in rows]))
+        click.echo(
+            json.dumps([{"name": name, "title": each.title, "seconds": each.load_seconds} for name, each in rows])
+        )
         return
     table = Table(box=SIMPLE_HEAD)
     for heading in ("scenario", "", "lasts"):
         table.add_column(heading, justify="right" if heading == "lasts" else "left")
     for name, each in rows:
-        table.add_row(name, each.title, f"{each.seconds:.0f} s")
+        table.add_row(name, each.title, f"{each.load_seconds:.0f} s")
     _console().print(table)
 
 

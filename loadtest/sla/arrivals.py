@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loadtest.errors import ScenarioError
-from loadtest.sla.scenario import Bursts, Closed, Constant, Ramp, Replay, Step
+from loadtest.sla.scenario import Bursts, Closed, Constant, Ramp, Replay, Step, known
 
 MOST_TRACE_BYTES: Final = 128 << 20
 Instants = npt.NDArray[np.float64]
@@ -39,20 +39,21 @@ class Piece:
 
 def pieces(phase: Constant | Ramp | Step | Bursts) -> list[Piece]:
     """The rate of a phase, from its own start."""
+    rate = known(phase.rate)
     match phase:
         case Constant():
-            return [Piece(0.0, phase.lasts, phase.rate, phase.rate)]
+            return [Piece(0.0, phase.lasts, rate, rate)]
         case Ramp():
-            return [Piece(0.0, phase.lasts, phase.rate, phase.to)]
+            return [Piece(0.0, phase.lasts, rate, known(phase.to))]
         case Step():
             length = phase.lasts / phase.steps
-            levels = np.linspace(phase.rate, phase.to, phase.steps).tolist()
+            levels = np.linspace(rate, known(phase.to), phase.steps).tolist()
             return [Piece(number * length, length, level, level) for number, level in enumerate(levels)]
         case Bursts():
             made = []
             at = 0.0
             while at < phase.lasts:
-                for level, lasts in ((phase.rate, phase.on), (phase.quiet_rate, phase.off)):
+                for level, lasts in ((rate, phase.on), (phase.quiet_rate, phase.off)):
                     length = min(lasts, phase.lasts - at)
                     if length > 0:
                         made.append(Piece(at, length, level, level))

@@ -21,7 +21,7 @@ from loadtest.sla.result import Document, lines
 from loadtest.sla.run import Run, pools
 from loadtest.sla.scenario import MOST_PER_SENDER, MOST_REQUESTS, Constant, Scenario
 from loadtest.sla.subject import Subject, check_features, lay_out, named, peer
-from loadtest.sla.units import spoken
+from loadtest.sla.units import PartOf, spoken
 
 FIRST: Final = 50.0
 """Requests/s that the search begins with."""
@@ -113,7 +113,10 @@ def at_rate(scenario: Scenario, rate: float, seconds: float) -> Scenario:
         Constant(name="constant", lasts=f"{seconds}s", arrivals="poisson", rate=f"{rate:.6f}/s"),
     )
     # Without actions there is nothing that could be held against the rest, and a try is too short for memory.
-    limits = scenario.sla.model_copy(update={"after": {}, "resident": None, "remembered": None, "age": None})
+    left_out: dict[str, Any] = {"after": {}, "resident": None, "remembered": None, "age": None}
+    if isinstance(scenario.sla.throughput, PartOf):  # of a phase that is not run
+        left_out["throughput"] = None
+    limits = scenario.sla.model_copy(update=left_out)
     return scenario.model_copy(update={"phase": phases, "action": (), "sla": limits})
 
 

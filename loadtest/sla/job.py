@@ -21,12 +21,13 @@ READY: Final = "ready"
 class Job:
     """One sender's part of a run.
 
-    `deadline` is in seconds, `check_every` the distance of answers that are compared (0: none is).
+    `deadline` and `look` are in seconds, `check_every` the distance of answers that are compared (0: none is).
     """
 
     target: str
     connections: tuple[int, ...]
     deadline: float
+    look: float
     check_every: int
     schedule: Schedule
     pools: tuple[Pool, ...]
@@ -34,7 +35,7 @@ class Job:
     def write(self, folder: Path) -> None:
         """Into a folder that nobody else writes to."""
         folder.mkdir(parents=True, exist_ok=True)
-        plain = {name: getattr(self, name) for name in ("target", "connections", "deadline", "check_every")}
+        plain = {name: getattr(self, name) for name in ("target", "connections", "deadline", "look", "check_every")}
         plain |= {"first": self.schedule.first, "step": self.schedule.step}
         plain["spans"] = [asdict(span) for span in self.schedule.spans]
         (folder / "job.json").write_text(json.dumps(plain))
@@ -51,7 +52,9 @@ class Job:
             schedule = Schedule(*rows, spans, plain["first"], plain["step"])
         pools = tuple(Pool(*each) for each in pickle.loads((folder / "pools.pickle").read_bytes()))
         connections = tuple(plain["connections"])
-        return cls(plain["target"], connections, plain["deadline"], plain["check_every"], schedule, pools)
+        return cls(
+            plain["target"], connections, plain["deadline"], plain["look"], plain["check_every"], schedule, pools
+        )
 
 
 def split(schedule: Schedule, senders: int) -> list[Schedule]:

@@ -29,7 +29,7 @@ def watching(console: Console) -> Iterator[Watcher]:
 
         def tell(glance: Glance) -> None:
             nonlocal last
-            if int(glance.elapsed) > last:
+            if int(glance.elapsed) != last:
                 last = int(glance.elapsed)
                 console.print(_words(glance), highlight=False, soft_wrap=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,10 +20,11 @@ from loadtest.sla.flips import Flip
 from loadtest.sla.happenings import Happening, What, happenings
 from loadtest.sla.moves import Move
 from loadtest.sla.remembered import Remembered, remembered
-from loadtest.sla.scenario import Scenario
+from loadtest.sla.scenario import Limits, Scenario
 from loadtest.sla.schedule import Span
 from loadtest.sla.subject import Subject
 from loadtest.sla.timeline import Deed
+from loadtest.sla.units import PartOf
 from loadtest.sla.verdict import (
     EXIT,
     EXIT_INTERRUPTED,
@@ -87,7 +88,8 @@ def made(left: Left) -> Document:
     length = sum(max(min(span.end, end) - span.start, 0.0) for span in left.spans if span.measured)
     phases = _phases(left)
     memory = _memory(left)
-    lines = judge(scenario.sla, times, counts, length) + _judged(scenario, phases, left.resident)
+    limits, told = _settled(scenario.sla, phases)
+    lines = judge(limits, times, counts, length) + _judged(scenario, phases, left.resident)
     lines += _judged_memory(scenario, memory)
     return {
         "format": FORMAT,
@@ -99,7 +101,7 @@ def made(left: Left) -> Document:
         "interrupted": left.interrupted,
         "invalid": invalid,
         "closed_loop": scenario.closed,
-        "notes": [*left.notes, *server_figures.told(counted)],
+        "notes": [*left.notes, *told, *server_figures.told(counted)],
         "phases": phases,
         "actions": deeds.single(left.deeds, figures, end),
         "repeated": deeds.repeated(left.deeds, figures, left.spans),
@@ -118,6 +120,22 @@ def made(left: Left) -> Document:
         "slices": figures.slices(measured),
         "sla": [asdict(line) for line in lines],
     }
+
+
+def in_time(counts: Mapping[str, Any], seconds: float) -> float:
+    """How many requests a second were answered within the deadline."""
+    return float((counts["answered"] - counts["late"]) / seconds) if seconds else 0.0
+
+
+def _settled(limits: Limits, phases: Sequence[Document]) -> tuple[Limits, list[str]]:
+    """The limits with a throughput in requests/s, and what is to be said of it."""
+    part = limits.throughput
+    if not isinstance(part, PartOf):
+        return limits, []
+    row = next(row for row in phases if row["name"] == part.phase)
+    whole = in_time(row["counts"], row["end"] - row["start"])
+    told = f"throughput is a part of what phase {part.phase!r} was answered in time, {whole:.0f}/s"
+    return limits.model_copy(update={"throughput": part.share * whole}), [told]
 
 
 def _models(scenario: Scenario, figures: Figures, mask: Any) -> Document:

@@ -99,7 +99,9 @@ class Run:
         lines = np.array_split(np.arange(self.scenario.connections), self.scenario.senders)
         for index, part in enumerate(self._parts):
             numbers = tuple(int(n) for n in lines[index]) or (index,)
-            job = Job(self._subject.target, numbers, self.scenario.deadline, every, part, self._kinds)
+            job = Job(
+                self._subject.target, numbers, self.scenario.deadline, self.scenario.look, every, part, self._kinds
+            )
             job.write(self._place(index))
             records.create(self._place(index), len(part))
         timeline = Timeline(self.scenario, self._subject)
@@ -258,4 +260,25 @@ def run(
         kinds = pools(scenario, found)
         if ready is not None:
             ready(found)
-        return Run(scenario, found, Path(folder), kinds).execute(watch)
+        known = {}
+        for number, each in enumerate(scenario.calibrating):
+            (phase,) = each.phase
+            alone = Run(each, found, Path(folder) / f"calibration-{number}", kinds).execute(watch)
+            known[phase.name] = shown(alone, phase.name)
+        return Run(scenario.settled(known), found, Path(folder), kinds).execute(watch)
+
+
+def shown(document: Document, phase: str) -> float:
+    """What the callers of a closed phase were answered in time, in requests/s, by its run alone.
+
+    Raises KeyboardInterrupt when that was interrupted, ScenarioError when it shows nothing.
+    """
+    if document["interrupted"]:
+        raise KeyboardInterrupt
+    found = result.in_time(document["measured"]["counts"], document["measured"]["seconds"])
+    if not found:
+        raise ScenarioError(
+            f"phase {phase!r} had no answer in time, and rates are parts of it: raise `deadline`, or give them as"
+            ' text such as "500/s"'
+        )
+    return found

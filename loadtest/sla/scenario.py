@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -22,7 +22,7 @@ from loadtest.sla.actions import (
 )
 from loadtest.sla.changes import change
 from loadtest.sla.table import MOST_WAIT_S, Table
-from loadtest.sla.units import Duration, Rate, Share
+from loadtest.sla.units import Duration, PartOf, Rate, RateOrPart, Share
 from router.core.faults import Fault
 
 SHIPPED: Final = Path(__file__).parents[1] / "scenarios"
@@ -36,6 +36,8 @@ MOST_BURSTS: Final = 100_000
 LEAST_BURST_S: Final = 0.001
 MOST_WEIGHT: Final = 1e6
 QUICK_SECONDS: Final = 20.0
+LEAST_LOOK_S: Final = 20e-6
+MOST_LOOK_S: Final = 0.01
 
 
 def _parameter(value: object) -> object:
@@ -95,7 +97,7 @@ class _Phase(Table):
 
 
 class _Open(_Phase):
-    rate: Rate = Field(gt=0)
+    rate: RateOrPart
     spacing: Literal["even", "poisson"] = "even"
 
 
@@ -109,14 +111,14 @@ class Ramp(_Open):
     """From `rate` to `to`, growing evenly."""
 
     arrivals: Literal["ramp"]
-    to: Rate = Field(gt=0)
+    to: RateOrPart
 
 
 class Step(_Open):
     """From `rate` to `to` in `steps` levels of equal length."""
 
     arrivals: Literal["step"]
-    to: Rate = Field(gt=0)
+    to: RateOrPart
     steps: int = Field(4, ge=2, le=1000)
 
 
@@ -166,7 +168,8 @@ class Limits(Table):
     see `remembered`."""
     age: Duration | None = None
     """At most so old may an answer from memory be."""
-    throughput: Rate | None = None
+    throughput: RateOrPart | None = None
+    """So many requests a second are answered within the deadline."""
     wrong: int | None = Field(None, ge=0)
     duplicates: int | None = Field(None, ge=0)
     older_generation: int | None = Field(None, ge=0)
@@ -186,6 +189,9 @@ class Scenario(Table):
     connections: int = Field(4, ge=1, le=256)
     senders: int = Field(1, ge=1, le=16)
     check: Share = 0.02
+    look: Duration = Field(100e-6, ge=LEAST_LOOK_S, le=MOST_LOOK_S)
+    """So often the sender looks for answers while some are awaited: so exactly latencies are known. It costs the sender
+    of a core what it would have for the server, where both are on one machine."""
     lag: Duration = 0.005
     """A second in which one send in a hundred was later than this is marked: there the sender measured itself."""
     requires: tuple[str, ...] = ()
@@ -201,11 +207,7 @@ class Scenario(Table):
         if self.seconds > MOST_SECONDS:
             raise ValueError(f"the phases last {self.seconds:.0f} s together, at most {MOST_SECONDS:.0f} are run")
         for number, each in enumerate(self.phase):
-            if (most := peak(each)) > MOST_PER_SENDER * self.senders:
-                raise ValueError(
-                    f"phase {number} asks for {most:.0f}/s, {self.senders} senders manage at most"
-                    f" {MOST_PER_SENDER * self.senders:.0f}/s: lower its rate or raise `senders`"
-                )
+            self._check_peak(number, each)
             if isinstance(each, Bursts) and (many := each.lasts / (each.on + each.off)) > MOST_BURSTS:
                 raise ValueError(
                     f"phase {number} has {many:.0f} bursts, at most {MOST_BURSTS} are sent: lengthen `on` or `off`"
@@ -223,9 +225,21 @@ class Scenario(Table):
             raise ValueError(
                 "`sla.remembered` needs `server.answers_mib`, the size of the memory, and a single kind of request"
             )
+        closed = [each.name for each in self.phase if isinstance(each, Closed)]
+        for part in self.parts:
+            if closed.count(part.phase) != 1:
+                there = ", ".join(closed) or "none"
+                raise ValueError(f"a rate is {str(part)!r}, which must name one closed phase: there are {there}")
         for number, action in enumerate(self.action):
             self._check_action(number, action)
         return self
+
+    def _check_peak(self, number: int, phase: Phase) -> None:
+        if (most := peak(phase)) > MOST_PER_SENDER * self.senders:
+            raise ValueError(
+                f"phase {number} asks for {most:.0f}/s, {self.senders} senders manage at most"
+                f" {MOST_PER_SENDER * self.senders:.0f}/s: lower its rate or raise `senders`"
+            )
 
     def _check_action(self, number: int, action: Action) -> None:
         if action.phase and self._names.count(action.phase) != 1:
@@ -277,13 +291,51 @@ class Scenario(Table):
         return sum(each.lasts for each in self.phase)
 
     @property
+    def parts(self) -> list[PartOf]:
+        """The rates that are parts of others."""
+        asked = [getattr(phase, name, None) for phase in self.phase for name in _RATES]
+        return [each for each in (*asked, self.sla.throughput) if isinstance(each, PartOf)]
+
+    @property
+    def calibrating(self) -> list[Scenario]:
+        """The closed phases whose rate has to be known before the schedule can be drawn, each by itself."""
+        rates = [getattr(phase, name, None) for phase in self.phase for name in _RATES]
+        names = {rate.phase for rate in rates if isinstance(rate, PartOf)}
+        phases = [each for each in self.phase if each.name in names]
+        return [
+            self.model_copy(update={"phase": (each.model_copy(update={"measured": True}),), "action": ()})
+            for each in phases
+        ]
+
+    def settled(self, known: Mapping[str, float]) -> Scenario:
+        """The same with the rates of its phases in requests/s, from those that closed phases have shown, by name.
+
+        Raises ScenarioError when the senders do not manage them.
+        """
+        phases = []
+        for number, each in enumerate(self.phase):
+            rates = {name: getattr(each, name) for name in _RATES if hasattr(each, name)}
+            found = {name: rate.share * known[rate.phase] for name, rate in rates.items() if isinstance(rate, PartOf)}
+            phases.append(each.model_copy(update=found))
+            try:
+                self._check_peak(number, phases[-1])
+            except ValueError as error:
+                raise ScenarioError(str(error)) from None
+        return self.model_copy(update={"phase": tuple(phases)})
+
+    @property
+    def load_seconds(self) -> float:
+        """How long load is sent: all phases, and before them those that rates are parts of."""
+        return self.seconds + sum([each.seconds for each in self.calibrating])
+
+    @property
     def closed(self) -> bool:
         """Whether some measured phase hides queueing."""
         return any(isinstance(each, Closed) and each.measured for each in self.phase)
 
     def quick(self) -> Scenario:
         """The same in at most `QUICK_SECONDS` of load: phases, bursts and actions move together."""
-        scale = min(1.0, QUICK_SECONDS / self.seconds)
+        scale = min(1.0, QUICK_SECONDS / self.load_seconds)
         if scale == 1.0:
             return self
         phases = []
@@ -303,9 +355,17 @@ class Scenario(Table):
         return self.model_copy(update={"phase": tuple(phases), "action": tuple(actions)})
 
 
+_RATES: Final = ("rate", "to")
+
+
 def peak(phase: Any) -> float:
-    """The highest rate of a phase in requests/s; 0 where nothing says it."""
-    return max(getattr(phase, "rate", 0.0), getattr(phase, "to", 0.0), getattr(phase, "quiet_rate", 0.0))
+    """The highest rate of a phase in requests/s; 0 where nothing says it yet."""
+    return max(known(getattr(phase, name, 0.0)) for name in (*_RATES, "quiet_rate"))
+
+
+def known(rate: float | PartOf) -> float:
+    """Requests/s; 0 where nothing says it yet."""
+    return 0.0 if isinstance(rate, PartOf) else rate
 
 
 def parse(text: str, where: str, changes: Sequence[str] = ()) -> Scenario:

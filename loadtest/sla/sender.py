@@ -33,10 +33,8 @@ from router.pb import inference_pb2 as pb
 MOST_OPEN: Final = 20_000
 """Requests that may be open at one time; more are counted as not sent."""
 MOST_SOURCES: Final = 255
-NAP_S: Final = 100e-6
-"""While answers are awaited: so much later than it came one is seen at most."""
 LONG_NAP_S: Final = 0.02
-"""While none is."""
+"""While no answer is awaited."""
 AT_ONCE: Final = 16
 """Requests that are sent, and answers that are taken in, before the other side has its turn."""
 AFTER_S: Final = 2.0
@@ -59,6 +57,17 @@ PR_SET_TIMERSLACK: Final = 29
 Clock = Callable[[], float]
 
 
+def go_first(yes: bool) -> None:
+    """Have a core whenever this thread wants one, or no more than others, where the system allows it.
+
+    A caller elsewhere would not wait for the server's cores either. To be nice (or not) is not enough: systems that
+    group processes by session (sched(7), autogroup) look at it within the group only, and give a group that computes
+    on all cores so much of them that a sender beside it waits for tens of milliseconds.
+    """
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_RR if yes else os.SCHED_OTHER, os.sched_param(int(yes)))
+
+
 NOT_THE_MODEL: Final = frozenset(("failover", "default"))
 """Answers of these sources are others than those of the model that was asked, and right."""
 
@@ -76,17 +85,21 @@ class _Known(NamedTuple):
 
 
 class Sender:
-    """Sends a job over connections. `clock` gives seconds of the monotonic clock, `nap` sleeps for so many."""
+    """Sends a job over connections. `clock` gives seconds of the monotonic clock, `nap` sleeps for so many.
+
+    `precede` says whether what follows is to go before the server: not where callers ask as fast as they can.
+    """
 
     def __init__(
         self, job: Job, lines: Sequence[Connection], writer: Writer, clock: Clock = time.monotonic,
-        nap: Callable[[float], None] = time.sleep,
+        nap: Callable[[float], None] = time.sleep, precede: Callable[[bool], None] = go_first,
     ) -> None:  # fmt: skip
         self._job = job
         self._lines = lines
         self._clock = clock
         self._start = clock()
         self._nap = nap
+        self._precede = precede
         self._stopping = False
         self._sources: dict[tuple[str, str], int] = {}
         self._known: dict[int, _Known] = {}  # by length without the id
@@ -114,6 +127,7 @@ class Sender:
         """
         self._start = start
         for span in self._job.schedule.spans:
+            self._precede(not span.in_flight)
             if span.in_flight:
                 self._closed(span)
             else:
@@ -164,7 +178,7 @@ class Sender:
                 taken.append(answer[0])
         self.open -= len(taken)
         if not taken and (left := until - self._clock()) > 0:
-            self._nap(min(left, NAP_S if self.open else LONG_NAP_S))
+            self._nap(min(left, self._job.look if self.open else LONG_NAP_S))
         return taken
 
     def _send(self, place: int) -> None:
@@ -296,19 +310,20 @@ def about(message: bytes) -> bytes:
 
 
 def _keep_time() -> None:
-    """Have sleeps end when they should: the kernel rounds them up by 50 µs unless told otherwise. And where that is
-    allowed, go before the server when both want a core: a caller elsewhere would not wait for it either."""
+    """Have sleeps end when they should: the kernel rounds them up by 50 µs unless told otherwise. And go before the
+    server when both want a core; threads that are started from here on do so for good."""
     ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1_000, 0, 0, 0)
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -5)
+    go_first(True)
 
 
 def main(folder: Path) -> None:
     """Do the job in a folder: say that all is loaded, then wait on standard input for the instant of the start."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells everybody; the harness decides
     job = Job.read(folder)
-    sender = Sender(job, connections(job.target, job.connections), Writer(folder))
     _keep_time()
+    sender = Sender(job, connections(job.target, job.connections), Writer(folder))
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -12,7 +12,7 @@ from loadtest.sla.bootstrap import Ratio
 from loadtest.sla.figures import QUANTILES, Counts, Latencies
 from loadtest.sla.remembered import LEARNS, Remembered
 from loadtest.sla.scenario import Limits
-from loadtest.sla.units import spoken
+from loadtest.sla.units import PartOf, spoken
 
 QUANTILE: Final = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
 SAMPLES: Final = 100
@@ -133,7 +133,8 @@ def _percent(share: float) -> str:
 def _numbers(limits: Limits, counts: Counts, seconds: float) -> list[Line]:
     lines = []
     if limits.throughput is not None:
-        have = counts.answered / seconds if seconds else 0.0
+        assert not isinstance(limits.throughput, PartOf)  # the phase that it is a part of has been run
+        have = (counts.answered - counts.late) / seconds if seconds else 0.0
         end = _graded(have >= limits.throughput, counts.due, 1)
         lines.append(Line("throughput", f"≥ {limits.throughput:.0f}/s", f"{have:.0f}/s", *end))
     if limits.wrong is not None:

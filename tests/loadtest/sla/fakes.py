@@ -44,6 +44,8 @@ class FakeLine:
         self.sent: list[tuple[float, int, bytes, float]] = []
         self.answers: list[tuple[float, Answer]] = []
         self.answered_after: float | None = None
+        self.precedes: list[bool] = []
+        """Whether its sender goes before the server, span by span."""
         self.closed = False
 
     def send(self, number: int, message: bytes, seconds: float) -> None:
@@ -79,7 +81,14 @@ def reply(number: int, served_by: str = "champion", version: str = "1", generati
 
 
 def world(
-    folder: Path, due: Sequence[float], *, costs: float = 0.0, in_flight: int = 0, first: int = 0, step: int = 1
+    folder: Path,
+    due: Sequence[float],
+    *,
+    costs: float = 0.0,
+    in_flight: int = 0,
+    first: int = 0,
+    step: int = 1,
+    look: float = 100e-6,
 ) -> tuple[Sender, FakeLine]:
     """A sender with a job of these instants (seconds), every answer compared: request i must be answered by i.
 
@@ -99,10 +108,10 @@ def world(
     )
     expected = {"1": [{"y": np.array([number], np.float32)} for number in range(count)]}
     pool = Pool([b"\x0a\x01m"] * count, expected)
-    job = Job("nowhere", (0,), 0.5, 1, schedule, (pool,))
+    job = Job("nowhere", (0,), 0.5, look, 1, schedule, (pool,))
     folder.mkdir(exist_ok=True)
     create(folder, count)
-    sender = Sender(job, [line], Writer(folder), clock, clock.sleep)
+    sender = Sender(job, [line], Writer(folder), clock, clock.sleep, line.precedes.append)
     return sender, line
 
 

@@ -55,6 +55,14 @@ def test_a_scenario_at_a_rate_is_its_requests_alone() -> None:
         assert [(phase.measured, phase.lasts, phase.against) for phase in made.phase] == [(False, 1, ""), (True, 5, "")]
 
 
+def test_a_throughput_that_is_a_part_of_a_phase_is_left_out() -> None:
+    """The phase is not run; the other limits stay."""
+    made = at_rate(load("overload"), 123.0, 5.0)
+    assert made.sla.throughput is None
+    assert made.sla.told == load("overload").sla.told
+    assert not made.parts
+
+
 def test_a_rate_that_cannot_be_sent_is_refused() -> None:
     """Before it is sent; more senders send more, a long measurement less."""
     one = load("tiny")

@@ -67,6 +67,20 @@ def call(*words: str, seconds: float = 90) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.story
+def test_a_rate_that_is_a_part_of_what_the_server_can_do_is_measured_first(tmp_path: Path) -> None:
+    """Whatever the machine: a twentieth of it is asked for, and answered."""
+    closed = '[[phase]]\nname = "all"\narrivals = "closed"\nin_flight = 2\nlasts = "1s"\nmeasured = false'
+    path = scenario(tmp_path, more=closed, sla='throughput = "4% of all"')
+    done = call("run", path, "--set", "phase.it.rate=5% of all", "--json", str(tmp_path / "r.json"))
+    assert done.returncode in {0, 1}, done.stdout + done.stderr  # the cores of the test may be busy with others
+    document = json.loads((tmp_path / "r.json").read_text())
+    rate = document["scenario"]["phase"][1]["rate"]
+    assert document["phases"][1]["counts"]["due"] == pytest.approx(2 * rate, rel=0.5)
+    assert document["phases"][2]["counts"]["answered"] > 4 * rate
+    assert "throughput is a part of what phase 'all' was answered in time" in done.stdout
+
+
+@pytest.mark.story
 def test_a_run_ends_with_a_result_a_page_and_a_code(tmp_path: Path) -> None:
     """The level is kept; every answer is right; the page needs nothing from outside."""
     path = scenario(tmp_path, title="[red]Short[/] :smile:")

@@ -125,6 +125,44 @@ def test_without_a_flip_a_limit_on_flips_is_not_concluded() -> None:
     assert verdict(made(quiet))[0] == "INCONCLUSIVE"
 
 
+PARTS = """
+title = "Parts"
+deadline = "100ms"
+[[mix]]
+model = "small"
+[[phase]]
+name = "all"
+arrivals = "closed"
+in_flight = 2
+lasts = "1s"
+measured = false
+[[phase]]
+name = "some"
+arrivals = "constant"
+rate = "50% of all"
+lasts = "2s"
+[sla]
+throughput = "40% of all"
+"""
+
+
+@pytest.mark.parametrize(("late", "grade"), [(20, "PASS"), (21, "FAIL")])
+def test_a_throughput_may_be_a_part_of_what_a_closed_phase_gave(late: int, grade: str) -> None:
+    """In the same run; on either side what came after the deadline does not count."""
+    scenario = parse(PARTS, "it.toml").settled({"all": 99.0})
+    rows = [{"due": n / 120, "done": n / 120 + (0.2 if n < 20 else 0.01)} for n in range(120)]
+    rows += [{"due": 1 + n / 50, "done": 1 + n / 50 + (0.2 if n < late else 0.01)} for n in range(100)]
+    spans = plan(scenario, [1]).spans
+    nothing: dict[str, Any] = {}
+    subject = Subject("127.0.0.1:1", "router, 2 workers")
+    document = made(Left(scenario, subject, spans, figures(rows, 0.1), [], [], nothing, 3.0, False, [], []))
+    (line,) = result.lines(document)
+    assert (line.limit, str(line.grade)) == ("≥ 40/s", grade)
+    assert document["notes"] == ["throughput is a part of what phase 'all' was answered in time, 100/s"]
+    assert document["scenario"]["phase"][1]["rate"] == 49.5
+    assert document["scenario"]["sla"]["throughput"] == "40% of all"
+
+
 def test_a_run_that_was_interrupted_early_has_a_result_too() -> None:
     """The second phase never came."""
     early = replace(left(), deeds=[], moves=[], end=50.0, interrupted=True)

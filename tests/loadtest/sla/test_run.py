@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from loadtest.errors import ScenarioError
 from loadtest.sla.job import split
 from loadtest.sla.records import State
-from loadtest.sla.run import notes
+from loadtest.sla.run import notes, shown
 from loadtest.sla.scenario import parse
 from loadtest.sla.schedule import plan
 
@@ -43,3 +46,18 @@ def test_a_closed_phase_that_has_used_up_its_requests_is_told(senders: int) -> N
     )
     states[0][:] = State.DONE
     assert notes(parts, states) == [told]
+
+
+def alone(answered: int, late: int, *, interrupted: bool = False) -> dict[str, Any]:
+    """What is used of the result of a closed phase of four seconds."""
+    counts = {"answered": answered, "late": late}
+    return {"interrupted": interrupted, "measured": {"seconds": 4.0, "counts": counts}}
+
+
+def test_a_closed_phase_shows_what_a_server_can_do() -> None:
+    """In time; one that shows nothing is told before the load, and an interrupt ends it all."""
+    assert shown(alone(420, 20), "all") == 100
+    with pytest.raises(ScenarioError, match=r"phase 'all' had no answer in time.*raise `deadline`"):
+        shown(alone(20, 20), "all")
+    with pytest.raises(KeyboardInterrupt):
+        shown(alone(420, 20, interrupted=True), "all")

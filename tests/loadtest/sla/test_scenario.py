@@ -8,7 +8,8 @@ import pytest
 
 from loadtest.errors import ScenarioError
 from loadtest.sla.arrivals import pieces
-from loadtest.sla.scenario import QUICK_SECONDS, Bursts, load, parse, shipped
+from loadtest.sla.scenario import MOST_PER_SENDER, QUICK_SECONDS, Bursts, Closed, load, parse, shipped
+from loadtest.sla.units import PartOf
 
 GOOD = """
 title = "It"
@@ -66,6 +67,8 @@ def test_a_bad_fault_is_told_before_any_load(fault: str, words: list[str]) -> No
         ("connections = 0", ["`connections` = 0", "greater than or equal to 1"]),
         ("check = '200%'", ["`check`", "percentage"]),
         ("senders = 'two'", ["`senders`"]),
+        ("look = '0s'", ["`look` = 0.0", "greater than or equal to 0.00002"]),
+        ("look = '1s'", ["`look` = 1.0", "less than or equal to 0.01"]),
         ("seed = -1", ["`seed` = -1", "greater than or equal to 0"]),
         ("deadline = '601s'", ["`deadline`", "less than or equal to 600"]),
         (f"deadline = '{'9' * 400}s'", ["`deadline`", "finite"]),
@@ -87,6 +90,8 @@ def test_a_bad_key_is_named_with_the_mend(more: str, words: list[str]) -> None:
         ('rate = "10/s"', 'rate = "1000000/s"', ["phase 0 asks for 1000000/s", "senders"]),
         ('rate = "10/s"', "rate = 10", ["`phase[0]", "rate`", "500/s"]),
         ('rate = "10/s"', 'rate = "0/s"', ["rate`", "greater than 0"]),
+        ('rate = "10/s"', 'rate = "0% of it"', ["rate`", "500/s", "80% of capacity"]),
+        ('rate = "10/s"', 'rate = "50% of it"', ["'50% of it'", "one closed phase", "there are none"]),
         ('rate = "10/s"', 'rat = "10/s"', ["unknown key `phase[0].rat`: did you mean `rate`?"]),
         ('"constant"', '"sometimes"', ["'sometimes' is unknown", "'constant'", "'ramp'"]),
         ('arrivals = "constant"', "", ["`phase[0]", "needs `arrivals`"]),
@@ -240,6 +245,63 @@ def test_a_quick_run_keeps_the_shape() -> None:
     assert quick.seconds == pytest.approx(QUICK_SECONDS)
     assert quick.action[0].at / quick.seconds == pytest.approx(scenario.action[0].at / scenario.seconds)
     assert [phase.rate for phase in quick.phase] == [phase.rate for phase in scenario.phase]  # type: ignore[union-attr]
+
+
+PARTS = (
+    GOOD.replace('"constant"\nrate = "10/s"', '"ramp"\nrate = "50% of all"\nto = "250% of all"')
+    + """
+[[phase]]
+name = "all"
+arrivals = "closed"
+in_flight = 4
+lasts = "8s"
+measured = false
+[[action]]
+at = "1s"
+do = "kill"
+what = "worker-0"
+[sla]
+throughput = "90% of all"
+"""
+)
+
+
+def test_a_quick_run_of_parts_is_no_longer() -> None:
+    """What is run first counts."""
+    quick = load("overload").quick()
+    assert quick.load_seconds == pytest.approx(QUICK_SECONDS)
+    assert quick.seconds < QUICK_SECONDS
+
+
+def test_rates_may_be_parts_of_what_a_closed_phase_gives() -> None:
+    """It is run by itself first, without actions; with what it shows the others have rates like any other."""
+    scenario = parse(PARTS, "it.toml")
+    assert scenario.parts == [PartOf(0.5, "all"), PartOf(2.5, "all"), PartOf(0.9, "all")]
+    (alone,) = scenario.calibrating
+    assert [(type(each), each.name, each.measured, each.lasts) for each in alone.phase] == [(Closed, "all", True, 8)]
+    assert alone.action == ()
+    assert (scenario.seconds, scenario.load_seconds) == (10, 18)
+    settled = scenario.settled({"all": 200.0})
+    (piece,) = pieces(settled.phase[0])  # type: ignore[arg-type]
+    assert (piece.first, piece.last) == (100, 500)
+    assert settled.calibrating == []
+    assert settled.action == scenario.action
+    assert settled.phase[1] == scenario.phase[1]
+    assert settled.sla == scenario.sla
+    with pytest.raises(ScenarioError, match=r"phase 0 asks for 25000/s.*at most 20000/s"):
+        scenario.settled({"all": MOST_PER_SENDER / 2})
+
+
+def test_a_part_names_one_closed_phase() -> None:
+    """Anything else says nothing of what the server can do; also where only a limit names it."""
+    with pytest.raises(ScenarioError, match=r"'90% of one', which must name one closed phase: there are all"):
+        parse(PARTS.replace("90% of all", "90% of one"), "it.toml")
+    twice = PARTS.replace(
+        "[[action]]", '[[phase]]\nname = "all"\narrivals = "closed"\nin_flight = 1\nlasts = "1s"\n[[action]]'
+    )
+    with pytest.raises(ScenarioError, match="must name one closed phase: there are all, all"):
+        parse(twice, "it.toml")
+    assert parse(GOOD + "[sla]\nthroughput = '5/s'", "it.toml").calibrating == []
 
 
 def test_every_sender_has_a_caller() -> None:

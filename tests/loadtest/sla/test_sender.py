@@ -175,6 +175,25 @@ def test_answers_are_timed_when_they_come(tmp_path: Path) -> None:
     assert sender.open == 0
 
 
+def test_answers_are_looked_for_as_often_as_the_job_says(tmp_path: Path) -> None:
+    """While one is awaited; it is known that exactly when it came."""
+    for look in (100e-6, 0.01):
+        sender, line = world(tmp_path / str(look), [0.0, 1.0], look=look)
+        line.answers.append((START + 0.1011, (0, 0, "", reply(0))))
+        sender.send_all(START)
+        late = sender._column["done"][0] / 1e9 - 0.1011
+        assert look / 20 < late <= look
+
+
+def test_a_sender_goes_before_the_server_unless_it_asks_as_fast_as_it_can(tmp_path: Path) -> None:
+    """Callers elsewhere would not wait for the server's cores; but what fills all cores would leave it none."""
+    for in_flight, before in ((0, True), (2, False)):
+        sender, line = world(tmp_path / str(in_flight), [0.0, 0.1], in_flight=in_flight)
+        line.answered_after = 0.01
+        sender.send_all(START)
+        assert line.precedes == [before]
+
+
 def test_closed_callers_wait_for_their_answers(tmp_path: Path) -> None:
     """Three callers whose answers take a tenth of a second ask ten times each in a second."""
     sender, line = world(tmp_path, [0.0] * 100, in_flight=3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.sla.units import duration, rate, share, spoken
+from loadtest.sla.units import PartOf, duration, rate, rate_or_part, share, spoken
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,19 @@ def test_a_rate_counts_seconds_or_minutes() -> None:
     for bad in (500, "500", "500/h", "-1/s"):
         with pytest.raises(ValueError, match="500/s"):
             rate(bad)
+
+
+def test_a_rate_may_be_a_part_of_another() -> None:
+    """Of a phase by its name, which may have blanks; anything else is refused with both forms."""
+    assert rate_or_part("500/s") == 500
+    part = rate_or_part("12.5% of as much as it can")
+    assert part == PartOf(0.125, "as much as it can")
+    assert rate_or_part(str(part)) == part == rate_or_part(part)
+    for bad in (500, "0% of it", "50 % of", "50%", "half of it", "-5% of it"):
+        with pytest.raises(ValueError, match=r"500/s.*80% of capacity"):
+            rate_or_part(bad)
+    with pytest.raises(ValueError, match="greater than 0"):
+        rate_or_part("0/s")
 
 
 def test_a_share_is_a_percentage() -> None:
