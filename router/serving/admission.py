@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from router.serving.run import Run
 
 PROBE_S: Final = 1.0
-"""How often a call that looks hopeless is run all the same, to learn whether the model is still that slow."""
+"""After so long without a run, one that looks hopeless is run all the same, to learn whether the model is still that
+slow."""
 PROBE_SHARE: Final = 0.1
 """A lane that has nothing else to do may spend as much of its time on that."""
 
@@ -55,10 +56,11 @@ class Admission:
     def probes(self, now: float, *, idle: bool = False) -> bool:
         """Whether to try what looks hopeless, now and then: else nobody would learn that it is not any more.
 
-        More often where there is nothing else to do.
+        More often where there is nothing else to do. Not while others are run: they show how slow the model is, and a
+        model that is overloaded has no time to lose.
         """
         pause = min(PROBE_S, self._pace.run_s / PROBE_SHARE) if idle else PROBE_S
-        if now - self.probed <= pause:
+        if now - max(self.probed, self._pace.shown) <= pause:
             return False
         self.probed = now
         return True

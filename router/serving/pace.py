@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from router.core.latency import OCTAVE, RunTimes, Tail
@@ -55,6 +56,7 @@ class Pace:
         "long_runs",
         "row_s",
         "run_s",
+        "shown",
         "stolen",
         "times",
     )
@@ -67,6 +69,8 @@ class Pace:
         """Seconds that a waiting row costs those behind it, in full batches."""
         self.run_s = 0.0
         """Seconds that a run of one row takes at most, with likelihood `LIKELY`."""
+        self.shown = -math.inf
+        """When a run of one row has last shown how long it takes, in monotonic seconds."""
         self.good_runs = 0
         """Runs in a row that were short enough for the loop thread."""
         self.stolen = False
@@ -95,6 +99,8 @@ class Pace:
         """A run took so long. Rows that were joined could have run by themselves; a caller's own rows cannot."""
         times = self.times
         expected = times.record(rows, seconds, now)
+        if rows == 1:
+            self.shown = now
         long = 2 * (ALONE_BATCH_S if joined else INLINE_RUN_S)
         if seconds <= long:
             self.long_runs = 0

@@ -54,10 +54,11 @@ def test_without_a_session_a_call_waits_for_one_to_be_loaded() -> None:
 
 
 def test_what_looks_hopeless_is_tried_now_and_then() -> None:
-    """Once a second, and more often where there is nothing else to do; one try counts for both."""
+    """Once a second, and more often where there is nothing else to do; one try counts for both, and so does a run."""
     world = busy()
-    admission, now = world.lane.admission, world.clock.now
+    admission, now = world.lane.admission, world.clock.now + PROBE_S * 1.01
     often = world.lane.pace.run_s / PROBE_SHARE
+    assert not admission.probes(now - PROBE_S)
     assert admission.probes(now)
     assert not admission.probes(now + often * 0.9, idle=True)
     assert admission.probes(now + often * 1.1, idle=True)

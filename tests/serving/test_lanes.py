@@ -261,7 +261,7 @@ def test_expired_calls_are_not_run(inline: bool) -> None:
 def test_hopeless_calls_are_refused_but_one_a_second_finds_out(inline: bool) -> None:
     """A model expected to take 1 s does not run calls with 0.1 s left, except to learn whether that is still so."""
     world = World(inline=inline)
-    world.lane.pace.record(1, 1.0, 1000.0, joined=False)
+    world.lane.pace.record(1, 1.0, world.clock.now - PROBE_S - 0.1, joined=False)
     world.runs_take(0.01)
 
     def sent() -> list[FakeReply]:
@@ -278,10 +278,33 @@ def test_hopeless_calls_are_refused_but_one_a_second_finds_out(inline: bool) -> 
     assert [bool(reply.messages) for reply in sent()] == [True, False, False, False]
 
 
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_lane_that_runs_others_tries_nothing_hopeless(inline: bool) -> None:
+    """They show how slow the model is: an overloaded one has no time for runs that help nobody."""
+    world = World(version(max_size=1), inline=inline)
+    world.runs_take(0.01)
+    hopeless = []
+    for _ in range(2 * PROOF_RUNS):
+        world.send(1, deadline=0.5)
+        world.work()
+    for _ in range(round(3 * PROBE_S / 0.02)):
+        fine = world.send(1, deadline=0.5)
+        hopeless.append(world.send(2, deadline=0.012))
+        world.work()
+        world.after(0.01)
+        assert fine.messages
+    assert not any(reply.messages for reply in hopeless)
+    world.after(PROBE_S)
+    world.runs_take(0.001)
+    tried = world.send(2, deadline=0.012)
+    world.work()
+    assert tried.messages
+
+
 def test_a_lane_with_nothing_else_to_do_tries_more_often() -> None:
     """A tenth of its time, so that it soon knows that the model is well again."""
     world = World(inline=False)
-    world.lane.pace.record(1, 0.02, 1000.0, joined=False)
+    world.lane.pace.record(1, 0.02, world.clock.now - 0.26, joined=False)
     world.runs_take(0.001)
     replies = []
     for value in range(4):
