@@ -209,8 +209,8 @@ def _compared(command: Callable[Concatenate[_Compared, Options], None]) -> Calla
         **options: Options.kwargs,
     ) -> None:
         wanted = scenario.load(name)
-        if not wanted.sla.model_dump(exclude_none=True):
-            raise ScenarioError(f"{name} has no `sla`: without a limit every rate would do")
+        if not capacities.at_rate(wanted, capacities.LEAST, LEAST_S).sla.model_dump(exclude_defaults=True):
+            raise ScenarioError(f"{name} has no `sla` that says what a rate must keep: without one every rate would do")
         try:
             specs = [_spec(each.strip()) for each in servers.split(",") if each.strip()]
             specs += [other(each) for each in others]

@@ -88,7 +88,8 @@ def made(left: Left) -> Document:
     length = sum(max(min(span.end, end) - span.start, 0.0) for span in left.spans if span.measured)
     phases = _phases(left)
     memory = _memory(left)
-    limits, told = _settled(scenario.sla, phases)
+    limits, told, lacking = _settled(scenario.sla, phases)
+    invalid += lacking
     lines = judge(limits, times, counts, length) + _judged(scenario, phases, left.resident)
     lines += _judged_memory(scenario, memory)
     return {
@@ -127,15 +128,16 @@ def in_time(counts: Mapping[str, Any], seconds: float) -> float:
     return float((counts["answered"] - counts["late"]) / seconds) if seconds else 0.0
 
 
-def _settled(limits: Limits, phases: Sequence[Document]) -> tuple[Limits, list[str]]:
-    """The limits with a throughput in requests/s, and what is to be said of it."""
+def _settled(limits: Limits, phases: Sequence[Document]) -> tuple[Limits, list[str], list[str]]:
+    """The limits with a throughput in requests/s, what is to be said of it, and why it says nothing."""
     part = limits.throughput
     if not isinstance(part, PartOf):
-        return limits, []
+        return limits, [], []
     row = next(row for row in phases if row["name"] == part.phase)
     whole = in_time(row["counts"], row["end"] - row["start"])
     told = f"throughput is a part of what phase {part.phase!r} was answered in time, {whole:.0f}/s"
-    return limits.model_copy(update={"throughput": part.share * whole}), [told]
+    lacking = [] if whole else [f"phase {part.phase!r} had no answer in time, and `sla.throughput` is a part of it"]
+    return limits.model_copy(update={"throughput": part.share * whole}), [told], lacking
 
 
 def _models(scenario: Scenario, figures: Figures, mask: Any) -> Document:

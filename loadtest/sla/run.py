@@ -255,17 +255,25 @@ class Run:
 def run(
     scenario: Scenario, target: str | None, watch: Watcher | None = None, ready: Callable[[Subject], None] | None = None
 ) -> Document:
-    """The whole of it. Raises ScenarioError or Lacking before any load is sent."""
+    """The whole of it. Raises ScenarioError or Lacking before any load is sent, but for phases that rates are parts of.
+
+    Raises KeyboardInterrupt when one of these is interrupted, ScenarioError when it shows nothing.
+    """
     with subject(scenario, target) as found, TemporaryDirectory(prefix="sla-run-") as folder:
         kinds = pools(scenario, found)
         if ready is not None:
             ready(found)
-        known = {}
+        known: dict[str, float] = {}
+        notes: list[str] = []
         for number, each in enumerate(scenario.calibrating):
             (phase,) = each.phase
             alone = Run(each, found, Path(folder) / f"calibration-{number}", kinds).execute(watch)
-            known[phase.name] = shown(alone, phase.name)
-        return Run(scenario.settled(known), found, Path(folder), kinds).execute(watch)
+            known[phase.name] = rate = shown(alone, phase.name)
+            notes.append(f"rates are parts of what phase {phase.name!r} was answered in time by itself, {rate:.0f}/s")
+            notes += alone["notes"]
+        document = Run(scenario.settled(known), found, Path(folder), kinds).execute(watch)
+        document["notes"] = [*notes, *document["notes"]]
+        return document
 
 
 def shown(document: Document, phase: str) -> float:
@@ -275,6 +283,8 @@ def shown(document: Document, phase: str) -> float:
     """
     if document["interrupted"]:
         raise KeyboardInterrupt
+    if document["invalid"]:
+        raise ScenarioError(f"phase {phase!r}, of which rates are parts: {document['invalid'][0]}")
     found = result.in_time(document["measured"]["counts"], document["measured"]["seconds"])
     if not found:
         raise ScenarioError(

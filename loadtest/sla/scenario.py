@@ -227,9 +227,12 @@ class Scenario(Table):
             )
         closed = [each.name for each in self.phase if isinstance(each, Closed)]
         for part in self.parts:
-            if closed.count(part.phase) != 1:
+            if part.phase not in closed or self._names.count(part.phase) != 1:
                 there = ", ".join(closed) or "none"
-                raise ValueError(f"a rate is {str(part)!r}, which must name one closed phase: there are {there}")
+                raise ValueError(
+                    f"a rate is {str(part)!r}, which must be of one closed phase with a name of its own:"
+                    f" there are {there}"
+                )
         for number, action in enumerate(self.action):
             self._check_action(number, action)
         return self
@@ -302,8 +305,9 @@ class Scenario(Table):
         rates = [getattr(phase, name, None) for phase in self.phase for name in _RATES]
         names = {rate.phase for rate in rates if isinstance(rate, PartOf)}
         phases = [each for each in self.phase if each.name in names]
+        alone: dict[str, Any] = {"measured": True, "against": "", "at_most": None}
         return [
-            self.model_copy(update={"phase": (each.model_copy(update={"measured": True}),), "action": ()})
+            self.model_copy(update={"phase": (each.model_copy(update=alone),), "action": (), "sla": Limits()})
             for each in phases
         ]
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 
 import psutil
@@ -29,6 +30,8 @@ GRACE_S: Final = 2.0
 POLL_S: Final = 0.05
 NICE: Final = 10
 """The requests that are served go first,"""
+GROUP_TRIES: Final = 5
+GROUP_PAUSE_S: Final = 0.11
 OOM_SCORE: Final = "700"
 """and where memory is short, the training ends before what serves."""
 MARK: Final = "ROUTER_OUTPUT_DIR"
@@ -235,8 +238,15 @@ def _behind_others(pid: int) -> None:
     """
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, pid, NICE)
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/autogroup", "w", encoding="ascii") as file:
-        file.write(str(NICE))
+    for _ in range(GROUP_TRIES):
+        try:
+            Path(f"/proc/{pid}/autogroup").write_text(str(NICE), encoding="ascii")
+        except BlockingIOError:  # who has no rights may set one in a tenth of a second, in the whole system
+            time.sleep(GROUP_PAUSE_S)
+        except OSError:
+            break
+        else:
+            break
     with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
         file.write(OOM_SCORE)
 

@@ -56,8 +56,8 @@ class Admission:
     def probes(self, now: float, *, idle: bool = False) -> bool:
         """Whether to try what looks hopeless, now and then: else nobody would learn that it is not any more.
 
-        More often where there is nothing else to do. Not while others are run: they show how slow the model is, and a
-        model that is overloaded has no time to lose.
+        More often where there is nothing else to do. Not while others of one row are run: they show how slow the model
+        is, and one that is overloaded has no time to lose.
         """
         pause = min(PROBE_S, self._pace.run_s / PROBE_SHARE) if idle else PROBE_S
         if now - max(self.probed, self._pace.shown) <= pause:

@@ -661,6 +661,7 @@ class Lane:
             rows *= 4
         for replica in self.replicas[1:]:
             replica.session.run(names, feeds_of(1))  # a first run takes longer: let it be no caller's
+        self.pace.shown = -math.inf  # no caller's input: the first that looks hopeless is tried
         self.inline = self.pace.proven and not self._company.wait_s and self._loop.runs
 
 

@@ -330,6 +330,16 @@ def test_a_feature_that_is_lacking_is_told_before_any_load(tmp_path: Path, words
     assert told in done.stderr
 
 
+@pytest.mark.parametrize("sla", ["", 'throughput = "90% of all"'])
+def test_a_search_without_a_limit_at_its_rates_is_refused(tmp_path: Path, sla: str) -> None:
+    """Every rate would do: also where the only limit is a part of a phase that is not run."""
+    closed = '[[phase]]\nname = "all"\narrivals = "closed"\nin_flight = 2\nlasts = "1s"\nmeasured = false'
+    path = scenario(tmp_path, more=closed, sla=sla)
+    done = CliRunner().invoke(loadtest, ["capacity", path, "--servers", "default"])
+    assert done.exit_code == 2
+    assert "has no `sla` that says what a rate must keep" in done.output
+
+
 def test_an_unknown_model_is_told_before_any_load(tmp_path: Path) -> None:
     """With what there is."""
     path = tmp_path / "it.toml"

@@ -163,6 +163,20 @@ def test_a_throughput_may_be_a_part_of_what_a_closed_phase_gave(late: int, grade
     assert document["scenario"]["sla"]["throughput"] == "40% of all"
 
 
+def test_a_part_of_nothing_is_no_limit() -> None:
+    """A server that answers nothing while it is measured does not set itself a bar that it keeps."""
+    scenario = parse(PARTS, "it.toml").settled({"all": 99.0})
+    rows = [{"due": 1 + n / 50, "done": 1 + n / 50 + 0.01} for n in range(100)]
+    subject = Subject("127.0.0.1:1", "router, 2 workers")
+    nothing: dict[str, Any] = {}
+    left_behind = Left(
+        scenario, subject, plan(scenario, [1]).spans, figures(rows, 0.1), [], [], nothing, 3.0, False, [], []
+    )
+    document = made(left_behind)
+    assert verdict(document)[0] == "INVALID"
+    assert document["invalid"] == ["phase 'all' had no answer in time, and `sla.throughput` is a part of it"]
+
+
 def test_a_run_that_was_interrupted_early_has_a_result_too() -> None:
     """The second phase never came."""
     early = replace(left(), deeds=[], moves=[], end=50.0, interrupted=True)

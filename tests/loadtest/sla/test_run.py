@@ -48,10 +48,11 @@ def test_a_closed_phase_that_has_used_up_its_requests_is_told(senders: int) -> N
     assert notes(parts, states) == [told]
 
 
-def alone(answered: int, late: int, *, interrupted: bool = False) -> dict[str, Any]:
+def alone(answered: int, late: int, *invalid: str, interrupted: bool = False) -> dict[str, Any]:
     """What is used of the result of a closed phase of four seconds."""
     counts = {"answered": answered, "late": late}
-    return {"interrupted": interrupted, "measured": {"seconds": 4.0, "counts": counts}}
+    measured = {"seconds": 4.0, "counts": counts}
+    return {"interrupted": interrupted, "invalid": list(invalid), "measured": measured}
 
 
 def test_a_closed_phase_shows_what_a_server_can_do() -> None:
@@ -59,5 +60,7 @@ def test_a_closed_phase_shows_what_a_server_can_do() -> None:
     assert shown(alone(420, 20), "all") == 100
     with pytest.raises(ScenarioError, match=r"phase 'all' had no answer in time.*raise `deadline`"):
         shown(alone(20, 20), "all")
+    with pytest.raises(ScenarioError, match="phase 'all', of which rates are parts: the sender was late"):
+        shown(alone(420, 20, "the sender was late"), "all")
     with pytest.raises(KeyboardInterrupt):
         shown(alone(420, 20, interrupted=True), "all")

@@ -280,6 +280,7 @@ def test_rates_may_be_parts_of_what_a_closed_phase_gives() -> None:
     (alone,) = scenario.calibrating
     assert [(type(each), each.name, each.measured, each.lasts) for each in alone.phase] == [(Closed, "all", True, 8)]
     assert alone.action == ()
+    assert not alone.parts  # a limit may be a part of a phase that is not run yet
     assert (scenario.seconds, scenario.load_seconds) == (10, 18)
     settled = scenario.settled({"all": 200.0})
     (piece,) = pieces(settled.phase[0])  # type: ignore[arg-type]
@@ -294,12 +295,19 @@ def test_rates_may_be_parts_of_what_a_closed_phase_gives() -> None:
 
 def test_a_part_names_one_closed_phase() -> None:
     """Anything else says nothing of what the server can do; also where only a limit names it."""
-    with pytest.raises(ScenarioError, match=r"'90% of one', which must name one closed phase: there are all"):
+    with pytest.raises(
+        ScenarioError, match=r"'90% of one', which must be of one closed phase with a name of its own: there are all"
+    ):
         parse(PARTS.replace("90% of all", "90% of one"), "it.toml")
+    shared = PARTS.replace(
+        "[[action]]", '[[phase]]\nname = "all"\narrivals = "constant"\nrate = "1/s"\nlasts = "1s"\n[[action]]'
+    )
+    with pytest.raises(ScenarioError, match="with a name of its own"):
+        parse(shared, "it.toml")
     twice = PARTS.replace(
         "[[action]]", '[[phase]]\nname = "all"\narrivals = "closed"\nin_flight = 1\nlasts = "1s"\n[[action]]'
     )
-    with pytest.raises(ScenarioError, match="must name one closed phase: there are all, all"):
+    with pytest.raises(ScenarioError, match="there are all, all"):
         parse(twice, "it.toml")
     assert parse(GOOD + "[sla]\nthroughput = '5/s'", "it.toml").calibrating == []
 
