@@ -123,6 +123,7 @@ def test_a_version_that_says_something_else_fails(server: Server, load: Load) ->
     assert load.answered
 
 
+@pytest.mark.story
 def test_a_version_that_takes_the_worker_down_fails_and_no_caller_notices(server: Server, load: Load) -> None:
     """As by a native fault in the middle of a run; the process is there again for the next."""
     told = begun(server, "2", "long")

@@ -325,6 +325,7 @@ def test_answers_outlive_their_counts(world: World, damage: str) -> None:
         world.grow(*range(number, number + 50))
 
 
+@pytest.mark.story
 def test_a_refreshed_answer_may_grow(world: World) -> None:
     """Whatever was there before under its key."""
     for size in (1, 10_000, 3, 16_000, 100):
