@@ -296,14 +296,18 @@ class Scenario(Table):
     @property
     def parts(self) -> list[PartOf]:
         """The rates that are parts of others."""
-        asked = [getattr(phase, name, None) for phase in self.phase for name in _RATES]
-        return [each for each in (*asked, self.sla.throughput) if isinstance(each, PartOf)]
+        return [*self._asked, *([self.sla.throughput] if isinstance(self.sla.throughput, PartOf) else [])]
+
+    @property
+    def _asked(self) -> list[PartOf]:
+        """Those at which phases send."""
+        rates = [getattr(phase, name, None) for phase in self.phase for name in _RATES]
+        return [rate for rate in rates if isinstance(rate, PartOf)]
 
     @property
     def calibrating(self) -> list[Scenario]:
         """The closed phases whose rate has to be known before the schedule can be drawn, each by itself."""
-        rates = [getattr(phase, name, None) for phase in self.phase for name in _RATES]
-        names = {rate.phase for rate in rates if isinstance(rate, PartOf)}
+        names = {rate.phase for rate in self._asked}
         phases = [each for each in self.phase if each.name in names]
         alone: dict[str, Any] = {"measured": True, "against": "", "at_most": None}
         return [
@@ -311,7 +315,7 @@ class Scenario(Table):
             for each in phases
         ]
 
-    def settled(self, known: Mapping[str, float]) -> Scenario:
+    def settled(self, shown: Mapping[str, float]) -> Scenario:
         """The same with the rates of its phases in requests/s, from those that closed phases have shown, by name.
 
         Raises ScenarioError when the senders do not manage them.
@@ -319,7 +323,7 @@ class Scenario(Table):
         phases = []
         for number, each in enumerate(self.phase):
             rates = {name: getattr(each, name) for name in _RATES if hasattr(each, name)}
-            found = {name: rate.share * known[rate.phase] for name, rate in rates.items() if isinstance(rate, PartOf)}
+            found = {name: rate.share * shown[rate.phase] for name, rate in rates.items() if isinstance(rate, PartOf)}
             phases.append(each.model_copy(update=found))
             try:
                 self._check_peak(number, phases[-1])

@@ -30,10 +30,11 @@ GRACE_S: Final = 2.0
 POLL_S: Final = 0.05
 NICE: Final = 10
 """The requests that are served go first,"""
-GROUP_TRIES: Final = 5
-GROUP_PAUSE_S: Final = 0.11
 OOM_SCORE: Final = "700"
 """and where memory is short, the training ends before what serves."""
+GROUP_TRIES: Final = 5
+GROUP_PAUSE_S: Final = 0.11
+"""Who has no rights may set the nice value of one group in a tenth of a second, in the whole system."""
 MARK: Final = "ROUTER_OUTPUT_DIR"
 """In the environment of all that a command has started, whatever group it is in."""
 
@@ -241,7 +242,7 @@ def _behind_others(pid: int) -> None:
     for _ in range(GROUP_TRIES):
         try:
             Path(f"/proc/{pid}/autogroup").write_text(str(NICE), encoding="ascii")
-        except BlockingIOError:  # who has no rights may set one in a tenth of a second, in the whole system
+        except BlockingIOError:
             time.sleep(GROUP_PAUSE_S)
         except OSError:
             break

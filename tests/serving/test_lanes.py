@@ -801,7 +801,7 @@ def test_a_model_that_fails_its_proof_learns_from_callers() -> None:
     assert world.lane.pace.times.predict(1) == 0
 
 
-# ---- waiting for company ----
+# ---- who joins whom ----
 
 
 def test_optional_inputs_that_a_caller_gives_are_not_joined() -> None:
